@@ -1,0 +1,47 @@
+# The two commands of the README: `make reproduce` and `make test`. Each makes its own .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/*)
+OUT ?= results
+
+.PHONY: reproduce test check bench clean
+
+reproduce: $(VENV)/installed
+	$(BIN)/attnscape reproduce --out $(OUT)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks --out $(OUT)
+
+# Editable, so that changed Python files need no new installation; changed kernels do. The build
+# tools go into the environment itself: an isolated build would download JAX a second time.
+$(VENV)/installed: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "scikit-build-core>=0.11" "jax>=0.10,<0.11" cmake ninja
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test]"
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,torch]"
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[torch]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build

@@ -1,0 +1,88 @@
+// What the machine can do, and what the kernels ask of it: plain C functions,
+// called by attnscape.native through ctypes.
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "reduced_form.hpp"
+
+namespace attnscape {
+namespace {
+
+// Fused multiply-adds on independent registers: as many operations a second as
+// a kernel could reach if it never waited for memory or for a result.
+template <class F>
+double multiply_add_rate(double seconds) {
+  using V = Lanes<F>;
+  constexpr int kChains = 12, kRounds = 20000;
+  V chains[kChains];
+  for (int i = 0; i < kChains; ++i) chains[i] = V{} + static_cast<F>(i);
+  V factor = V{} + static_cast<F>(0.999), term = V{} + static_cast<F>(0.001);
+  asm volatile("" : : "g"(&factor), "g"(&term) : "memory");
+  double best = 0;
+  const auto start = std::chrono::steady_clock::now();
+  do {
+    const auto before = std::chrono::steady_clock::now();
+    for (int round = 0; round < kRounds; ++round) {
+#pragma GCC unroll 12
+      for (int i = 0; i < kChains; ++i) chains[i] = chains[i] * factor + term;
+    }
+    asm volatile("" : : "g"(&chains) : "memory");
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - before;
+    best = std::max(best, 2.0 * kRounds * kChains * kLanes<F> / spent.count());
+  } while (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <
+           seconds);
+  return best;
+}
+
+template <class F>
+double peak(int threads, double seconds) {
+  std::vector<double> rates(threads);
+  std::vector<std::thread> workers;
+  for (int i = 0; i < threads; ++i)
+    workers.emplace_back([&, i] { rates[i] = multiply_add_rate<F>(seconds); });
+  double sum = 0;
+  for (int i = 0; i < threads; ++i) {
+    workers[i].join();
+    sum += rates[i];
+  }
+  return sum;
+}
+
+template <Form form>
+int64_t count_operations(int size, int layers) {
+  const int64_t parameters = 2 * static_cast<int64_t>(layers) * size * size;
+  std::vector<CountedParameter> point(parameters);
+  std::vector<Counted> gradient(parameters), scratch(tape_numbers(size, layers));
+  std::vector<Counted> gram(size * size), cross(size), query(size);
+  ReducedForm<form, 0, Counted, CountedParameter, Counted, Counted> reduced(
+      size, layers, point.data(), point.data() + parameters / 2, scratch.data());
+  Counted loss;
+  Counted::operations = 0;
+  reduced.add({gram.data(), cross.data(), query.data(), Counted{}}, loss, gradient.data(),
+              gradient.data() + parameters / 2);
+  return Counted::operations;
+}
+
+}  // namespace
+}  // namespace attnscape
+
+extern "C" {
+
+// Floating-point operations a second on `threads` threads at once.
+double attnscape_peak(int bytes, int threads, double seconds) {
+  return bytes == 8 ? attnscape::peak<double>(threads, seconds)
+                    : attnscape::peak<float>(threads, seconds);
+}
+
+// Floating-point operations of loss and gradient for one prompt.
+int64_t attnscape_operations(int form, int size, int layers) {
+  return form == static_cast<int>(attnscape::Form::full)
+             ? attnscape::count_operations<attnscape::Form::full>(size, layers)
+             : attnscape::count_operations<attnscape::Form::block>(size, layers);
+}
+
+int attnscape_register_bits() { return 8 * attnscape::kRegisterBytes; }
+}

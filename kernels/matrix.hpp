@@ -1,0 +1,167 @@
+// Small matrix products on lanes. `M` is the size when it is known to the
+// compiler (everything unrolls into registers), 0 when it is known at run time.
+#pragma once
+
+#include "numbers.hpp"
+
+namespace attnscape {
+
+// A size: a constant for M > 0, else the number given at run time.
+template <int M>
+struct Size {
+  explicit constexpr Size(int) {}
+  constexpr operator int() const { return M; }
+};
+template <>
+struct Size<0> {
+  int value;
+  explicit constexpr Size(int v) : value(v) {}
+  constexpr operator int() const { return value; }
+};
+
+// An m x m matrix read as it stands or transposed, without moving anything.
+template <class N>
+struct View {
+  const N* data;
+  int row_stride;
+  int column_stride;
+  const N& at(int i, int j) const { return data[i * row_stride + j * column_stride]; }
+};
+
+template <class N>
+inline View<N> plain(const N* a, int m) {
+  return {a, m, 1};
+}
+template <class N>
+inline View<N> transposed(const N* a, int m) {
+  return {a, 1, m};
+}
+
+// Rows x Columns entries of C += A B, held in registers while `inner` runs.
+template <bool onto, int Rows, int Columns, class NC, class NA, class NB>
+inline void product_tile(NC* c, int i0, int j0, View<NA> a, View<NB> b, int m, int inner) {
+  using C = Parts<NC>;
+  using A = Parts<NA>;
+  using B = Parts<NB>;
+  typename C::Part sum[Rows][Columns][C::kCount];
+#pragma GCC unroll 8
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Columns; ++j)
+#pragma GCC unroll 8
+      for (int part = 0; part < C::kCount; ++part)
+        sum[i][j][part] = onto ? C::of(c[(i0 + i) * m + j0 + j], part) : typename C::Part{};
+#pragma GCC unroll 8
+  for (int k = 0; k < inner; ++k) {
+    typename B::Part row[Columns][B::kCount];
+#pragma GCC unroll 8
+    for (int j = 0; j < Columns; ++j)
+#pragma GCC unroll 8
+      for (int part = 0; part < B::kCount; ++part) row[j][part] = B::of(b.at(k, j0 + j), part);
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+      typename A::Part left[A::kCount];
+#pragma GCC unroll 8
+      for (int part = 0; part < A::kCount; ++part) left[part] = A::of(a.at(i0 + i, k), part);
+#pragma GCC unroll 8
+      for (int j = 0; j < Columns; ++j) add_product_of_parts<NC, NA, NB>(sum[i][j], left, row[j]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Columns; ++j)
+#pragma GCC unroll 8
+      for (int part = 0; part < C::kCount; ++part)
+        C::of(c[(i0 + i) * m + j0 + j], part) = sum[i][j][part];
+}
+
+template <bool onto, int Rows, int Columns, class NC, class NA, class NB, int M>
+inline void product_rows(Size<M> m, NC* c, int i0, View<NA> a, View<NB> b) {
+  int j = 0;
+  for (; j + Columns <= m; j += Columns) product_tile<onto, Rows, Columns>(c, i0, j, a, b, m, m);
+  if constexpr (Columns > 1) {
+    if constexpr (M > 0) {
+      if constexpr (M % Columns != 0)
+        product_tile<onto, Rows, M % Columns>(c, i0, j, a, b, m, m);
+    } else {
+      for (; j < m; ++j) product_tile<onto, Rows, 1>(c, i0, j, a, b, m, m);
+    }
+  }
+}
+
+constexpr int smaller(int a, int b) { return a < b ? a : b; }
+
+// The sums a tile holds in registers, beside one row of B and one entry of A:
+// the whole matrix if it fits, else what measured best.
+template <int M>
+constexpr int tile_rows(int slots) {
+  if (M > 0 && M * M + M + 1 <= slots) return M;
+  return slots < 16 ? 2 : slots >= 32 && M == 0 ? 5 : 3;
+}
+template <int M>
+constexpr int tile_columns(int slots) {
+  if (M > 0 && M * M + M + 1 <= slots) return M;
+  return slots < 16 ? 2 : 4;
+}
+
+// C = A B, or C += A B with `onto`.
+template <bool onto, class NC, class NA, class NB, int M>
+inline void product(Size<M> m, NC* c, View<NA> a, View<NB> b) {
+  constexpr int slots = kRegisters / Parts<NC>::kCount;
+  constexpr int most = M > 0 ? M : kRegisters;
+  constexpr int rows = smaller(tile_rows<M>(slots), most);
+  constexpr int columns = smaller(tile_columns<M>(slots), most);
+  int i = 0;
+  for (; i + rows <= m; i += rows) product_rows<onto, rows, columns>(m, c, i, a, b);
+  if constexpr (rows > 1) {
+    if constexpr (M > 0) {
+      if constexpr (M % rows != 0) product_rows<onto, M % rows, columns>(m, c, i, a, b);
+    } else {
+      for (; i < m; ++i) product_rows<onto, 1, columns>(m, c, i, a, b);
+    }
+  }
+}
+
+// One entry of A x, held in registers.
+template <bool onto, class NY, class NA, class NX>
+inline void apply_row(NY& y, const NA* row, int stride, const NX* x, int m) {
+  using Y = Parts<NY>;
+  typename Y::Part sum[Y::kCount];
+  for (int part = 0; part < Y::kCount; ++part)
+    sum[part] = onto ? Y::of(y, part) : typename Y::Part{};
+#pragma GCC unroll 8
+  for (int j = 0; j < m; ++j)
+    add_product_of_parts<NY, NA, NX>(sum, &Parts<NA>::of(row[j * stride], 0),
+                                     &Parts<NX>::of(x[j], 0));
+  for (int part = 0; part < Y::kCount; ++part) Y::of(y, part) = sum[part];
+}
+
+// y = A x, or y += A x with `onto`.
+template <bool onto, class NY, class NA, class NX, int M>
+inline void apply(Size<M> m, NY* y, View<NA> a, const NX* x) {
+  for (int i = 0; i < m; ++i)
+    apply_row<onto>(y[i], a.data + i * a.row_stride, a.column_stride, x, m);
+}
+
+// C += x y^T.
+template <class NC, class NX, class NY, int M>
+inline void add_outer(Size<M> m, NC* c, const NX* x, const NY* y) {
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < m; ++j) add_product(c[i * m + j], x[i], y[j]);
+}
+
+// C = x y^T.
+template <class NC, class NX, class NY, int M>
+inline void set_outer(Size<M> m, NC* c, const NX* x, const NY* y) {
+  for (int i = 0; i < m * m; ++i) c[i] = NC{};
+  add_outer(m, c, x, y);
+}
+
+// sum += x . y
+template <class N, class NX, class NY, int M>
+inline void add_dot(Size<M> m, N& sum, const NX* x, const NY* y) {
+  apply_row<true>(sum, x, 1, y, m);
+}
+
+}  // namespace attnscape

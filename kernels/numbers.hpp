@@ -1,0 +1,100 @@
+// The number types that the reduced form is instantiated with. The formula is
+// written once (reduced_form.hpp), in terms of `add_product`; the number type
+// decides what it computes:
+//   Lanes<F>          loss and gradient
+//   Dual<Lanes<F>>    the same with a tangent: Hessian-vector products
+//   Counted           nothing: it counts floating-point operations
+#pragma once
+
+#include <cstdint>
+
+#include "lanes.hpp"
+
+namespace attnscape {
+
+// value + tangent * eps, with eps^2 = 0.
+template <class E>
+struct Dual {
+  E part[2];
+};
+
+// A number that only counts. Additions and multiplications are one operation
+// each, a fused product two.
+struct Counted {
+  static inline thread_local int64_t operations = 0;
+};
+struct CountedParameter {};  // a parameter, shared by all prompts
+
+// The parts of a number, so that tiles can keep each part in a register:
+// compilers give up on arrays of structures.
+template <class N>
+struct Parts {
+  using Part = N;
+  static constexpr int kCount = 1;
+  static const Part& of(const N& n, int) { return n; }
+  static Part& of(N& n, int) { return n; }
+};
+template <class E>
+struct Parts<Dual<E>> {
+  using Part = E;
+  static constexpr int kCount = 2;
+  static const E& of(const Dual<E>& n, int i) { return n.part[i]; }
+  static E& of(Dual<E>& n, int i) { return n.part[i]; }
+};
+
+// sum += a * b, on arrays of parts. NC, NA, NB say what the arrays are parts
+// of. Where the sum is plain and a factor is dual, only the tangent is wanted.
+template <class NC, class NA, class NB>
+inline void add_product_of_parts(typename Parts<NC>::Part* sum, const typename Parts<NA>::Part* a,
+                                 const typename Parts<NB>::Part* b) {
+  constexpr bool dual_a = Parts<NA>::kCount == 2, dual_b = Parts<NB>::kCount == 2;
+  constexpr int tangent = Parts<NC>::kCount - 1;
+  if constexpr (tangent == 1 || !(dual_a || dual_b)) sum[0] += a[0] * b[0];
+  if constexpr (dual_b) sum[tangent] += a[0] * b[1];
+  if constexpr (dual_a) sum[tangent] += a[1] * b[0];
+}
+
+template <>
+inline void add_product_of_parts<Counted, Counted, Counted>(Counted*, const Counted*,
+                                                            const Counted*) {
+  Counted::operations += 2;
+}
+template <>
+inline void add_product_of_parts<Counted, CountedParameter, Counted>(Counted*,
+                                                                     const CountedParameter*,
+                                                                     const Counted*) {
+  Counted::operations += 2;
+}
+template <>
+inline void add_product_of_parts<Counted, Counted, CountedParameter>(Counted*, const Counted*,
+                                                                     const CountedParameter*) {
+  Counted::operations += 2;
+}
+
+template <class NC, class NA, class NB>
+inline void add_product(NC& sum, const NA& a, const NB& b) {
+  add_product_of_parts<NC, NA, NB>(&Parts<NC>::of(sum, 0), &Parts<NA>::of(a, 0),
+                                   &Parts<NB>::of(b, 0));
+}
+
+// sum += a, where a may lack the tangents.
+template <class NC, class NA>
+inline void add(NC& sum, const NA& a) {
+  for (int i = 0; i < Parts<NA>::kCount; ++i) Parts<NC>::of(sum, i) += Parts<NA>::of(a, i);
+}
+inline void add(Counted&, const Counted&) { Counted::operations += 1; }
+
+template <class N>
+inline N twice(const N& a) {
+  N sum = a;
+  add(sum, a);
+  return sum;
+}
+
+template <class N>
+inline void add_one(N& a) {
+  Parts<N>::of(a, 0) += 1;
+}
+inline void add_one(Counted&) { Counted::operations += 1; }
+
+}  // namespace attnscape

@@ -1,0 +1,3 @@
+#include "objective.hpp"
+
+ATTNSCAPE_DEFINE_OBJECTIVE(float, float32);

@@ -1,0 +1,275 @@
+// Loss and gradient of linear attention from the moments of a prompt: the
+// reduced form, forward and backward, for one group of lanes.
+//
+//   A_0 = I,  A_{l+1} = A_l + P_l (A_l G A_l^T) Q_l A_l
+//   block:    s_0 = 0,  s_{l+1} = s_l + (A_l^T Q_l A_l)^T (c + G s_l),  TF = -s_L . q
+//   full:     G with one more row and column for the responses, q with one
+//             more entry 0,  TF = -[A_L q]_last
+//
+// The last layer needs no matrix product: only its action on a vector reaches
+// the prediction. Adjoints carry the suffix `_bar`. Nothing here knows which
+// number type it works on; see numbers.hpp.
+#pragma once
+
+#include <vector>
+
+#include "matrix.hpp"
+
+namespace attnscape {
+
+enum class Form { block = 0, full = 1 };
+
+// What the form's matrices measure: d, or d + 1 with the response's row.
+constexpr int matrix_size(Form form, int dim) { return form == Form::full ? dim + 1 : dim; }
+
+template <class V>
+struct LaneMoments {
+  const V* gram;   // m x m
+  const V* cross;  // m (block form only)
+  const V* query;  // m
+  V target;
+};
+
+// Everything one layer's backward pass needs from its forward pass.
+template <class N>
+struct LayerTape {
+  N *A, *W, *R, *T, *S;  // m x m: A, Q A, A^T Q A, G R, A T
+  N *s, *u;              // m: s and c + G s (block form only)
+};
+
+inline int64_t tape_numbers(int m, int layers) {
+  return static_cast<int64_t>(layers) * (5 * m * m + 2 * m) + 5 * m * m + 12 * m;
+}
+
+// N: numbers on lanes, S: one parameter, V: moments on lanes, Sum: gradient sums.
+template <Form form, int M, class N, class S, class V, class Sum>
+class ReducedForm {
+ public:
+  // `scratch` has room for tape_numbers(m, layers) numbers.
+  ReducedForm(int size, int layers, const S* P, const S* Q, N* scratch)
+     
+      : m(size), layers_(layers), P_(P), Q_(Q), scratch_(scratch), tape_(layers) {}
+
+  // Adds the squared errors to `loss` and the gradient to `P_bar`, `Q_bar`.
+  void add(const LaneMoments<V>& moments, N& loss, Sum* P_bar, Sum* Q_bar) {
+    next_ = scratch_;
+    std::vector<LayerTape<N>>& tape = tape_;
+    tape[0] = new_tape();
+    if (layers_ == 1) {
+      set_identity(tape[0].A);
+      clear(tape[0].s);
+    } else {
+      tape[1] = new_tape();
+      forward_first(moments, tape[0], tape[1]);
+      for (int l = 1; l < layers_ - 1; ++l) {
+        tape[l + 1] = new_tape();
+        forward_middle(moments, l, tape[l], tape[l + 1]);
+      }
+    }
+    N* A_bar = matrix();
+    N* s_bar = vector();
+    temporary_ = next_;
+    last(moments, tape[layers_ - 1], loss, P_bar, Q_bar, A_bar, s_bar);
+    for (int l = layers_ - 2; l > 0; --l) {
+      next_ = temporary_;
+      backward_middle(moments, l, tape[l], P_bar, Q_bar, A_bar, s_bar);
+    }
+    next_ = temporary_;
+    if (layers_ > 1) backward_first(moments, tape[0], P_bar, Q_bar, A_bar, s_bar);
+  }
+
+ private:
+  // A_0 = I: A_1 = I + P T with T = G Q, s_1 = Q^T c.
+  void forward_first(const LaneMoments<V>& z, LayerTape<N>& tape, LayerTape<N>& next) {
+    product<false>(m, tape.T, plain(z.gram, m), plain(Q_, m));
+    product<false>(m, next.A, plain(P_, m), plain(tape.T, m));
+    for (int i = 0; i < m; ++i) add_one(next.A[i * m + i]);
+    if constexpr (form == Form::block) apply<false>(m, next.s, transposed(Q_, m), z.cross);
+  }
+
+  void backward_first(const LaneMoments<V>& z, const LayerTape<N>& tape, Sum* P_bar, Sum* Q_bar,
+                      const N* A_bar, const N* s_bar) {
+    product<true>(m, P_bar, plain(A_bar, m), transposed(tape.T, m));
+    N* T_bar = matrix();
+    product<false>(m, T_bar, transposed(P_, m), plain(A_bar, m));
+    product<true>(m, Q_bar, plain(z.gram, m), plain(T_bar, m));
+    if constexpr (form == Form::block) add_outer(m, Q_bar, z.cross, s_bar);
+  }
+
+  void forward_middle(const LaneMoments<V>& z, int l, LayerTape<N>& tape, LayerTape<N>& next) {
+    const S* P = P_ + l * m * m;
+    const S* Q = Q_ + l * m * m;
+    product<false>(m, tape.W, plain(Q, m), plain(tape.A, m));
+    product<false>(m, tape.R, transposed(tape.A, m), plain(tape.W, m));
+    product<false>(m, tape.T, plain(z.gram, m), plain(tape.R, m));
+    product<false>(m, tape.S, plain(tape.A, m), plain(tape.T, m));
+    copy(next.A, tape.A, m * m);
+    product<true>(m, next.A, plain(P, m), plain(tape.S, m));
+    if constexpr (form == Form::block) {
+      set_response(z, tape);
+      copy(next.s, tape.s, m);
+      apply<true>(m, next.s, transposed(tape.R, m), tape.u);
+    }
+  }
+
+  void backward_middle(const LaneMoments<V>& z, int l, const LayerTape<N>& tape, Sum* P_bar,
+                       Sum* Q_bar, N* A_bar, N* s_bar) {
+    const S* P = P_ + l * m * m;
+    const S* Q = Q_ + l * m * m;
+    P_bar += l * m * m;
+    Q_bar += l * m * m;
+    N* S_bar = matrix();
+    N* T_bar = matrix();
+    N* R_bar = matrix();
+    product<true>(m, P_bar, plain(A_bar, m), transposed(tape.S, m));
+    product<false>(m, S_bar, transposed(P, m), plain(A_bar, m));
+    product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
+    product<false>(m, T_bar, transposed(tape.A, m), plain(S_bar, m));
+    product<false>(m, R_bar, plain(z.gram, m), plain(T_bar, m));
+    if constexpr (form == Form::block) {
+      N* u_bar = vector();
+      add_outer(m, R_bar, tape.u, s_bar);
+      apply<false>(m, u_bar, plain(tape.R, m), s_bar);
+      apply<true>(m, s_bar, plain(z.gram, m), u_bar);
+    }
+    N* W_bar = S_bar;  // S_bar has been used up
+    product<false>(m, W_bar, plain(tape.A, m), plain(R_bar, m));
+    product<true>(m, A_bar, plain(tape.W, m), transposed(R_bar, m));
+    product<true>(m, A_bar, transposed(Q, m), plain(W_bar, m));
+    product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
+  }
+
+  // Prediction, loss, and the adjoints of the last layer's input.
+  void last(const LaneMoments<V>& z, LayerTape<N>& tape, N& loss, Sum* P_bar, Sum* Q_bar,
+            N* A_bar, N* s_bar) {
+    const int offset = (layers_ - 1) * m * m;
+    if constexpr (form == Form::block) {
+      last_block(z, tape, Q_ + offset, loss, Q_bar + offset, A_bar, s_bar);
+    } else {
+      last_full(z, tape, P_ + offset, Q_ + offset, loss, P_bar + offset, Q_bar + offset, A_bar);
+    }
+  }
+
+  // -TF = q . s + (Q A q) . (A u)
+  void last_block(const LaneMoments<V>& z, LayerTape<N>& tape, const S* Q, N& loss, Sum* Q_bar,
+                  N* A_bar, N* s_bar) {
+    N *a = vector(), *b = vector(), *e = vector();
+    set_response(z, tape);
+    apply<false>(m, a, plain(tape.A, m), tape.u);
+    apply<false>(m, b, plain(tape.A, m), z.query);
+    apply<false>(m, e, plain(Q, m), b);
+    N residual = {};
+    attnscape::add(residual, z.target);
+    add_dot(m, residual, tape.s, z.query);
+    add_dot(m, residual, e, a);
+    add_product(loss, residual, residual);
+
+    const N delta = twice(residual);
+    N *a_bar = vector(), *e_bar = vector(), *b_bar = vector(), *u_bar = vector();
+    scale(a_bar, delta, e);
+    scale(e_bar, delta, a);
+    add_outer(m, Q_bar, e_bar, b);
+    if (layers_ == 1) return;
+    apply<false>(m, b_bar, transposed(Q, m), e_bar);
+    set_outer(m, A_bar, a_bar, tape.u);
+    add_outer(m, A_bar, b_bar, z.query);
+    apply<false>(m, u_bar, transposed(tape.A, m), a_bar);
+    scale(s_bar, delta, z.query);
+    apply<true>(m, s_bar, plain(z.gram, m), u_bar);
+  }
+
+  // -TF = [A q]_last + P_last . (A G A^T Q A q)
+  void last_full(const LaneMoments<V>& z, LayerTape<N>& tape, const S* P, const S* Q, N& loss,
+                 Sum* P_bar, Sum* Q_bar, N* A_bar) {
+    const S* P_last = P + (m - 1) * m;
+    N *v = vector(), *e = vector(), *x = vector(), *g = vector(), *h = vector();
+    apply<false>(m, v, plain(tape.A, m), z.query);
+    apply<false>(m, e, plain(Q, m), v);
+    apply<false>(m, x, transposed(tape.A, m), e);
+    apply<false>(m, g, plain(z.gram, m), x);
+    apply<false>(m, h, plain(tape.A, m), g);
+    N residual = v[m - 1];
+    attnscape::add(residual, z.target);
+    add_dot(m, residual, P_last, h);
+    add_product(loss, residual, residual);
+
+    const N delta = twice(residual);
+    N *h_bar = vector(), *g_bar = vector(), *x_bar = vector(), *e_bar = vector();
+    N* v_bar = vector();
+    for (int i = 0; i < m; ++i) {
+      h_bar[i] = N{};
+      add_product(h_bar[i], P_last[i], delta);
+      add_product(P_bar[(m - 1) * m + i], delta, h[i]);
+    }
+    apply<false>(m, g_bar, transposed(tape.A, m), h_bar);
+    apply<false>(m, x_bar, plain(z.gram, m), g_bar);
+    apply<false>(m, e_bar, plain(tape.A, m), x_bar);
+    add_outer(m, Q_bar, e_bar, v);
+    if (layers_ == 1) return;
+    apply<false>(m, v_bar, transposed(Q, m), e_bar);
+    attnscape::add(v_bar[m - 1], delta);
+    set_outer(m, A_bar, h_bar, g);
+    add_outer(m, A_bar, e, x_bar);
+    add_outer(m, A_bar, v_bar, z.query);
+  }
+
+  // u = c + G s
+  void set_response(const LaneMoments<V>& z, LayerTape<N>& tape) {
+    for (int i = 0; i < m; ++i) {
+      tape.u[i] = N{};
+      attnscape::add(tape.u[i], z.cross[i]);
+    }
+    apply<true>(m, tape.u, plain(z.gram, m), tape.s);
+  }
+
+  template <class X>
+  void scale(N* y, const N& factor, const X* x) {
+    for (int i = 0; i < m; ++i) {
+      y[i] = N{};
+      add_product(y[i], factor, x[i]);
+    }
+  }
+
+  void set_identity(N* A) {
+    for (int i = 0; i < m * m; ++i) A[i] = N{};
+    for (int i = 0; i < m; ++i) add_one(A[i * m + i]);
+  }
+
+  void clear(N* s) {
+    for (int i = 0; i < m; ++i) s[i] = N{};
+  }
+
+  static void copy(N* to, const N* from, int count) {
+    for (int i = 0; i < count; ++i) to[i] = from[i];
+  }
+
+  N* take(int count) {
+    N* taken = next_;
+    next_ += count;
+    return taken;
+  }
+  N* matrix() { return take(m * m); }
+  N* vector() { return take(m); }
+  LayerTape<N> new_tape() {
+    LayerTape<N> tape;
+    tape.A = matrix();
+    tape.W = matrix();
+    tape.R = matrix();
+    tape.T = matrix();
+    tape.S = matrix();
+    tape.s = vector();
+    tape.u = vector();
+    return tape;
+  }
+
+  const Size<M> m;
+  const int layers_;
+  const S* P_;
+  const S* Q_;
+  N* scratch_;
+  std::vector<LayerTape<N>> tape_;
+  N* next_ = nullptr;
+  N* temporary_ = nullptr;
+};
+
+}  // namespace attnscape

@@ -1,0 +1,13 @@
+"""Measures: what is recorded along runs, and when.
+
+A measure is a small object with a schedule (`at`, a tuple of steps or a rule for them) and a call that
+gives named numbers for one run at one iterate. The engine maps it over all runs.
+"""
+
+from attnscape.measures._loss import EvaluationLoss as EvaluationLoss
+from attnscape.measures._loss import TrainingLoss as TrainingLoss
+from attnscape.measures._measure import Iterate as Iterate
+from attnscape.measures._measure import Measure as Measure
+from attnscape.measures._measure import Schedule as Schedule
+from attnscape.measures._measure import every as every
+from attnscape.measures._measure import log_spaced as log_spaced

@@ -1,0 +1,150 @@
+"""The objective: a model and its mean squared error on given prompts, with its derivatives.
+
+Three paths lead to the same numbers. `token` runs the model itself on its tokens and serves every
+model; it is the oracle. `reduced` evaluates linear attention from moments in XLA. `native` does the
+same in compiled CPU kernels. `fastest` takes the last of them that applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from attnscape import native
+from attnscape.models.linear import check_dim
+from attnscape.objective._native import native_hessian, native_loss
+from attnscape.objective._reduced import reduced_loss
+from attnscape.prompts import Moments, Prompts
+
+Path = Literal["fastest", "native", "reduced", "token"]
+PATHS: tuple[Path, ...] = get_args(Path)
+Model = TypeVar("Model", bound=Callable[[Prompts], Any])
+
+
+def sees_moments_only(model: Callable) -> bool:
+    """Whether the model is linear attention, so that moments stand for prompts."""
+    return hasattr(model, "as_linear")
+
+
+def loss(
+    model: Callable, prompts: Prompts | Moments, *, path: Path = "fastest"
+) -> Float[Array, ""]:
+    """Mean squared error of the model's predictions; no factor 1/2 (PAPER.md, section 1).
+
+    Works under `jax.jit`, `jax.vmap`, `jax.lax.scan` and `jax.grad`.
+
+    Args:
+        model: Maps `Prompts` to predictions of shape (batch,).
+        prompts: Prompts, or their moments where the model is linear attention.
+        path: How to compute it; see the module's description.
+
+    Raises:
+        ValueError: If the path is unknown or does not serve this model, these prompts or this
+            machine, or shapes do not fit.
+    """
+    match choose_path(model, prompts, path):
+        case "token":
+            predictions = model(prompts)
+            if jnp.shape(predictions) != prompts.target.shape:
+                raise ValueError(
+                    f"The model gave predictions of shape {jnp.shape(predictions)} for "
+                    f"{prompts.target.shape[0]} prompts; they must be one number a prompt."
+                )
+            return jnp.mean((predictions - prompts.target) ** 2)
+        case "reduced":
+            return reduced_loss(*_reduce(model, prompts))
+        case _:
+            return native_loss(*_reduce(model, prompts))
+
+
+def value_and_gradient(
+    model: Model, prompts: Prompts | Moments, *, path: Path = "fastest"
+) -> tuple[Float[Array, ""], Model]:
+    """Loss, and its gradient as a pytree of the model's own type. Arguments as of `loss`."""
+    return eqx.filter_value_and_grad(lambda m: loss(m, prompts, path=path))(model)
+
+
+def hvp(
+    model: Model, prompts: Prompts | Moments, direction: Model, *, path: Path = "fastest"
+) -> Model:
+    """The Hessian times a direction; both are pytrees of the model's own type.
+
+    Args:
+        model: As of `loss`.
+        prompts: As of `loss`.
+        direction: What the Hessian is applied to: a model whose leaves are the direction's.
+        path: As of `loss`.
+
+    Raises:
+        ValueError: As of `loss`, and if the direction does not fit the model.
+    """
+    parameters, static = eqx.partition(model, eqx.is_inexact_array)
+    tangents = eqx.filter(direction, eqx.is_inexact_array)
+    if jax.tree.map(jnp.shape, tangents) != jax.tree.map(jnp.shape, parameters):
+        raise ValueError("The direction must be a model of the same type and shapes as the model.")
+
+    def gradient(p):
+        return jax.grad(lambda q: loss(eqx.combine(q, static), prompts, path=path))(p)
+
+    return jax.jvp(gradient, (parameters,), (tangents,))[1]
+
+
+def hessian(
+    model: Callable, prompts: Prompts | Moments, *, path: Path = "fastest"
+) -> Float[Array, "p p"]:
+    """The dense Hessian, in the model's dtype (float64 needs `jax_enable_x64`).
+
+    Rows and columns follow `jax.flatten_util.ravel_pytree` of the model: for linear attention all
+    of P, then all of Q, each in (layer, row, column) order. Arguments as of `loss`.
+    """
+    from attnscape.models import LinearTransformer
+
+    if choose_path(model, prompts, path) == "native" and isinstance(model, LinearTransformer):
+        return native_hessian(*_reduce(model, prompts))
+    parameters, static = eqx.partition(model, eqx.is_inexact_array)
+    flat, unravel = ravel_pytree(parameters)
+
+    def flat_gradient(vector):
+        return jax.grad(lambda v: loss(eqx.combine(unravel(v), static), prompts, path=path))(vector)
+
+    return jax.jacfwd(flat_gradient)(flat)
+
+
+def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "fastest") -> Path:
+    """The path that `path` means for this model and these prompts. Raises as `loss` does."""
+    if path not in PATHS:
+        raise ValueError(f"path is {path!r}; it must be one of {', '.join(PATHS)}.")
+    linear = sees_moments_only(model)
+    if isinstance(prompts, Moments) and (path == "token" or not linear):
+        raise ValueError(
+            "Only moments were given, but the token form needs prompts: give a Prompts."
+        )
+    if path in ("native", "reduced") and not linear:
+        raise ValueError(
+            f"The path {path!r} serves linear attention only; use 'fastest' or 'token' for "
+            f"{type(model).__name__}."
+        )
+    if path in ("token", "reduced"):
+        return path
+    dtype = prompts.target.dtype
+    if linear and native.usable(dtype) and model.as_linear().P.dtype == dtype:  # pyright: ignore
+        return "native"
+    if path == "native":
+        raise ValueError(
+            native.why_unavailable()
+            or f"The kernels take float32 or float64 on the CPU, model and prompts alike, "
+            f"not {dtype} on {jax.default_backend()}."
+        )
+    return "reduced" if linear else "token"
+
+
+def _reduce(model, prompts: Prompts | Moments):
+    linear = model.as_linear()
+    check_dim(linear, prompts.query)
+    return linear, prompts if isinstance(prompts, Moments) else prompts.moments()

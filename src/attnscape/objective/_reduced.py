@@ -1,0 +1,47 @@
+"""The reduced form in XLA: predictions of linear attention from moments (PAPER.md, section 1).
+
+It serves where the native kernels do not (other backends, other dtypes, higher derivatives), and
+is differentiated by JAX.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from attnscape.models import LinearTransformer
+from attnscape.prompts import Moments
+
+
+def reduced_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]:
+    """Mean squared error over the batch."""
+    with jax.default_matmul_precision("highest"):
+        predict = _block_predictions if model.form == "block" else _full_predictions
+        return jnp.mean((predict(model, moments) - moments.target) ** 2)
+
+
+def _next_A(A, P, Q, G):
+    """A_{l+1} = A_l + P_l (A_l G A_l^T) Q_l A_l."""
+    return A + P @ (A @ G @ A.mT) @ Q @ A
+
+
+def _block_predictions(model: LinearTransformer, moments: Moments) -> Float[Array, " batch"]:
+    G, c, q = moments.gram, moments.cross, moments.query
+    A = jnp.broadcast_to(jnp.eye(G.shape[-1], dtype=G.dtype), G.shape)
+    s = jnp.zeros_like(c)
+    for layer in range(len(model.P)):
+        P, Q = model.P[layer], model.Q[layer]
+        u = c + jnp.einsum("bij,bj->bi", G, s)
+        s = s + jnp.einsum("bji,kj,bkl,bl->bi", A, Q, A, u)  # A^T Q^T A u
+        if layer + 1 < len(model.P):  # the last layer's A is never used
+            A = _next_A(A, P, Q, G)
+    return -jnp.einsum("bi,bi->b", s, q)
+
+
+def _full_predictions(model: LinearTransformer, moments: Moments) -> Float[Array, " batch"]:
+    c = moments.cross[:, :, None]
+    G = jnp.block([[moments.gram, c], [c.mT, moments.square[:, None, None]]])
+    q = jnp.pad(moments.query, ((0, 0), (0, 1)))
+    A = jnp.broadcast_to(jnp.eye(G.shape[-1], dtype=G.dtype), G.shape)
+    for P, Q in zip(model.P, model.Q, strict=True):
+        A = _next_A(A, P, Q, G)
+    return -jnp.einsum("bj,bj->b", A[:, -1, :], q)

@@ -1,0 +1,97 @@
+"""Prompts, and the moments through which linear attention sees them (PAPER.md, section 1)."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Prompts(eqx.Module):
+    """A batch of regression problems, each given in context.
+
+    Attributes:
+        x: Covariates of the context.
+        y: Responses of the context.
+        query: The covariate whose response is asked for.
+        target: The response that is asked for.
+
+    Raises:
+        ValueError: If the shapes do not fit together.
+    """
+
+    x: Float[Array, "batch n d"]
+    y: Float[Array, "batch n"]
+    query: Float[Array, "batch d"]
+    target: Float[Array, " batch"]
+
+    def __check_init__(self) -> None:
+        shapes = [jnp.shape(a) for a in (self.x, self.y, self.query, self.target)]
+        if len(shapes[0]) != 3 or 0 in shapes[0][1:]:
+            raise ValueError(
+                f"x has shape {shapes[0]}; it must be (batch, n, d) with n and d at least 1."
+            )
+        batch, n, d = shapes[0]
+        for name, given, allowed in (
+            ("y", shapes[1], (batch, n)),
+            ("query", shapes[2], (batch, d)),
+            ("target", shapes[3], (batch,)),
+        ):
+            if given != allowed:
+                raise ValueError(
+                    f"{name} has shape {given}, but x of shape {shapes[0]} asks for {allowed}."
+                )
+
+    def moments(self) -> Moments:
+        """The moments of every prompt: all that linear attention depends on."""
+        n = self.x.shape[-2]
+        mean = dict(precision=jax.lax.Precision.HIGHEST)
+        return Moments(
+            gram=jnp.einsum("bni,bnj->bij", self.x, self.x, **mean) / n,
+            cross=jnp.einsum("bni,bn->bi", self.x, self.y, **mean) / n,
+            square=jnp.einsum("bn,bn->b", self.y, self.y, **mean) / n,
+            query=self.query,
+            target=self.target,
+        )
+
+    def tokens(self) -> Float[Array, "batch d+1 n+1"]:
+        """The input matrix Z_0: covariates above responses, the query last, its response 0."""
+        covariates = jnp.concatenate([self.x, self.query[:, None, :]], axis=1)
+        responses = jnp.concatenate([self.y, jnp.zeros_like(self.y[:, :1])], axis=1)
+        return jnp.concatenate([covariates, responses[:, :, None]], axis=2).mT
+
+
+class Moments(eqx.Module):
+    """What linear attention sees of a batch of prompts; its size does not depend on n.
+
+    Attributes:
+        gram: (1/n) sum x x^T.
+        cross: (1/n) sum x y.
+        square: (1/n) sum y^2 (only the full form of P and Q sees it).
+        query: The covariate whose response is asked for.
+        target: The response that is asked for.
+    """
+
+    gram: Float[Array, "batch d d"]
+    cross: Float[Array, "batch d"]
+    square: Float[Array, " batch"]
+    query: Float[Array, "batch d"]
+    target: Float[Array, " batch"]
+
+    def __check_init__(self) -> None:
+        shape = jnp.shape(self.gram)
+        if len(shape) != 3 or shape[1] != shape[2]:
+            raise ValueError(f"gram has shape {shape}; it must be (batch, d, d).")
+        batch, d, _ = shape
+        for name, allowed in (
+            ("cross", (batch, d)),
+            ("square", (batch,)),
+            ("query", (batch, d)),
+            ("target", (batch,)),
+        ):
+            given = jnp.shape(getattr(self, name))
+            if given != allowed:
+                raise ValueError(
+                    f"{name} has shape {given}, but gram of shape {shape} asks for {allowed}."
+                )

@@ -1,0 +1,146 @@
+"""RegressionTask: covariates, weights, response and noise put together to prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from attnscape import native
+from attnscape.prompts import Moments, Prompts
+from attnscape.tasks._normals import derived_key, key_words, normals
+from attnscape.tasks.covariates import Gaussian, Law, Radial, Sphere, radius_table
+from attnscape.tasks.responses import Linear, Response
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionTask:
+    """A distribution of prompts. The defaults are Setting 1 of the paper.
+
+    Attributes:
+        dim: d, the dimension of the covariates.
+        context: n, the number of examples in a prompt.
+        covariates: Law of x: a class of `attnscape.tasks` or any `(key, batch, n, d) -> x`.
+        weights: Law of w: the same kinds, called with n = 1.
+        response: What y is, given x and w.
+        noise: Standard deviation of Gaussian noise on every response, the target's included.
+
+    Raises:
+        ValueError: If a number is out of range or a law is not callable.
+    """
+
+    dim: int = 5
+    context: int = 20
+    covariates: Law = Gaussian()
+    weights: Law = Gaussian()
+    response: Response = Linear()
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, number in (("dim", self.dim), ("context", self.context)):
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name} is {number!r}; it must be a whole number of at least 1.")
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            raise ValueError(f"noise is {self.noise}; it must be finite and not negative.")
+        for name in ("covariates", "weights", "response"):
+            if not callable(getattr(self, name)):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be callable: a law of "
+                    "attnscape.tasks, or a function of your own."
+                )
+        for law in (self.covariates, self.weights):
+            if isinstance(law, Gaussian):
+                law.factor(self.dim)  # raises if its covariance has another dimension
+
+    def sample(
+        self, key: PRNGKeyArray, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
+    ) -> Prompts:
+        """Draws `batch` prompts. The same key gives the same prompts on every path and precision.
+
+        Args:
+            key: A JAX random key (Threefry).
+            batch: How many prompts.
+            dtype: Of the prompts; covariates and weights are drawn in float32 and then converted.
+
+        Raises:
+            ValueError: If batch is below 1, or a law or response gives another shape than it must.
+        """
+        _check_batch(batch)
+        key_x, key_w, key_noise = (derived_key(key, stream) for stream in range(3))
+        d, n = self.dim, self.context
+        points = self.covariates(key_x, batch, n + 1, d)
+        _check_shape("covariates", points, (batch, n + 1, d))
+        w = self.weights(key_w, batch, 1, d)
+        _check_shape("weights", w, (batch, 1, d))
+        points, w = points.astype(dtype), w[:, 0].astype(dtype)
+        y = self.response(points, w)
+        _check_shape("response", y, (batch, n + 1))
+        if self.noise:
+            y = y + self.noise * normals(key_noise, batch, n + 1).astype(dtype)
+        return Prompts(x=points[:, :-1], y=y[:, :-1], query=points[:, -1], target=y[:, -1])
+
+    def sample_moments(
+        self, key: PRNGKeyArray, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
+    ) -> Moments:
+        """The moments of `sample(key, batch, dtype)`, to rounding, without storing the prompts.
+
+        Built-in laws with a linear response and no noise go through one kernel.
+        """
+        _check_batch(batch)
+        dtype = jnp.dtype(dtype)
+        law = self._kernel_law()
+        if law is None or not native.usable(dtype):
+            return self.sample(key, batch, dtype).moments()
+        factor, table = self._kernel_tables()
+        key_x, key_w = (derived_key(key, stream) for stream in range(2))
+        d = self.dim
+        shapes = ((batch, d, d), (batch, d), (batch,), (batch, d), (batch,))
+        return Moments(
+            *native.call(
+                "moments",
+                [(jax.ShapeDtypeStruct(shape, dtype), True) for shape in shapes],
+                *((a, False) for a in (key_words(key_x), key_words(key_w), factor, table)),
+                law=law,
+                context=self.context,
+            )
+        )
+
+    def _kernel_law(self) -> int | None:
+        """The number of the covariates' law in kernels/sampler.cpp, or None for the general way."""
+        if self.weights != Gaussian() or self.response != Linear() or self.noise:
+            return None
+        match self.covariates:
+            case Gaussian(covariance=None):
+                return 0
+            case Gaussian():
+                return 1
+            case Sphere():
+                return 2
+            case Radial():
+                return 3
+        return None
+
+    def _kernel_tables(self) -> tuple[np.ndarray, np.ndarray]:
+        nothing = np.zeros(2, np.float32)
+        match self.covariates:
+            case Gaussian():
+                return self.covariates.factor(self.dim), nothing
+            case Radial():
+                return nothing, radius_table(self.covariates.squared_radius)
+        return nothing, nothing
+
+
+def _check_batch(batch: int) -> None:
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; it must be at least 1.")
+
+
+def _check_shape(name: str, array: jax.Array, allowed: tuple[int, ...]) -> None:
+    if jnp.shape(array) != allowed:
+        raise ValueError(
+            f"The {name} gave shape {jnp.shape(array)}; the task asks for {allowed} here."
+        )

@@ -1,0 +1,340 @@
+"""The engine: many runs of one task and model at once, on shared prompts.
+
+All runs of a seed start at the same parameters and see the same prompts, whatever their optimizer
+and learning rate; prompts are drawn once per (seed, step). Between two measurements the training
+step repeats inside one compiled loop, vectorised over seeds and (optimizer, learning rate) pairs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import PRNGKeyArray
+
+from attnscape import objective
+from attnscape.measures import EvaluationLoss, Iterate, Measure, TrainingLoss
+from attnscape.optimizers import Factory, check_learning_rate, clipped
+from attnscape.tasks import RegressionTask, derived_key
+
+Precision = Literal["float32", "float64"]
+_LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
+
+
+_EVALUATION_STREAM = 1  # apart from the streams of seeds, which are split from their keys
+
+
+class Status(enum.IntEnum):
+    """How a run ended; the Dataset's `status` holds these numbers."""
+
+    finished = 0
+    diverged = 1
+    not_run = 2
+
+
+class Progress(Protocol):
+    """What is told about the work's progress."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` run-steps are done."""
+        ...
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """The runs of one optimizer: all its learning rates, side by side."""
+
+    name: str
+    factory: Factory
+    learning_rates: tuple[float, ...]
+
+
+def train(
+    task: RegressionTask,
+    model: Callable[[PRNGKeyArray], Callable],
+    optimizers: Mapping[str, Factory],
+    learning_rates: Mapping[str, Sequence[float]] | Sequence[float],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    batch: int = 1000,
+    clip: float | None = 1.0,
+    measures: Sequence[Measure] = (EvaluationLoss(), TrainingLoss()),
+    evaluation_batch: int = 1000,
+    evaluation_seed: int = 0,
+    precision: Precision = "float32",
+    progress: Progress = _silent,
+) -> xr.Dataset:
+    """Trains every (optimizer, learning rate, seed) and measures along the way.
+
+    Args:
+        task: Where prompts come from.
+        model: Makes the initial model of a seed from a key, for example
+            `functools.partial(LinearTransformer.init, layers=3, dim=5)`.
+        optimizers: For each name, a function from a learning rate to an optax transformation.
+        learning_rates: The rates of all optimizers, or of each by name.
+        seeds: A seed fixes the initial model and the prompts of every step.
+        steps: Updates of each run.
+        batch: Fresh prompts of each update.
+        clip: Global norm that gradients are clipped to before the optimizer; None for no clipping.
+        measures: What to record, each on its own schedule.
+        evaluation_batch: Prompts of the one fixed batch that all runs are evaluated on.
+        evaluation_seed: Which fixed batch.
+        precision: Of parameters, losses and moments.
+        progress: Called with (run-steps done, run-steps in all) as the work goes on.
+
+    Returns:
+        A Dataset with dims (optimizer, learning_rate, seed, step) that holds what the measures
+        name, `status` (a `Status`) and `diverged_at` (the step at which loss or parameters stopped
+        being finite; -1 where they never did). NaN means not measured, or after divergence.
+
+    Raises:
+        ValueError: If an argument is out of range, with a sentence that says what is allowed.
+    """
+    groups = _groups(optimizers, learning_rates)
+    _check_counts(seeds, steps=steps, batch=batch, evaluation_batch=evaluation_batch)
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip is {clip}; it must be positive, or None for no clipping.")
+    if precision not in ("float32", "float64"):
+        raise ValueError(f"precision is {precision!r}; it must be float32 or float64.")
+    with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
+        engine = _Engine(task, model, groups, clip, batch, precision, seeds)
+        engine.draw_evaluation(evaluation_seed, evaluation_batch)
+        return _run(engine, steps, tuple(measures), progress)
+
+
+def _groups(optimizers, learning_rates) -> tuple[_Group, ...]:
+    if not optimizers:
+        raise ValueError("No optimizer was given; name at least one.")
+    if not isinstance(learning_rates, Mapping):
+        learning_rates = dict.fromkeys(optimizers, learning_rates)
+    if set(learning_rates) != set(optimizers):
+        raise ValueError(
+            f"Learning rates were given for {sorted(learning_rates)}, optimizers are "
+            f"{sorted(optimizers)}: give rates for each of them and no other."
+        )
+    groups = []
+    for name, factory in optimizers.items():
+        rates = tuple(dict.fromkeys(check_learning_rate(rate) for rate in learning_rates[name]))
+        if not rates:
+            raise ValueError(f"No learning rate was given for {name}; give at least one.")
+        groups.append(_Group(name, factory, rates))
+    return tuple(groups)
+
+
+def _check_counts(seeds: Sequence[int], **counts: int) -> None:
+    for name, count in counts.items():
+        if count < (0 if name == "steps" else 1):
+            raise ValueError(f"{name} is {count}; it must be at least 1.")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds are {list(seeds)}; give at least one, and none twice.")
+
+
+class _Runs(eqx.Module):
+    """The state of all runs; every array has the leading axes (seed, learning rate)."""
+
+    models: tuple[Any, ...]  # one entry an optimizer
+    states: tuple[Any, ...]
+    diverged_at: tuple[jax.Array, ...]
+
+
+class _Engine:
+    """The compiled pieces: initial state, a segment of steps, a measurement."""
+
+    def __init__(self, task, model, groups, clip, batch, precision, seeds):
+        self.groups, self.seeds = groups, tuple(seeds)
+        self._batch, self._dtype = batch, jnp.dtype(precision)
+        self._optimizers = [clipped(group.factory, clip) for group in groups]
+        self._rates = [np.array(group.learning_rates, self._dtype) for group in groups]
+        keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(
+            np.array(self.seeds, np.uint32)
+        )
+        init_keys, self._data_keys = keys[:, 0], keys[:, 1]
+
+        def in_precision(tree):
+            return jax.tree.map(
+                lambda a: a.astype(self._dtype) if eqx.is_inexact_array(a) else a, tree
+            )
+
+        first = in_precision(model(init_keys[0]))
+        self._static = eqx.partition(first, eqx.is_inexact_array)[1]
+        if objective.sees_moments_only(first):
+            self._draw = lambda key, batch: task.sample_moments(key, batch, self._dtype)
+        else:
+            self._draw = lambda key, batch: task.sample(key, batch, self._dtype)
+        self._initial_models = jax.vmap(
+            lambda key: eqx.filter(in_precision(model(key)), eqx.is_inexact_array)
+        )(init_keys)
+        self.advance = jax.jit(self._advance, donate_argnums=0)
+
+    def draw_evaluation(self, seed: int, batch: int) -> None:
+        """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
+        key = jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
+        self.evaluation = jax.jit(self._draw, static_argnums=1)(key, batch)
+
+    def start(self) -> _Runs:
+        """All runs at step 0."""
+        models, states, diverged = [], [], []
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            spread = jax.tree.map(
+                lambda a, count=len(rates): jnp.repeat(a[:, None], count, axis=1),
+                self._initial_models,
+            )
+            models.append(spread)
+            states.append(
+                jax.vmap(jax.vmap(lambda rate, m, o=optimizer: o(rate).init(m)), (None, 0))(
+                    rates, spread
+                )
+            )
+            diverged.append(jnp.full((len(self.seeds), len(rates)), -1, jnp.int32))
+        return _Runs(tuple(models), tuple(states), tuple(diverged))
+
+    def _training_data(self, step):
+        return jax.vmap(lambda key: self._draw(derived_key(key, step), self._batch))(
+            self._data_keys
+        )
+
+    def _advance(self, runs: _Runs, first: jax.Array, last: jax.Array) -> _Runs:
+        """Updates number first, ..., last - 1."""
+        return jax.lax.fori_loop(first, last, self._step, runs)
+
+    def _step(self, step: jax.Array, runs: _Runs) -> _Runs:
+        data = self._training_data(step)
+
+        def value_and_gradient(model, prompts):
+            loss, gradient = objective.value_and_gradient(eqx.combine(model, self._static), prompts)
+            return loss, eqx.filter(gradient, eqx.is_inexact_array)
+
+        # One call for the runs of all optimizers, so that the threads share them evenly.
+        together = jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *runs.models)
+        losses, gradients = jax.vmap(jax.vmap(value_and_gradient, (0, None)))(together, data)
+        models, states, diverged, start = [], [], [], 0
+        for index, (optimizer, rates) in enumerate(zip(self._optimizers, self._rates, strict=True)):
+            mine = slice(start, start + len(rates))
+            start += len(rates)
+
+            def update(rate, gradient, state, model, loss, diverged_at, optimizer=optimizer):
+                updates, state = optimizer(rate).update(gradient, state, model)
+                model = optax.apply_updates(model, updates)
+                finite = jnp.isfinite(loss) & _all_finite(model)
+                now = (diverged_at < 0) & ~finite
+                diverged_at = jnp.where(now, step + 1, diverged_at)
+                alive = diverged_at < 0
+                model = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), model)
+                return model, state, diverged_at
+
+            updated = jax.vmap(jax.vmap(update), (None, 0, 0, 0, 0, 0))(
+                rates,
+                jax.tree.map(lambda a, mine=mine: a[:, mine], gradients),
+                runs.states[index],
+                runs.models[index],
+                losses[:, mine],
+                runs.diverged_at[index],
+            )
+            models.append(updated[0])
+            states.append(updated[1])
+            diverged.append(updated[2])
+        return _Runs(tuple(models), tuple(states), tuple(diverged))
+
+    def measurer(self, measure: Measure) -> Callable[[_Runs, jax.Array, Any], list[dict]]:
+        """A compiled function that takes `measure` of all runs: one dict an optimizer."""
+
+        def take(runs, step, evaluation):
+            training = self._training_data(step)
+
+            def one(model, training, evaluation):
+                return measure(Iterate(eqx.combine(model, self._static), training, evaluation))
+
+            over_runs = jax.vmap(jax.vmap(one, (0, None, None)), (0, 0, None))
+            return [over_runs(models, training, evaluation) for models in runs.models]
+
+        return jax.jit(take)
+
+
+def _all_finite(tree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(tree)]))
+
+
+def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -> xr.Dataset:
+    due = {measure: measure.schedule.within(steps) for measure in measures}
+    stops = sorted({step for scheduled in due.values() for step in scheduled} | {steps})
+    takers = {measure: engine.measurer(measure) for measure in measures}
+    records: dict[Measure, list[list[dict]]] = {measure: [] for measure in measures}
+    count = len(engine.seeds) * sum(len(group.learning_rates) for group in engine.groups)
+    runs, step = engine.start(), 0
+    progress(0, count * steps)
+    for stop in stops:
+        while step < stop:
+            last = min(stop, step + _LONGEST_SEGMENT)
+            runs = jax.block_until_ready(engine.advance(runs, step, last))
+            step = last
+            progress(count * step, count * steps)
+        for measure in measures:
+            if step in due[measure]:
+                records[measure].append(
+                    jax.device_get(takers[measure](runs, step, engine.evaluation))
+                )
+    return _dataset(engine, runs, stops, due, records)
+
+
+def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
+    rates = sorted({rate for group in engine.groups for rate in group.learning_rates})
+    names = [group.name for group in engine.groups]
+    dims = ("optimizer", "learning_rate", "seed")
+    shape = (len(names), len(rates), len(engine.seeds))
+
+    def place(of_optimizers, fill, dtype, trailing=()):
+        """Arrays (seed, rate, ...) of each optimizer, put where they belong."""
+        result = np.full(shape + trailing, fill, dtype)
+        for index, (group, values) in enumerate(zip(engine.groups, of_optimizers, strict=True)):
+            columns = [rates.index(rate) for rate in group.learning_rates]
+            result[index, columns] = np.moveaxis(np.asarray(values), 1, 0)
+        return result
+
+    diverged_at = place(runs.diverged_at, -1, np.int32)
+    was_run = place([np.ones(d.shape, bool) for d in runs.diverged_at], False, bool)
+    status = np.where(was_run, Status.finished, Status.not_run)
+    status = np.where(diverged_at >= 0, Status.diverged, status).astype(np.int8)
+    variables: dict[str, Any] = {
+        "status": (dims, status, {"flags": ", ".join(f"{s.value} {s.name}" for s in Status)}),
+        "diverged_at": (dims, diverged_at, {"long_name": "step at which the run diverged"}),
+    }
+    for measure, taken in records.items():
+        if not taken:
+            continue
+        rows = [stops.index(step) for step in due[measure]]
+        for name, attributes in measure.attributes().items():
+            attributes = dict(attributes)
+            extra = tuple(attributes.pop("dims", ()))
+            # Of each optimizer: (seed, rate, step, ...).
+            of_optimizers = [
+                np.stack([record[index][name] for record in taken], axis=2)
+                for index in range(len(names))
+            ]
+            sizes = of_optimizers[0].shape[3:]
+            dtype = of_optimizers[0].dtype
+            values = np.full((*shape, len(stops), *sizes), np.nan, dtype)
+            values[:, :, :, rows] = place(of_optimizers, np.nan, dtype, (len(rows), *sizes))
+            variables[name] = ((*dims, "step", *extra), values, attributes)
+    return xr.Dataset(
+        variables,
+        coords={
+            "optimizer": names,
+            "learning_rate": ("learning_rate", rates, {"long_name": "learning rate"}),
+            "seed": list(engine.seeds),
+            "step": ("step", stops, {"long_name": "updates done"}),
+        },
+    )
