@@ -18,6 +18,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	! PYTHONPATH=src $(BIN)/pyright --verifytypes attnscape --ignoreexternal | grep 'is missing'
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks --out $(OUT)

@@ -137,7 +137,7 @@ def peak(dtype: jax.typing.DTypeLike, threads: int, seconds: float = 0.2) -> flo
 
 
 def gradient_operations(form: str, layers: int, dim: int) -> int:
-    """Floating-point operations of loss and gradient for one prompt, counted in the kernel itself."""
+    """Floating-point operations of loss and gradient for one prompt, counted by the kernel."""
     kernels = library()
     if kernels is None:
         raise RuntimeError(why_unavailable())

@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import optax
 
+from attnscape.errors import UsageError
+
 Factory = Callable[[float], optax.GradientTransformation]
 
 
@@ -28,10 +30,10 @@ def by_name(name: str) -> Factory:
     """The factory of that name.
 
     Raises:
-        ValueError: If there is none.
+        UsageError: If there is none.
     """
     if name not in NAMED:
-        raise ValueError(f"There is no optimizer {name!r}; there are {', '.join(sorted(NAMED))}.")
+        raise UsageError(f"There is no optimizer {name!r}; there are {', '.join(sorted(NAMED))}.")
     return NAMED[name]
 
 
@@ -39,10 +41,10 @@ def check_learning_rate(learning_rate: float) -> float:
     """The rate itself.
 
     Raises:
-        ValueError: If it is not positive and finite.
+        UsageError: If it is not positive and finite.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(
+        raise UsageError(
             f"The learning rate {learning_rate} is not usable; it must be positive and finite."
         )
     return float(learning_rate)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from attnscape.errors import UsageError
 
 
 class Prompts(eqx.Module):
@@ -18,7 +19,7 @@ class Prompts(eqx.Module):
         target: The response that is asked for.
 
     Raises:
-        ValueError: If the shapes do not fit together.
+        UsageError: If the shapes do not fit together.
     """
 
     x: Float[Array, "batch n d"]
@@ -29,7 +30,7 @@ class Prompts(eqx.Module):
     def __check_init__(self) -> None:
         shapes = [jnp.shape(a) for a in (self.x, self.y, self.query, self.target)]
         if len(shapes[0]) != 3 or 0 in shapes[0][1:]:
-            raise ValueError(
+            raise UsageError(
                 f"x has shape {shapes[0]}; it must be (batch, n, d) with n and d at least 1."
             )
         batch, n, d = shapes[0]
@@ -39,18 +40,17 @@ class Prompts(eqx.Module):
             ("target", shapes[3], (batch,)),
         ):
             if given != allowed:
-                raise ValueError(
+                raise UsageError(
                     f"{name} has shape {given}, but x of shape {shapes[0]} asks for {allowed}."
                 )
 
     def moments(self) -> Moments:
         """The moments of every prompt: all that linear attention depends on."""
         n = self.x.shape[-2]
-        mean = dict(precision=jax.lax.Precision.HIGHEST)
         return Moments(
-            gram=jnp.einsum("bni,bnj->bij", self.x, self.x, **mean) / n,
-            cross=jnp.einsum("bni,bn->bi", self.x, self.y, **mean) / n,
-            square=jnp.einsum("bn,bn->b", self.y, self.y, **mean) / n,
+            gram=jnp.einsum("bni,bnj->bij", self.x, self.x, precision="highest") / n,
+            cross=jnp.einsum("bni,bn->bi", self.x, self.y, precision="highest") / n,
+            square=jnp.einsum("bn,bn->b", self.y, self.y, precision="highest") / n,
             query=self.query,
             target=self.target,
         )
@@ -82,7 +82,7 @@ class Moments(eqx.Module):
     def __check_init__(self) -> None:
         shape = jnp.shape(self.gram)
         if len(shape) != 3 or shape[1] != shape[2]:
-            raise ValueError(f"gram has shape {shape}; it must be (batch, d, d).")
+            raise UsageError(f"gram has shape {shape}; it must be (batch, d, d).")
         batch, d, _ = shape
         for name, allowed in (
             ("cross", (batch, d)),
@@ -92,6 +92,6 @@ class Moments(eqx.Module):
         ):
             given = jnp.shape(getattr(self, name))
             if given != allowed:
-                raise ValueError(
+                raise UsageError(
                     f"{name} has shape {given}, but gram of shape {shape} asks for {allowed}."
                 )

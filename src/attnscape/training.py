@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array
 
 from attnscape import objective
+from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Iterate, Measure, TrainingLoss
 from attnscape.optimizers import Factory, check_learning_rate, clipped
 from attnscape.tasks import RegressionTask, derived_key
@@ -49,8 +50,8 @@ class Progress(Protocol):
         ...
 
 
-def _silent(done: int, total: int) -> None:
-    pass
+def silent(done: int, total: int) -> None:
+    """Says nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class _Group:
 
 def train(
     task: RegressionTask,
-    model: Callable[[PRNGKeyArray], Callable],
+    model: Callable[[Array], Callable],
     optimizers: Mapping[str, Factory],
     learning_rates: Mapping[str, Sequence[float]] | Sequence[float],
     seeds: Sequence[int],
@@ -76,7 +77,7 @@ def train(
     evaluation_batch: int = 1000,
     evaluation_seed: int = 0,
     precision: Precision = "float32",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> xr.Dataset:
     """Trains every (optimizer, learning rate, seed) and measures along the way.
 
@@ -102,35 +103,41 @@ def train(
         being finite; -1 where they never did). NaN means not measured, or after divergence.
 
     Raises:
-        ValueError: If an argument is out of range, with a sentence that says what is allowed.
+        UsageError: If an argument is out of range, with a sentence that says what is allowed.
     """
     groups = _groups(optimizers, learning_rates)
     _check_counts(seeds, steps=steps, batch=batch, evaluation_batch=evaluation_batch)
     if clip is not None and not clip > 0:
-        raise ValueError(f"clip is {clip}; it must be positive, or None for no clipping.")
+        raise UsageError(f"clip is {clip}; it must be positive, or None for no clipping.")
     if precision not in ("float32", "float64"):
-        raise ValueError(f"precision is {precision!r}; it must be float32 or float64.")
+        raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         engine = _Engine(task, model, groups, clip, batch, precision, seeds)
         engine.draw_evaluation(evaluation_seed, evaluation_batch)
         return _run(engine, steps, tuple(measures), progress)
 
 
-def _groups(optimizers, learning_rates) -> tuple[_Group, ...]:
+def _groups(
+    optimizers: Mapping[str, Factory],
+    learning_rates: Mapping[str, Sequence[float]] | Sequence[float],
+) -> tuple[_Group, ...]:
     if not optimizers:
-        raise ValueError("No optimizer was given; name at least one.")
-    if not isinstance(learning_rates, Mapping):
-        learning_rates = dict.fromkeys(optimizers, learning_rates)
-    if set(learning_rates) != set(optimizers):
-        raise ValueError(
-            f"Learning rates were given for {sorted(learning_rates)}, optimizers are "
+        raise UsageError("No optimizer was given; name at least one.")
+    rates_of = (
+        learning_rates
+        if isinstance(learning_rates, Mapping)
+        else dict.fromkeys(optimizers, learning_rates)
+    )
+    if set(rates_of) != set(optimizers):
+        raise UsageError(
+            f"Learning rates were given for {sorted(rates_of)}, optimizers are "
             f"{sorted(optimizers)}: give rates for each of them and no other."
         )
     groups = []
     for name, factory in optimizers.items():
-        rates = tuple(dict.fromkeys(check_learning_rate(rate) for rate in learning_rates[name]))
+        rates = tuple(dict.fromkeys(check_learning_rate(rate) for rate in rates_of[name]))
         if not rates:
-            raise ValueError(f"No learning rate was given for {name}; give at least one.")
+            raise UsageError(f"No learning rate was given for {name}; give at least one.")
         groups.append(_Group(name, factory, rates))
     return tuple(groups)
 
@@ -138,9 +145,9 @@ def _groups(optimizers, learning_rates) -> tuple[_Group, ...]:
 def _check_counts(seeds: Sequence[int], **counts: int) -> None:
     for name, count in counts.items():
         if count < (0 if name == "steps" else 1):
-            raise ValueError(f"{name} is {count}; it must be at least 1.")
+            raise UsageError(f"{name} is {count}; it must be at least 1.")
     if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds are {list(seeds)}; give at least one, and none twice.")
+        raise UsageError(f"seeds are {list(seeds)}; give at least one, and none twice.")
 
 
 class _Runs(eqx.Module):
@@ -160,7 +167,7 @@ class _Engine:
         self._optimizers = [clipped(group.factory, clip) for group in groups]
         self._rates = [np.array(group.learning_rates, self._dtype) for group in groups]
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(
-            np.array(self.seeds, np.uint32)
+            jnp.array(self.seeds, jnp.uint32)
         )
         init_keys, self._data_keys = keys[:, 0], keys[:, 1]
 
@@ -189,9 +196,9 @@ class _Engine:
         """All runs at step 0."""
         models, states, diverged = [], [], []
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            count = len(rates)
             spread = jax.tree.map(
-                lambda a, count=len(rates): jnp.repeat(a[:, None], count, axis=1),
-                self._initial_models,
+                lambda a, count=count: jnp.repeat(a[:, None], count, axis=1), self._initial_models
             )
             models.append(spread)
             states.append(
@@ -207,7 +214,7 @@ class _Engine:
             self._data_keys
         )
 
-    def _advance(self, runs: _Runs, first: jax.Array, last: jax.Array) -> _Runs:
+    def _advance(self, runs: _Runs, first: int | jax.Array, last: int | jax.Array) -> _Runs:
         """Updates number first, ..., last - 1."""
         return jax.lax.fori_loop(first, last, self._step, runs)
 
@@ -249,7 +256,7 @@ class _Engine:
             diverged.append(updated[2])
         return _Runs(tuple(models), tuple(states), tuple(diverged))
 
-    def measurer(self, measure: Measure) -> Callable[[_Runs, jax.Array, Any], list[dict]]:
+    def measurer(self, measure: Measure) -> Callable[[_Runs, int, Any], list[dict[str, jax.Array]]]:
         """A compiled function that takes `measure` of all runs: one dict an optimizer."""
 
         def take(runs, step, evaluation):

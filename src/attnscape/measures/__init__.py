@@ -1,7 +1,7 @@
 """Measures: what is recorded along runs, and when.
 
-A measure is a small object with a schedule (`at`, a tuple of steps or a rule for them) and a call that
-gives named numbers for one run at one iterate. The engine maps it over all runs.
+A measure is a small object with a schedule and a call that gives named numbers for one run at one
+iterate. The engine maps it over all runs.
 """
 
 from attnscape.measures._loss import EvaluationLoss as EvaluationLoss

@@ -10,6 +10,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 
+from attnscape.errors import UsageError
 from attnscape.prompts import Moments, Prompts
 
 
@@ -23,7 +24,7 @@ class Schedule:
         log_spaced: So many steps, evenly spaced on a log axis, from 1 to the last.
 
     Raises:
-        ValueError: If a number is negative, or nothing is scheduled.
+        UsageError: If a number is negative, or nothing is scheduled.
     """
 
     every: int = 0
@@ -32,9 +33,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if min(self.every, self.log_spaced, *self.steps, 0) < 0:
-            raise ValueError(f"{self} has a negative number of steps.")
+            raise UsageError(f"{self} has a negative number of steps.")
         if not (self.every or self.steps or self.log_spaced):
-            raise ValueError("The schedule is empty: give every, steps or log_spaced.")
+            raise UsageError("The schedule is empty: give every, steps or log_spaced.")
 
     def within(self, last: int) -> tuple[int, ...]:
         """The scheduled steps from 0 to `last`, in order."""
@@ -87,5 +88,5 @@ class Measure(Protocol):
         ...
 
     def attributes(self) -> Mapping[str, Mapping[str, Any]]:
-        """For each name: its xarray attributes (`long_name`, `units`) and `dims` beyond the run's."""
+        """Of each name: xarray attributes (`long_name`), and `dims` beyond the run's."""
         ...

@@ -10,8 +10,9 @@ from typing import Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from attnscape.errors import UsageError
 from attnscape.prompts import Prompts
 
 Form = Literal["block", "full"]
@@ -29,7 +30,7 @@ class LinearTransformer(eqx.Module):
             columns is 0. m is d in the block form and d + 1 in the full form.
 
     Raises:
-        ValueError: If the shapes of P and Q differ or are not (L, m, m), or the form is unknown.
+        UsageError: If the shapes of P and Q differ or are not (L, m, m), or the form is unknown.
     """
 
     P: Float[Array, "L m m"]
@@ -38,19 +39,19 @@ class LinearTransformer(eqx.Module):
 
     def __check_init__(self) -> None:
         if self.form not in FORMS:
-            raise ValueError(f"form is {self.form!r}; it must be one of {', '.join(FORMS)}.")
+            raise UsageError(f"form is {self.form!r}; it must be one of {', '.join(FORMS)}.")
         shape = jnp.shape(self.P)
         if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
-            raise ValueError(f"P has shape {shape}; it must be (layers, m, m), none of them 0.")
+            raise UsageError(f"P has shape {shape}; it must be (layers, m, m), none of them 0.")
         if jnp.shape(self.Q) != shape:
-            raise ValueError(
+            raise UsageError(
                 f"Q has shape {jnp.shape(self.Q)}, but P has {shape}: make them equal."
             )
 
     @classmethod
     def init(
         cls,
-        key: PRNGKeyArray,
+        key: Array,
         *,
         layers: int = 3,
         dim: int = 5,
@@ -72,7 +73,7 @@ class LinearTransformer(eqx.Module):
             ValueError: If layers or dim is below 1, or the form is unknown.
         """
         if layers < 1 or dim < 1:
-            raise ValueError(f"layers is {layers} and dim {dim}; both must be at least 1.")
+            raise UsageError(f"layers is {layers} and dim {dim}; both must be at least 1.")
         size = dim + 1 if form == "full" else dim
         key_P, key_Q = jax.random.split(key)
         shape = (layers, size, size)
@@ -109,10 +110,10 @@ class LinearTransformer(eqx.Module):
 
 
 def check_dim(model: LinearTransformer, query: Float[Array, "batch d"]) -> None:
-    """Raises ValueError if prompts of this query do not fit the model."""
+    """Raises UsageError if prompts of this query do not fit the model."""
     dim = model.P.shape[-1] - (model.form == "full")
     if query.shape[-1] != dim:
-        raise ValueError(
+        raise UsageError(
             f"The prompts have dimension {query.shape[-1]}, but the model ({model.form} form, "
             f"P of shape {model.P.shape}) takes {dim}."
         )

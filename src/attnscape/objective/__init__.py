@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from attnscape import native
+from attnscape.errors import UsageError
 from attnscape.models.linear import check_dim
 from attnscape.objective._native import native_hessian, native_loss
 from attnscape.objective._reduced import reduced_loss
@@ -45,14 +46,14 @@ def loss(
         path: How to compute it; see the module's description.
 
     Raises:
-        ValueError: If the path is unknown or does not serve this model, these prompts or this
+        UsageError: If the path is unknown or does not serve this model, these prompts or this
             machine, or shapes do not fit.
     """
     match choose_path(model, prompts, path):
         case "token":
             predictions = model(prompts)
             if jnp.shape(predictions) != prompts.target.shape:
-                raise ValueError(
+                raise UsageError(
                     f"The model gave predictions of shape {jnp.shape(predictions)} for "
                     f"{prompts.target.shape[0]} prompts; they must be one number a prompt."
                 )
@@ -82,12 +83,12 @@ def hvp(
         path: As of `loss`.
 
     Raises:
-        ValueError: As of `loss`, and if the direction does not fit the model.
+        UsageError: As of `loss`, and if the direction does not fit the model.
     """
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     tangents = eqx.filter(direction, eqx.is_inexact_array)
     if jax.tree.map(jnp.shape, tangents) != jax.tree.map(jnp.shape, parameters):
-        raise ValueError("The direction must be a model of the same type and shapes as the model.")
+        raise UsageError("The direction must be a model of the same type and shapes as the model.")
 
     def gradient(p):
         return jax.grad(lambda q: loss(eqx.combine(q, static), prompts, path=path))(p)
@@ -119,14 +120,14 @@ def hessian(
 def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "fastest") -> Path:
     """The path that `path` means for this model and these prompts. Raises as `loss` does."""
     if path not in PATHS:
-        raise ValueError(f"path is {path!r}; it must be one of {', '.join(PATHS)}.")
+        raise UsageError(f"path is {path!r}; it must be one of {', '.join(PATHS)}.")
     linear = sees_moments_only(model)
     if isinstance(prompts, Moments) and (path == "token" or not linear):
-        raise ValueError(
+        raise UsageError(
             "Only moments were given, but the token form needs prompts: give a Prompts."
         )
     if path in ("native", "reduced") and not linear:
-        raise ValueError(
+        raise UsageError(
             f"The path {path!r} serves linear attention only; use 'fastest' or 'token' for "
             f"{type(model).__name__}."
         )
@@ -136,7 +137,7 @@ def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "faste
     if linear and native.usable(dtype) and model.as_linear().P.dtype == dtype:  # pyright: ignore
         return "native"
     if path == "native":
-        raise ValueError(
+        raise UsageError(
             native.why_unavailable()
             or f"The kernels take float32 or float64 on the CPU, model and prompts alike, "
             f"not {dtype} on {jax.default_backend()}."

@@ -44,7 +44,7 @@ def _batched(moments: Moments):
 
 
 def _xla_loss(form, weights, moments):
-    return reduced_loss(LinearTransformer(*weights, form), moments)
+    return reduced_loss(LinearTransformer(weights[0], weights[1], form), moments)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -109,7 +109,7 @@ def _value_and_gradient_jvp(form, primals, tangents):
 
 
 def _symmetric_product(form, weights, moments, direction):
-    """H v as a linear function of v that is its own transpose: it may be differentiated in reverse."""
+    """H v as a linear function of v and its own transpose: reverse mode works through it."""
 
     def product(residuals, v):
         return _hvp(form, residuals[0], v, residuals[1])

@@ -19,7 +19,7 @@ def reduced_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]
         return jnp.mean((predict(model, moments) - moments.target) ** 2)
 
 
-def _next_A(A, P, Q, G):
+def _next_layer(A, P, Q, G):
     """A_{l+1} = A_l + P_l (A_l G A_l^T) Q_l A_l."""
     return A + P @ (A @ G @ A.mT) @ Q @ A
 
@@ -33,7 +33,7 @@ def _block_predictions(model: LinearTransformer, moments: Moments) -> Float[Arra
         u = c + jnp.einsum("bij,bj->bi", G, s)
         s = s + jnp.einsum("bji,kj,bkl,bl->bi", A, Q, A, u)  # A^T Q^T A u
         if layer + 1 < len(model.P):  # the last layer's A is never used
-            A = _next_A(A, P, Q, G)
+            A = _next_layer(A, P, Q, G)
     return -jnp.einsum("bi,bi->b", s, q)
 
 
@@ -43,5 +43,5 @@ def _full_predictions(model: LinearTransformer, moments: Moments) -> Float[Array
     q = jnp.pad(moments.query, ((0, 0), (0, 1)))
     A = jnp.broadcast_to(jnp.eye(G.shape[-1], dtype=G.dtype), G.shape)
     for P, Q in zip(model.P, model.Q, strict=True):
-        A = _next_A(A, P, Q, G)
+        A = _next_layer(A, P, Q, G)
     return -jnp.einsum("bj,bj->b", A[:, -1, :], q)

@@ -1,22 +1,23 @@
 """Standard normals from a key and a counter: the reference, and the native kernel in front of it.
 
-Word j of prompt b is output j % 2 of Threefry-2x32 (Salmon et al. 2011, 20 rounds) with the caller's
-key and the counter (b, j // 2). A word becomes a normal by inversion: its lowest bit is the sign, the
-others the tail probability, so both tails reach 2^-33 (6.3 standard deviations). A prompt's numbers
-depend on its position in the batch only, not on the batch's size. kernels/sampler.hpp states the same
-function on SIMD lanes; the two agree to rounding, and both draw in single precision, so that a run
-sees the same prompts in every precision.
+Word j of prompt b is output j % 2 of Threefry-2x32 (Salmon et al. 2011, 20 rounds) with the
+caller's key and the counter (b, j // 2). A word becomes a normal by inversion: its lowest bit is
+the sign, the others the tail probability, so both tails reach 2^-33 (6.3 standard deviations). A
+prompt's numbers depend on its position in the batch only, not on the batch's size.
+kernels/sampler.hpp states the same function on SIMD lanes; the two agree to rounding, and both draw
+in single precision, so that a run sees the same prompts in every precision.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, UInt32
 
 from attnscape import native
+from attnscape.errors import UsageError
 
-# Minimax fits of relative error 3e-8 (logarithm), 1e-7 (centre) and 3e-7 (tail) to scipy's functions;
-# lowest power first. The same numbers stand in kernels/sampler.hpp.
+# Minimax fits of relative error 3e-8 (logarithm), 1e-7 (centre) and 3e-7 (tail) to scipy's
+# functions; lowest power first. The same numbers stand in kernels/sampler.hpp.
 _LOG = (1.0, -0.50000066, 0.33333594, -0.24993218, 0.19975913, -0.16824313, 0.14994496,
         -0.12076715, 0.054111693)  # fmt: skip
 _CENTRE = (2.1233137, 0.87200665, -0.036926068, -0.027703283, 0.01207618, -0.00060722587,
@@ -26,7 +27,7 @@ _TAIL = (4.6288276, 1.7116226, 0.0075798249, -0.0056994208, 0.0036364782, -0.003
 _TAIL_MIDDLE, _TAIL_HALF_WIDTH = 3.438034, 1.201966
 
 
-def normals(key: PRNGKeyArray, batch: int, count: int) -> Float[Array, "batch count"]:
+def normals(key: Array, batch: int, count: int) -> Float[Array, "batch count"]:
     """`count` independent N(0, 1) numbers for each of `batch` prompts, in float32."""
     words = key_words(key)
     if native.usable(jnp.float32):
@@ -39,18 +40,18 @@ def normals(key: PRNGKeyArray, batch: int, count: int) -> Float[Array, "batch co
     return reference_normals(words, batch, count)
 
 
-def key_words(key: PRNGKeyArray) -> UInt32[Array, "2"]:
+def key_words(key: Array) -> UInt32[Array, "2"]:
     """The two words of a Threefry key, typed or raw."""
     words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     if words.shape != (2,):
-        raise ValueError(
+        raise UsageError(
             f"The key has {words.shape} words; attnscape draws with Threefry keys of 2 words, "
             "as jax.random.key makes them by default."
         )
     return words
 
 
-def derived_key(key: PRNGKeyArray, *numbers: int | jax.Array) -> PRNGKeyArray:
+def derived_key(key: Array, *numbers: int | jax.Array) -> Array:
     """A key for each pair of numbers (the second is 0 where one is given), as `jax.random.fold_in`.
 
     JAX's own hash is a loop of small steps on the CPU; between two kernels that costs as much as a

@@ -13,11 +13,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from attnscape.errors import UsageError
 from attnscape.tasks._normals import normals
 
-Law = Callable[[PRNGKeyArray, int, int, int], Float[Array, "batch n d"]]
+Law = Callable[[Array, int, int, int], Float[Array, "batch n d"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Gaussian:
         covariance: A symmetric positive definite (d, d) matrix, as nested sequences or an array.
 
     Raises:
-        ValueError: If the covariance is not a symmetric positive definite matrix.
+        UsageError: If the covariance is not a symmetric positive definite matrix.
     """
 
     covariance: Any = None
@@ -38,9 +39,9 @@ class Gaussian:
             return
         matrix = np.array(self.covariance, float)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-            raise ValueError(f"covariance has shape {matrix.shape}; it must be (d, d).")
+            raise UsageError(f"covariance has shape {matrix.shape}; it must be (d, d).")
         if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] <= 0:
-            raise ValueError("covariance must be symmetric and positive definite.")
+            raise UsageError("covariance must be symmetric and positive definite.")
         rows = tuple(tuple(float(entry) for entry in row) for row in matrix)
         object.__setattr__(self, "covariance", rows)  # hashable, and printable in a spec
 
@@ -49,13 +50,13 @@ class Gaussian:
         if self.covariance is None:
             return np.eye(d, dtype=np.float32)
         if len(self.covariance) != d:
-            raise ValueError(
+            raise UsageError(
                 f"covariance is {len(self.covariance)} x {len(self.covariance)}, but the task has "
                 f"dimension {d}."
             )
         return np.linalg.cholesky(np.array(self.covariance)).astype(np.float32)
 
-    def __call__(self, key: PRNGKeyArray, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
+    def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n * d).reshape(batch, n, d)
         if self.covariance is None:
             return z
@@ -66,7 +67,7 @@ class Gaussian:
 class Sphere:
     """Uniform on the unit sphere."""
 
-    def __call__(self, key: PRNGKeyArray, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
+    def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n * d).reshape(batch, n, d)
         return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
 
@@ -80,7 +81,7 @@ class Radial:
             the paper is `scipy.stats.gamma(0.1, scale=10)`; `scipy.stats.chi2(d)` is N(0, I).
 
     Raises:
-        ValueError: If it is not a frozen distribution, or may be negative.
+        UsageError: If it is not a frozen distribution, or may be negative.
     """
 
     squared_radius: Any
@@ -88,16 +89,16 @@ class Radial:
     def __post_init__(self) -> None:
         law = self.squared_radius
         if not (hasattr(law, "ppf") and hasattr(law, "dist") and hasattr(law, "support")):
-            raise ValueError(
+            raise UsageError(
                 f"squared_radius is {law!r}; it must be a frozen scipy.stats distribution, for "
                 "example scipy.stats.gamma(0.1, scale=10)."
             )
         if law.support()[0] < 0:
-            raise ValueError(
+            raise UsageError(
                 f"squared_radius has values from {law.support()[0]} on; |x|^2 cannot be negative."
             )
 
-    def __call__(self, key: PRNGKeyArray, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
+    def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n * (d + 1)).reshape(batch, n, d + 1)
         radius = tabulated_radius(jnp.asarray(radius_table(self.squared_radius)), z[..., -1:])
         return z[..., :-1] * (radius / jnp.linalg.norm(z[..., :-1], axis=-1, keepdims=True))

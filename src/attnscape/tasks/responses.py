@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from attnscape.errors import UsageError
+
 Response = Callable[[Float[Array, "batch n d"], Float[Array, "batch d"]], Float[Array, "batch n"]]
 
 
@@ -42,7 +44,7 @@ class ReluNetwork:
 
     def __post_init__(self) -> None:
         if self.hidden < 1:
-            raise ValueError(f"hidden is {self.hidden}; it must be at least 1.")
+            raise UsageError(f"hidden is {self.hidden}; it must be at least 1.")
 
     def __call__(
         self, x: Float[Array, "batch n d"], w: Float[Array, "batch d"]

@@ -7,10 +7,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array
 
 from attnscape import native
+from attnscape.errors import UsageError
 from attnscape.prompts import Moments, Prompts
 from attnscape.tasks._normals import derived_key, key_words, normals
 from attnscape.tasks.covariates import Gaussian, Law, Radial, Sphere, radius_table
@@ -30,7 +30,7 @@ class RegressionTask:
         noise: Standard deviation of Gaussian noise on every response, the target's included.
 
     Raises:
-        ValueError: If a number is out of range or a law is not callable.
+        UsageError: If a number is out of range or a law is not callable.
     """
 
     dim: int = 5
@@ -43,12 +43,12 @@ class RegressionTask:
     def __post_init__(self) -> None:
         for name, number in (("dim", self.dim), ("context", self.context)):
             if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} is {number!r}; it must be a whole number of at least 1.")
+                raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1.")
         if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise ValueError(f"noise is {self.noise}; it must be finite and not negative.")
+            raise UsageError(f"noise is {self.noise}; it must be finite and not negative.")
         for name in ("covariates", "weights", "response"):
             if not callable(getattr(self, name)):
-                raise ValueError(
+                raise UsageError(
                     f"{name} is {getattr(self, name)!r}; it must be callable: a law of "
                     "attnscape.tasks, or a function of your own."
                 )
@@ -56,9 +56,7 @@ class RegressionTask:
             if isinstance(law, Gaussian):
                 law.factor(self.dim)  # raises if its covariance has another dimension
 
-    def sample(
-        self, key: PRNGKeyArray, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
-    ) -> Prompts:
+    def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
         """Draws `batch` prompts. The same key gives the same prompts on every path and precision.
 
         Args:
@@ -84,7 +82,7 @@ class RegressionTask:
         return Prompts(x=points[:, :-1], y=y[:, :-1], query=points[:, -1], target=y[:, -1])
 
     def sample_moments(
-        self, key: PRNGKeyArray, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
+        self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> Moments:
         """The moments of `sample(key, batch, dtype)`, to rounding, without storing the prompts.
 
@@ -124,23 +122,23 @@ class RegressionTask:
                 return 3
         return None
 
-    def _kernel_tables(self) -> tuple[np.ndarray, np.ndarray]:
-        nothing = np.zeros(2, np.float32)
+    def _kernel_tables(self) -> tuple[jax.Array, jax.Array]:
+        nothing = jnp.zeros(2, jnp.float32)
         match self.covariates:
             case Gaussian():
-                return self.covariates.factor(self.dim), nothing
+                return jnp.asarray(self.covariates.factor(self.dim)), nothing
             case Radial():
-                return nothing, radius_table(self.covariates.squared_radius)
+                return nothing, jnp.asarray(radius_table(self.covariates.squared_radius))
         return nothing, nothing
 
 
 def _check_batch(batch: int) -> None:
     if batch < 1:
-        raise ValueError(f"batch is {batch}; it must be at least 1.")
+        raise UsageError(f"batch is {batch}; it must be at least 1.")
 
 
 def _check_shape(name: str, array: jax.Array, allowed: tuple[int, ...]) -> None:
     if jnp.shape(array) != allowed:
-        raise ValueError(
+        raise UsageError(
             f"The {name} gave shape {jnp.shape(array)}; the task asks for {allowed} here."
         )

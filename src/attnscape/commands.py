@@ -1,0 +1,210 @@
+"""What the commands of the command line do, apart from reading their arguments."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import platform
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from attnscape import native, objective, optimizers, results
+from attnscape.errors import UsageError
+from attnscape.experiment import Experiment
+from attnscape.measures import EvaluationLoss, TrainingLoss, every
+from attnscape.models import LinearTransformer
+from attnscape.progress import ProgressBar
+from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask, ReluNetwork, Sphere
+from attnscape.training import Status
+
+if TYPE_CHECKING:
+    from attnscape.cli import Train
+
+
+def train(options: Train) -> None:
+    """Trains what `options` say, writes the result and prints a summary."""
+    if options.measure_every < 1:
+        raise UsageError(f"--measure-every is {options.measure_every}; it must be at least 1.")
+    if options.seeds < 1:
+        raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
+    schedule = every(options.measure_every)
+    experiment = Experiment(
+        name=options.name,
+        task=_task(options),
+        model=functools.partial(
+            LinearTransformer.init,
+            layers=options.layers,
+            dim=options.dim,
+            form=options.form,
+            scale=options.scale,
+        ),
+        optimizers={name: optimizers.by_name(name) for name in options.optimizers},
+        learning_rates=learning_rates(options.learning_rates, options.optimizers),
+        seeds=tuple(range(options.seeds)),
+        steps=options.steps,
+        batch=options.batch,
+        clip=options.clip or None,
+        measures=(EvaluationLoss(schedule), TrainingLoss(schedule)),
+        evaluation_batch=options.evaluation_batch,
+        evaluation_seed=options.evaluation_seed,
+        precision=options.precision,
+    )
+    with ProgressBar(options.name) as bar:
+        dataset = results.obtain(experiment, options.out, bar)
+    table = Table("optimizer", "learning rate", "median final loss", "smallest", "largest", "runs")
+    for name in dataset["optimizer"].values:
+        for rate in dataset["learning_rate"].values:
+            runs = dataset.sel(optimizer=name, learning_rate=rate)
+            if (runs["status"] == Status.not_run).all():
+                continue
+            final = runs["loss"].isel(step=-1).values
+            diverged = int((runs["status"] == Status.diverged).sum())
+            table.add_row(
+                str(name),
+                f"{rate:g}",
+                # A diverged run has lost against every finished one.
+                f"{np.median(np.nan_to_num(final, nan=np.inf)):.4g}",
+                f"{np.min(np.nan_to_num(final, nan=np.inf)):.4g}",
+                f"{np.max(np.nan_to_num(final, nan=np.inf)):.4g}",
+                f"{final.size}" + (f", {diverged} diverged" if diverged else ""),
+            )
+    Console().print(table)
+    print(results.find(experiment, options.out))
+
+
+def _task(options: Train) -> RegressionTask:
+    match options.covariates:
+        case "gaussian":
+            covariates: Any = Gaussian()
+        case "sphere":
+            covariates = Sphere()
+        case _:
+            covariates = Radial(scipy_law(options.squared_radius))
+    return RegressionTask(
+        dim=options.dim,
+        context=options.context,
+        covariates=covariates,
+        response=Linear() if options.response == "linear" else ReluNetwork(),
+        noise=options.noise,
+    )
+
+
+def scipy_law(text: str) -> Any:
+    """The frozen distribution that a text such as `gamma(0.1, scale=10)` names.
+
+    Raises:
+        UsageError: If it is not a call of a scipy.stats distribution with plain numbers.
+    """
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise ValueError("it is not a call")
+        arguments = [ast.literal_eval(a) for a in call.args]
+        keywords = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
+        law = getattr(stats, call.func.id)
+        if not isinstance(law, stats.rv_continuous | stats.rv_discrete):
+            raise ValueError(f"scipy.stats.{call.func.id} is not a distribution")
+        return law(*arguments, **keywords)
+    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"The law {text!r} cannot be read ({error}); write it as scipy.stats does, for example "
+            "'gamma(0.1, scale=10)'."
+        ) from None
+
+
+def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
+    """Rates of each optimizer from texts such as `0.02` (for all) or `sgdm=0.02,0.05`.
+
+    Raises:
+        UsageError: If a text cannot be read or names an optimizer that is not among `names`.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for text in texts:
+        name, equals, numbers = text.rpartition("=")
+        if equals and name not in rates:
+            raise UsageError(
+                f"{text!r} gives rates for {name!r}, but the optimizers are {', '.join(names)}."
+            )
+        for number in numbers.split(","):
+            try:
+                rate = optimizers.check_learning_rate(float(number))
+            except ValueError as error:
+                if isinstance(error, UsageError):
+                    raise
+                raise UsageError(
+                    f"The learning rate {number!r} is not a number; write 0.02 or sgdm=0.02,0.05."
+                ) from None
+            for owner in [name] if equals else names:
+                rates[owner].append(rate)
+    for name, given in rates.items():
+        if not given:
+            raise UsageError(f"No learning rate was given for {name}; add {name}=0.02.")
+    return {name: tuple(given) for name, given in rates.items()}
+
+
+def doctor() -> None:
+    """Prints versions, the path in use, and the kernels' speed against the machine's peak."""
+    console = Console()
+    about = Table("what", "is", show_header=False, box=None)
+    about.add_row("Python", platform.python_version())
+    for package in ("attnscape", "jax", "jaxlib", "optax", "equinox", "xarray"):
+        about.add_row(package, version(package))
+    about.add_row("backend", jax.default_backend())
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    about.add_row("threads", str(threads))
+    missing = native.why_unavailable()
+    about.add_row("path", "XLA" if missing else f"native kernels, {native.register_bits()} bits")
+    console.print(about)
+    if missing:
+        console.print(f"{missing} The XLA path takes {_slowdown_words()} a gradient.")
+        return
+    table = Table("kernel", "GFLOP/s", "FMA peak", "share", title="Loss and gradient, L = 3, d = 5")
+    for form in native.FORMS:
+        for dtype in ("float32", "float64"):
+            rate = gradient_rate(form, dtype, path="native")
+            peak = native.peak(dtype, threads or 1)
+            table.add_row(
+                f"{form} {dtype}", f"{rate / 1e9:.0f}", f"{peak / 1e9:.0f}", f"{rate / peak:.0%}"
+            )
+    console.print(table)
+
+
+def _slowdown_words() -> str:
+    return f"{1e6 * _seconds_a_gradient('block', 'float32', 'reduced'):.0f} us for 1,000 prompts"
+
+
+def gradient_rate(form: str, dtype: str, path: objective.Path) -> float:
+    """Floating-point operations a second of the gradient of 1,000 prompts, L = 3, d = 5."""
+    operations = 1000 * native.gradient_operations(form, layers=3, dim=5)
+    return operations / _seconds_a_gradient(form, dtype, path)
+
+
+def _seconds_a_gradient(form, dtype, path, runs: int = 24) -> float:
+    """The best of a few timings of `runs` gradients at once, for one of them."""
+    with jax.enable_x64(dtype == "float64"):
+        moments = RegressionTask().sample_moments(jax.random.key(0), 1000, dtype)
+        init = functools.partial(LinearTransformer.init, form=form, dtype=jnp.dtype(dtype))
+        models = jax.vmap(init)(jax.random.split(jax.random.key(1), runs))
+
+        @jax.jit
+        def gradients(models):
+            return jax.vmap(lambda model: objective.value_and_gradient(model, moments, path=path))(
+                models
+            )
+
+        jax.block_until_ready(gradients(models))
+        timings = []
+        for _ in range(50):
+            start = time.perf_counter()
+            jax.block_until_ready(gradients(models))
+            timings.append(time.perf_counter() - start)
+    return min(timings) / runs

@@ -1,0 +1,61 @@
+"""Experiments: everything that determines a training result, in one frozen object."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from attnscape import spec
+from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
+from attnscape.optimizers import Factory
+from attnscape.tasks import RegressionTask
+from attnscape.training import Precision, Progress, silent, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The arguments of `attnscape.train`, and a name that people read.
+
+    Equal arguments mean equal `run_id`, whatever the name: a finished result is found and not
+    repeated.
+    """
+
+    name: str
+    task: RegressionTask
+    model: Callable[..., Any]
+    optimizers: Mapping[str, Factory]
+    learning_rates: Mapping[str, Sequence[float]]
+    seeds: tuple[int, ...]
+    steps: int
+    batch: int = 1000
+    clip: float | None = 1.0
+    measures: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss())
+    evaluation_batch: int = 1000
+    evaluation_seed: int = 0
+    precision: Precision = "float32"
+
+    def spec(self) -> dict[str, Any]:
+        """All that determines the result, in terms of JSON."""
+        return {name: spec.describe(value) for name, value in self._arguments().items()}
+
+    @property
+    def run_id(self) -> str:
+        """SHA-256 of the spec."""
+        return spec.digest(self.spec())
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of all runs together: the work to do."""
+        rates = sum(len(set(rates)) for rates in self.learning_rates.values())
+        return rates * len(self.seeds) * self.steps
+
+    def run(self, progress: Progress = silent) -> xr.Dataset:
+        """Trains it. Raises as `attnscape.train` does."""
+        return train(**self._arguments(), progress=progress)
+
+    def _arguments(self) -> dict[str, Any]:
+        fields = dataclasses.fields(self)
+        return {field.name: getattr(self, field.name) for field in fields if field.name != "name"}

@@ -1,0 +1,1 @@
+"""The paper as data: its settings, the two recipes, its artifacts and its claims."""

@@ -1,0 +1,1 @@
+"""Drawing results, and writing them where people find them."""

@@ -1,0 +1,140 @@
+"""Results on disk: NetCDF files that are whole or not there, found again by what made them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+
+import xarray as xr
+
+from attnscape import native, spec
+from attnscape.errors import UsageError
+from attnscape.experiment import Experiment
+from attnscape.training import Progress, silent
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("attnscape", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "xarray")
+
+
+def obtain(
+    experiment: Experiment, directory: Path | str, progress: Progress = silent
+) -> xr.Dataset:
+    """The result of an experiment: from `directory` if it is there, else trained and written there.
+
+    Raises:
+        UsageError: If the directory cannot be written, or holds a file of this name that cannot be
+            read.
+    """
+    path = find(experiment, directory)
+    if path is not None:
+        return load(path)
+    directory = writable_directory(directory)
+    dataset = stamped(experiment.run(progress), experiment)
+    save(dataset, directory / file_name(experiment))
+    return dataset
+
+
+def file_name(experiment: Experiment) -> str:
+    """Name and the first 16 digits of the run id."""
+    return f"{experiment.name}-{experiment.run_id[:16]}.nc"
+
+
+def find(experiment: Experiment, directory: Path | str) -> Path | None:
+    """The file that holds the experiment's result, under whatever name it was run."""
+    return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:16]}.nc"))), None)
+
+
+def stamped(dataset: xr.Dataset, experiment: Experiment) -> xr.Dataset:
+    """The dataset with its spec, versions, precision and schema version as attributes."""
+    return dataset.assign_attrs(
+        name=experiment.name,
+        run_id=experiment.run_id,
+        spec=spec.canonical(experiment.spec()),
+        precision=experiment.precision,
+        schema_version=SCHEMA_VERSION,
+        versions=json.dumps(
+            {"python": platform.python_version()}
+            | {package: importlib.metadata.version(package) for package in _PACKAGES}
+        ),
+        kernels="xla" if native.why_unavailable() else f"native, {native.register_bits()} bits",
+    )
+
+
+def save(dataset: xr.Dataset, path: Path | str) -> None:
+    """Writes a NetCDF-4 file that appears under its name only when it is complete."""
+    path = Path(path)
+    with atomic(path) as partial:
+        dataset.to_netcdf(partial, engine="h5netcdf")
+
+
+@contextlib.contextmanager
+def atomic(path: Path):
+    """A name to write to; the file takes the name `path` when the block ends, or vanishes."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):  # of a process that was killed
+        if not _alive(int(leftover.suffixes[-2][1:])):
+            leftover.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def load(path: Path | str) -> xr.Dataset:
+    """Reads a result.
+
+    Raises:
+        UsageError: If there is no such file, it is not a result, it is damaged, or a version of
+            attnscape wrote it that this one does not understand.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"There is no result file {path}; results end in .nc.")
+    try:
+        dataset = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(
+            f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."
+        ) from error
+    version = dataset.attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has schema version {version}, this attnscape reads {SCHEMA_VERSION}; read it "
+            "with the version that wrote it, or delete it and run again."
+        )
+    return dataset
+
+
+def writable_directory(directory: Path | str) -> Path:
+    """The directory, made if it was missing.
+
+    Raises:
+        UsageError: If it cannot be made or written.
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {directory} cannot be made ({error.strerror}); choose another with --out."
+        ) from error
+    if not os.access(directory, os.W_OK):
+        raise UsageError(f"The folder {directory} cannot be written; choose another with --out.")
+    return directory
