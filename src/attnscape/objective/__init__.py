@@ -18,8 +18,9 @@ from jaxtyping import Array, Float
 
 from attnscape import native
 from attnscape.errors import UsageError
-from attnscape.models.linear import check_dim
-from attnscape.objective._native import native_hessian, native_loss
+from attnscape.models import LinearTransformer
+from attnscape.objective._linear_kernels import native_hessian
+from attnscape.objective._native import has_kernel, native_loss, reduced
 from attnscape.objective._reduced import reduced_loss
 from attnscape.prompts import Moments, Prompts
 
@@ -59,9 +60,9 @@ def loss(
                 )
             return jnp.mean((predictions - prompts.target) ** 2)
         case "reduced":
-            return reduced_loss(*_reduce(model, prompts))
+            return reduced_loss(*reduced(model, prompts))
         case _:
-            return native_loss(*_reduce(model, prompts))
+            return native_loss(model, prompts)
 
 
 def value_and_gradient(
@@ -104,10 +105,8 @@ def hessian(
     Rows and columns follow `jax.flatten_util.ravel_pytree` of the model: for linear attention all
     of P, then all of Q, each in (layer, row, column) order. Arguments as of `loss`.
     """
-    from attnscape.models import LinearTransformer
-
     if choose_path(model, prompts, path) == "native" and isinstance(model, LinearTransformer):
-        return native_hessian(*_reduce(model, prompts))
+        return native_hessian(*reduced(model, prompts))
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     flat, unravel = ravel_pytree(parameters)
 
@@ -126,26 +125,21 @@ def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "faste
         raise UsageError(
             "Only moments were given, but the token form needs prompts: give a Prompts."
         )
-    if path in ("native", "reduced") and not linear:
+    if path == "reduced" and not linear:
         raise UsageError(
-            f"The path {path!r} serves linear attention only; use 'fastest' or 'token' for "
+            f"The path 'reduced' serves linear attention only; use 'fastest' or 'token' for "
             f"{type(model).__name__}."
         )
     if path in ("token", "reduced"):
         return path
-    dtype = prompts.target.dtype
-    if linear and native.usable(dtype) and model.as_linear().P.dtype == dtype:  # pyright: ignore
+    dtypes = {a.dtype for a in jax.tree.leaves((model, prompts)) if eqx.is_inexact_array(a)}
+    if has_kernel(model) and len(dtypes) == 1 and native.usable(min(dtypes)):
         return "native"
     if path == "native":
         raise UsageError(
             native.why_unavailable()
-            or f"The kernels take float32 or float64 on the CPU, model and prompts alike, "
-            f"not {dtype} on {jax.default_backend()}."
+            or f"The kernels take models of attnscape.models in float32 or float64, model and "
+            f"prompts alike, on the CPU; not {type(model).__name__} with "
+            f"{sorted(map(str, dtypes))} on {jax.default_backend()}."
         )
     return "reduced" if linear else "token"
-
-
-def _reduce(model, prompts: Prompts | Moments):
-    linear = model.as_linear()
-    check_dim(linear, prompts.query)
-    return linear, prompts if isinstance(prompts, Moments) else prompts.moments()
