@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -32,6 +33,7 @@ _LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progres
 
 
 _EVALUATION_STREAM = 1  # apart from the streams of seeds, which are split from their keys
+_MEASURE_STREAM = 1  # apart from the training batches of a step, which have stream 0
 
 
 class Status(enum.IntEnum):
@@ -171,19 +173,13 @@ class _Engine:
         )
         init_keys, self._data_keys = keys[:, 0], keys[:, 1]
 
-        def in_precision(tree):
-            return jax.tree.map(
-                lambda a: a.astype(self._dtype) if eqx.is_inexact_array(a) else a, tree
-            )
-
-        first = in_precision(model(init_keys[0]))
+        first = self.first_model = _astype(self._dtype, model(init_keys[0]))
         self._static = eqx.partition(first, eqx.is_inexact_array)[1]
-        if objective.sees_moments_only(first):
-            self._draw = lambda key, batch: task.sample_moments(key, batch, self._dtype)
-        else:
-            self._draw = lambda key, batch: task.sample(key, batch, self._dtype)
+        sample = task.sample_moments if objective.sees_moments_only(first) else task.sample
+        self._draw = functools.partial(sample, dtype=self._dtype)
+        self._draw_double = functools.partial(sample, dtype=jnp.dtype("float64"))
         self._initial_models = jax.vmap(
-            lambda key: eqx.filter(in_precision(model(key)), eqx.is_inexact_array)
+            lambda key: eqx.filter(_astype(self._dtype, model(key)), eqx.is_inexact_array)
         )(init_keys)
         self.advance = jax.jit(self._advance, donate_argnums=0)
 
@@ -256,19 +252,44 @@ class _Engine:
             diverged.append(updated[2])
         return _Runs(tuple(models), tuple(states), tuple(diverged))
 
-    def measurer(self, measure: Measure) -> Callable[[_Runs, int, Any], list[dict[str, jax.Array]]]:
-        """A compiled function that takes `measure` of all runs: one dict an optimizer."""
+    def measurer(self, measure: Measure) -> Callable[[_Runs, int], list[dict[str, np.ndarray]]]:
+        """A function that takes `measure` of all runs: one dict an optimizer."""
+        prepare = jax.jit(lambda runs, step: self._prepare(runs, step, measure.needs_update))
+        double = measure.precision == "float64"
 
-        def take(runs, step, evaluation):
-            training = self._training_data(step)
+        def one(model, state, update, training, key, evaluation):
+            model = eqx.combine(model, self._static)
+            draw = self._draw_double if double else self._draw
+            return measure(Iterate(model, training, evaluation, key, draw, state, update))
 
-            def one(model, training, evaluation):
-                return measure(Iterate(eqx.combine(model, self._static), training, evaluation))
+        over_runs = jax.vmap(jax.vmap(one, (0, 0, 0, None, None, None)), (0, 0, 0, 0, 0, None))
+        take = jax.jit(over_runs)
 
-            over_runs = jax.vmap(jax.vmap(one, (0, None, None)), (0, 0, None))
-            return [over_runs(models, training, evaluation) for models in runs.models]
+        def measured(runs: _Runs, step: int) -> list[dict[str, np.ndarray]]:
+            training, keys, updates = prepare(runs, step)
+            with jax.enable_x64(True) if double else contextlib.nullcontext():
+                given = (training, self.evaluation)
+                models, states = runs.models, runs.states
+                if double:
+                    given, models, updates = _astype(jnp.float64, (given, models, updates))
+                return [
+                    jax.device_get(take(model, state, update, given[0], keys, given[1]))
+                    for model, state, update in zip(models, states, updates, strict=True)
+                ]
 
-        return jax.jit(take)
+        return measured
+
+    def _prepare(self, runs: _Runs, step: jax.Array, needs_update: bool):
+        """Of a step: training batches, keys for measures, and the updates about to be made."""
+        keys = jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(self._data_keys)
+        updates = tuple(None for _ in runs.models)
+        if needs_update:
+            updates = jax.tree.map(jnp.subtract, self._step(step, runs).models, runs.models)
+        return self._training_data(step), keys, updates
+
+
+def _astype(dtype, tree):
+    return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, tree)
 
 
 def _all_finite(tree) -> jax.Array:
@@ -291,9 +312,7 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
             progress(count * step, count * steps)
         for measure in measures:
             if step in due[measure]:
-                records[measure].append(
-                    jax.device_get(takers[measure](runs, step, engine.evaluation))
-                )
+                records[measure].append(takers[measure](runs, step))
     return _dataset(engine, runs, stops, due, records)
 
 
@@ -319,13 +338,13 @@ def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
         "status": (dims, status, {"flags": ", ".join(f"{s.value} {s.name}" for s in Status)}),
         "diverged_at": (dims, diverged_at, {"long_name": "step at which the run diverged"}),
     }
+    labels: dict[str, Sequence[Any]] = {}
     for measure, taken in records.items():
         if not taken:
             continue
         rows = [stops.index(step) for step in due[measure]]
-        for name, attributes in measure.attributes().items():
-            attributes = dict(attributes)
-            extra = tuple(attributes.pop("dims", ()))
+        labels.update(measure.coordinates(engine.first_model))
+        for name, variable in measure.variables().items():
             # Of each optimizer: (seed, rate, step, ...).
             of_optimizers = [
                 np.stack([record[index][name] for record in taken], axis=2)
@@ -335,7 +354,11 @@ def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
             dtype = of_optimizers[0].dtype
             values = np.full((*shape, len(stops), *sizes), np.nan, dtype)
             values[:, :, :, rows] = place(of_optimizers, np.nan, dtype, (len(rows), *sizes))
-            variables[name] = ((*dims, "step", *extra), values, attributes)
+            variables[name] = (
+                (*dims, "step", *variable.dims),
+                values,
+                {"long_name": variable.long_name},
+            )
     return xr.Dataset(
         variables,
         coords={
@@ -343,5 +366,6 @@ def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
             "learning_rate": ("learning_rate", rates, {"long_name": "learning rate"}),
             "seed": list(engine.seeds),
             "step": ("step", stops, {"long_name": "updates done"}),
+            **{name: list(values) for name, values in labels.items()},
         },
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array
 
+from attnscape import objective
 from attnscape.errors import UsageError
 from attnscape.prompts import Moments, Prompts
+from attnscape.tasks import RegressionTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if min(self.every, self.log_spaced, *self.steps, 0) < 0:
-            raise UsageError(f"{self} has a negative number of steps.")
+            raise UsageError(f"{self} has a negative number of steps; give 0 or more.")
         if not (self.every or self.steps or self.log_spaced):
-            raise UsageError("The schedule is empty: give every, steps or log_spaced.")
+            raise UsageError("The schedule is empty; give every, steps or log_spaced.")
 
     def within(self, last: int) -> tuple[int, ...]:
         """The scheduled steps from 0 to `last`, in order."""
@@ -52,6 +56,11 @@ def every(steps: int) -> Schedule:
     return Schedule(every=steps)
 
 
+def at(*steps: int) -> Schedule:
+    """These steps."""
+    return Schedule(steps=steps)
+
+
 def log_spaced(count: int) -> Schedule:
     """`count` steps, evenly spaced on a log axis."""
     return Schedule(log_spaced=count)
@@ -64,29 +73,76 @@ class Iterate(eqx.Module):
         model: The model after `step` updates.
         training: The batch that the next update will use.
         evaluation: A batch that stays the same along the run.
+        key: For further draws of the measure's own; a new one for each seed and step.
+        draw: `(key, batch)` to further prompts (or moments, where they are all the model sees).
+        optimizer_state: The optax state, or None where there is no run.
+        update: What the next update adds to the model (leaves as the model's), for measures that
+            ask for it (`Measure.needs_update`).
     """
 
-    model: Callable
+    model: Callable[..., Any]
     training: Prompts | Moments
     evaluation: Prompts | Moments
+    key: Array
+    draw: Callable[[Array, int], Prompts | Moments] = eqx.field(static=True)
+    optimizer_state: Any = None
+    update: Any = None
+
+    @classmethod
+    def of(
+        cls,
+        model: Callable[..., Any],
+        task: RegressionTask,
+        *,
+        seed: int = 0,
+        batch: int = 1000,
+        dtype: jax.typing.DTypeLike = "float32",
+    ) -> Iterate:
+        """An iterate of given parameters, for measures outside of a run."""
+
+        def draw(key: Array, count: int) -> Prompts | Moments:
+            if objective.sees_moments_only(model):
+                return task.sample_moments(key, count, dtype)
+            return task.sample(key, count, dtype)
+
+        training, evaluation, key = jax.random.split(jax.random.key(seed), 3)
+        return cls(model, draw(training, batch), draw(evaluation, batch), key, draw)
 
 
-class Measure(Protocol):
-    """The contract of a measure; any frozen dataclass that keeps it may be given to `train`.
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """What a Dataset says of a measured number.
+
+    Attributes:
+        long_name: For axes and people.
+        dims: Its dims beyond the run's and step.
+    """
+
+    long_name: str
+    dims: tuple[str, ...] = ()
+
+
+class Measure(abc.ABC):
+    """The contract of a measure: subclass it as a frozen dataclass.
 
     Attributes:
         schedule: When it is taken.
+        needs_update: Whether `Iterate.update` is wanted.
+        precision: `float64` to be given everything in double precision; None for the run's own.
     """
 
-    @property
-    def schedule(self) -> Schedule:
-        """When it is taken."""
-        ...
+    schedule: Schedule
+    needs_update: ClassVar[bool] = False
+    precision: ClassVar[str | None] = None
 
+    @abc.abstractmethod
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
-        """Named numbers (scalars, or arrays of a fixed shape) of one run, in JAX."""
-        ...
+        """Named numbers (scalars, or arrays of a fixed shape) of one iterate, in JAX."""
 
-    def attributes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Of each name: xarray attributes (`long_name`), and `dims` beyond the run's."""
-        ...
+    @abc.abstractmethod
+    def variables(self) -> Mapping[str, Variable]:
+        """Of each name: what the Dataset says of it."""
+
+    def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
+        """Labels along the dims that the measure brings."""
+        return {}

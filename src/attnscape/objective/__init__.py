@@ -116,6 +116,21 @@ def hessian(
     return jax.jacfwd(flat_gradient)(flat)
 
 
+def parameter_blocks(model: Callable) -> list[str]:
+    """For each parameter, in the order of `hessian`, the block it belongs to.
+
+    A leaf with three or more axes is one block a layer (`P0`, `P1`, ...), any other one block.
+    """
+    blocks = []
+    parameters = eqx.filter(model, eqx.is_inexact_array)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
+        name = jax.tree_util.keystr(path).lstrip(".")
+        layers = len(leaf) if leaf.ndim >= 3 else 1
+        labels = [f"{name}{layer}" for layer in range(layers)] if leaf.ndim >= 3 else [name]
+        blocks += [label for label in labels for _ in range(leaf.size // layers)]
+    return blocks
+
+
 def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "fastest") -> Path:
     """The path that `path` means for this model and these prompts. Raises as `loss` does."""
     if path not in PATHS:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from attnscape import native
 from attnscape.models import LinearTransformer
 from attnscape.objective._reduced import reduced_loss
+from attnscape.objective._symmetric import symmetric_product
 from attnscape.prompts import Moments
 
 
@@ -99,7 +100,7 @@ def _value_and_gradient_jvp(form, primals, tangents):
     weights, moments = primals
     loss, gradient = _value_and_gradient(form, weights, moments)
     direction = _instantiate(tangents[0])
-    products = _symmetric_product(form, weights, moments, direction)
+    products = symmetric_product(partial(_product, form), (weights, moments), direction)
     xla = partial(jax.value_and_grad(_xla_loss, argnums=1), form, weights)
     return (loss, gradient), jax.tree.map(
         jnp.add,
@@ -108,13 +109,9 @@ def _value_and_gradient_jvp(form, primals, tangents):
     )
 
 
-def _symmetric_product(form, weights, moments, direction):
-    """H v as a linear function of v and its own transpose: reverse mode works through it."""
-
-    def product(residuals, v):
-        return _hvp(form, residuals[0], v, residuals[1])
-
-    return jax.custom_derivatives.linear_call(product, product, (weights, moments), direction)
+def _product(form, point, direction):
+    weights, moments = point
+    return _hvp(form, weights, direction, moments)
 
 
 def _hvp_jvp(form, primals, tangents):

@@ -1,0 +1,113 @@
+"""Directional smoothness u^T H u / |u|^2, of the step that is taken or of steps that might be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from attnscape import objective
+from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
+from attnscape.optimizers import NAMED, Factory, clipped
+from attnscape.tasks import derived_key
+
+
+@dataclasses.dataclass(frozen=True)
+class DirectionalSmoothness(Measure):
+    """Along the realised step x_{t+1} - x_t, on the evaluation batch; its sign is kept.
+
+    With it, the norm of the gradient on the same batch (for (L0, L1)-smoothness) and of the step.
+    """
+
+    schedule: Schedule = every(50)
+
+    precision = "float64"
+    needs_update = True
+
+    def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
+        _, gradient = objective.value_and_gradient(iterate.model, iterate.evaluation)
+        return {
+            "directional_smoothness": along(iterate, iterate.update),
+            "evaluation_gradient_norm": optax.global_norm(gradient),
+            "update_norm": optax.global_norm(iterate.update),
+        }
+
+    def variables(self) -> Mapping[str, Variable]:
+        return {
+            "directional_smoothness": Variable("directional smoothness of the step"),
+            "evaluation_gradient_norm": Variable("norm of the gradient on the fixed batch"),
+            "update_norm": Variable("norm of the step"),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoStepSmoothness(Measure):
+    """Along the steps that several optimizers would take at one and the same iterate.
+
+    Pan and Li (2023) compare optimizers this way. An optimizer with a memory gets one: it sees
+    `memory` stochastic gradients at the iterate, from a fresh state, before its step is taken.
+
+    Attributes:
+        schedule: When.
+        optimizers: Names of `attnscape.optimizers`.
+        memory: Stochastic gradients at the iterate, at least 1.
+        batch: Prompts of each.
+        clip: Global norm for clipping, or None.
+    """
+
+    schedule: Schedule = every(250)
+    optimizers: tuple[str, ...] = ("sgdm", "adam")
+    memory: int = 30
+    batch: int = 1000
+    clip: float | None = 1.0
+
+    precision = "float64"
+
+    def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
+        keys = jax.vmap(lambda i: derived_key(iterate.key, i))(jnp.arange(self.memory))
+        parameters = eqx.filter(iterate.model, eqx.is_inexact_array)
+        values = [
+            along(iterate, self._step(clipped(NAMED[name], self.clip), iterate, parameters, keys))
+            for name in self.optimizers
+        ]
+        return {"pseudo_step_smoothness": jnp.stack(values)}
+
+    def _step(self, factory: Factory, iterate: Iterate, parameters: Any, keys: Array) -> Any:
+        optimizer = factory(1.0)  # the rate scales the step, which is normalised
+
+        def remember(state: Any, key: Array) -> tuple[Any, Any]:
+            prompts = iterate.draw(key, self.batch)
+            gradient = objective.value_and_gradient(iterate.model, prompts)[1]
+            gradient = eqx.filter(gradient, eqx.is_inexact_array)
+            updates, state = optimizer.update(gradient, state, parameters)
+            return state, updates
+
+        updates = jax.lax.scan(remember, optimizer.init(parameters), keys)[1]
+        return jax.tree.map(lambda a: a[-1], updates)
+
+    def variables(self) -> Mapping[str, Variable]:
+        return {
+            "pseudo_step_smoothness": Variable(
+                "directional smoothness of a pseudo-step", ("pseudo_step",)
+            )
+        }
+
+    def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
+        return {"pseudo_step": self.optimizers}
+
+
+def along(iterate: Iterate, direction: Any) -> Float[Array, ""]:
+    """u^T H u / |u|^2 on the evaluation batch; NaN where u is zero."""
+    full = eqx.combine(direction, iterate.model)
+    product = eqx.filter(
+        objective.hvp(iterate.model, iterate.evaluation, full), eqx.is_inexact_array
+    )
+    return jnp.asarray(
+        optax.tree.vdot(direction, product) / optax.tree.norm(direction, squared=True)
+    )
