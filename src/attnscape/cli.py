@@ -26,6 +26,12 @@ class Reproduce:
     """Which; all of them if none is named."""
     quick: bool = False
     """3 seeds and 2,000 steps instead of 6 and 10,000."""
+    recipe: Literal["code", "paper"] = "code"
+    """What the public code does, or what the text of the paper says."""
+    seeds: int | None = None
+    """Seeds 0, 1, ..., seeds - 1 of every experiment."""
+    all_steps: bool = False
+    """All 10,000 steps where the default is shortened for its cost."""
     out: Path = Path("results")
     """Folder for figures, tables and runs."""
 
@@ -36,11 +42,9 @@ class Reproduce:
             raise UsageError(
                 f"There is no artifact {unknown[0]!r}; there are {', '.join(ARTIFACTS)}."
             )
-        from attnscape.report.make import FULL, QUICK, make
+        from attnscape.commands import reproduce
 
-        for name in self.artifacts or ARTIFACTS:
-            picture = make(name, self.out, QUICK if self.quick else FULL, print)
-            print(f"{name}: {picture}")
+        reproduce(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import os
 import platform
@@ -22,12 +23,29 @@ from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
 from attnscape.measures import EvaluationLoss, TrainingLoss, every
 from attnscape.models import LinearTransformer
+from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.paper.settings import FULL, QUICK
 from attnscape.progress import ProgressBar
+from attnscape.report.make import make
 from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask, ReluNetwork, Sphere
 from attnscape.training import Status
 
 if TYPE_CHECKING:
-    from attnscape.cli import Train
+    from attnscape.cli import Reproduce, Train
+
+
+def reproduce(options: Reproduce) -> None:
+    """Makes the artifacts that `options` name, or all, and says where each is."""
+    if options.seeds is not None and options.seeds < 1:
+        raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
+    plan = dataclasses.replace(
+        QUICK if options.quick else FULL, recipe=options.recipe, all_steps=options.all_steps
+    )
+    if options.seeds is not None:
+        plan = dataclasses.replace(plan, seeds=options.seeds)
+    for name in options.artifacts or ARTIFACTS:
+        made = make(ARTIFACTS[name], options.out, plan, print)
+        print(f"{name}: {made.files.get('png', made.files['csv'])}")
 
 
 def train(options: Train) -> None:

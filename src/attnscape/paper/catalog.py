@@ -5,5 +5,7 @@ from types import MappingProxyType
 ARTIFACTS = MappingProxyType(
     {
         "fig2": "Adam and SGD with momentum on shallow linear Transformers (Fig. 2, right half)",
+        "fig9": "Loss for covariates with light and heavy tails (Fig. 9)",
+        "fig12": "Loss for different numbers of layers (Fig. 12)",
     }
 )

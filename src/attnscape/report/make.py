@@ -6,61 +6,89 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import xarray as xr
 
 from attnscape import results
-from attnscape.paper import loss_curves
+from attnscape.experiment import Experiment
+from attnscape.paper.artifact import Artifact
+from attnscape.paper.settings import Plan
 from attnscape.progress import ProgressBar
-from attnscape.report import loss_curves as drawing
+from attnscape.report.draw import draw
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
-    """How much to run.
+class Made:
+    """An artifact that was made.
 
     Attributes:
-        seeds: Seeds 0, 1, ..., seeds - 1.
-        steps: Of each run.
+        artifact: Which.
+        caption: What it shows.
+        frame: Its numbers.
+        comparison: Ours beside the printed ones, or None.
+        files: What was written, by suffix (`png`, `pdf`, `csv`, `tex`, `txt`).
+        runs: The result files that it was made from.
     """
 
-    seeds: int
-    steps: int
+    artifact: Artifact
+    caption: str
+    frame: pd.DataFrame
+    comparison: pd.DataFrame | None
+    files: dict[str, Path]
+    runs: list[Path]
 
 
-FULL = Scale(seeds=6, steps=10_000)
-QUICK = Scale(seeds=3, steps=2_000)
+def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) -> Made:
+    """Makes one artifact in the folder `out`.
 
-
-def make(artifact: str, out: Path, scale: Scale, say: Callable[[str], None]) -> Path:
-    """Makes one artifact in the folder `out` and returns its picture's path.
-
-    Finished runs are found there and not repeated.
+    Finished runs are found in its subfolder `runs` and not repeated.
 
     Args:
-        artifact: A name of `attnscape.paper.catalog`.
-        out: A folder; runs go to its subfolder `runs`.
-        scale: How much to run.
+        artifact: What to make.
+        out: A folder.
+        plan: How much to run, and how.
         say: Called with a line where runs start.
 
     Raises:
         UsageError: If the folder cannot be written, or a result in it cannot be read.
     """
     out = results.writable_directory(out)
-    found: dict[str, xr.Dataset] = {}
-    for experiment in loss_curves.experiments(scale.seeds, scale.steps):
-        if results.find(experiment, out / "runs") is None:
-            say(f"{artifact}: training {experiment.name}, {experiment.run_steps:,} run-steps")
-        with ProgressBar(experiment.name) as bar:
-            found[experiment.name] = results.obtain(experiment, out / "runs", bar)
-    frame = loss_curves.tidy(found)
-    figure = drawing.draw(frame, {name: s.title for name, s in loss_curves.SETTINGS.items()})
-    with results.atomic(out / f"{artifact}.csv") as partial:
+    experiments = artifact.experiments(plan)
+    found = {
+        key: _obtain(experiment, out / "runs", artifact.name, say)
+        for key, experiment in experiments.items()
+    }
+    runs = [results.find(experiment, out / "runs") for experiment in experiments.values()]
+    frame, caption = artifact.frame(found), artifact.caption(found, plan)
+    return Made(
+        artifact,
+        caption,
+        frame,
+        artifact.comparison(found),
+        _write(artifact, out, frame, caption),
+        [path for path in runs if path is not None],
+    )
+
+
+def _obtain(
+    experiment: Experiment, directory: Path, artifact: str, say: Callable[[str], None]
+) -> xr.Dataset:
+    if results.find(experiment, directory) is None:
+        say(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps")
+    with ProgressBar(experiment.name) as bar:
+        return results.obtain(experiment, directory, bar)
+
+
+def _write(artifact: Artifact, out: Path, frame: pd.DataFrame, caption: str) -> dict[str, Path]:
+    files = {suffix: out / f"{artifact.name}.{suffix}" for suffix in ("csv", "txt")}
+    with results.atomic(files["csv"]) as partial:
         frame.to_csv(partial, index=False)
-    with results.atomic(out / f"{artifact}.txt") as partial:
-        partial.write_text(loss_curves.caption(found) + "\n")
-    with results.atomic(out / f"{artifact}.pdf") as partial:
-        figure.savefig(partial, format="pdf", metadata={"CreationDate": None})
-    picture = out / f"{artifact}.png"
-    with results.atomic(picture) as partial:
-        figure.savefig(partial, format="png")
-    return picture
+    with results.atomic(files["txt"]) as partial:
+        partial.write_text(caption + "\n")
+    figure = draw(artifact, frame)
+    if figure is not None:
+        for suffix, metadata in (("png", None), ("pdf", {"CreationDate": None})):
+            files[suffix] = out / f"{artifact.name}.{suffix}"
+            with results.atomic(files[suffix]) as partial:
+                figure.savefig(partial, format=suffix, metadata=metadata)
+    return files

@@ -1,0 +1,43 @@
+"""Loss curves: a panel a setting, a line an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from attnscape.report.style import of_optimizer, style
+
+
+def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """A panel for each setting named in `titles`, in that order.
+
+    Args:
+        frame: Columns setting, optimizer, learning_rate, seed, step, loss.
+        titles: Of the panels, by setting.
+    """
+    with style():
+        result = Figure(figsize=(3.6 * len(titles), 3.2), layout="constrained")
+        axes = result.subplots(1, len(titles), squeeze=False)[0]
+        for axis, (setting, title) in zip(axes, titles.items(), strict=True):
+            panel(axis, frame[frame["setting"] == setting])
+            axis.set_title(title)
+        axes[0].set_ylabel("loss (mean squared error)")
+        return result
+
+
+def panel(axis: Axes, frame: pd.DataFrame) -> None:
+    """Mean over seeds as lines, smallest to largest seed as bands, losses on a log axis."""
+    for (optimizer, rate), runs in frame.groupby(["optimizer", "learning_rate"], sort=False):
+        losses = runs.groupby("step")["loss"]
+        mean = losses.mean()
+        look = of_optimizer(str(optimizer))
+        (line,) = axis.plot(mean.index, mean, **look)
+        line.set_label(f"{look['label']}, rate {rate:g}")
+        axis.fill_between(
+            mean.index, losses.min(), losses.max(), color=line.get_color(), alpha=0.18, linewidth=0
+        )
+    axis.set(yscale="log", xlabel="step")
+    axis.legend()
