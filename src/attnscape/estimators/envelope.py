@@ -1,0 +1,146 @@
+"""Generalised smoothness: lines L0 + L1 |gradient| through and above measured smoothness.
+
+(L0, L1)-smoothness, |Hessian| <= L0 + L1 |gradient|, is from Zhang, He, Sra and Jadbabaie (ICLR
+2020). Measured along a run it is a cloud of points. Least squares gives the cloud's middle, and
+quantile regression (Koenker and Bassett 1978) its upper edge without letting one point decide it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from attnscape.estimators._blocks import block_counts, block_length, percentile_interval
+from attnscape.estimators._check import FloatArray, fraction, pair
+from attnscape.estimators._lines import least_squares_line, quantile_line
+from attnscape.estimators.intervals import Interval
+from attnscape.estimators.trend import Trend, log_trend
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line L0 + L1 * gradient_norm with L0, L1 >= 0.
+
+    Attributes:
+        L0: Height at gradient norm 0, in the unit of smoothness.
+        L1: Slope, smoothness per gradient norm. An end at 0 says that the bound was hit: there
+            a percentile interval is only a rough guide.
+        share_above: Share of the points above the line.
+    """
+
+    L0: Interval
+    L1: Interval
+    share_above: float
+
+    def __call__(self, gradient_norm: ArrayLike) -> FloatArray:
+        """The line at `gradient_norm`, elementwise."""
+        return self.L0.estimate + self.L1.estimate * np.asarray(gradient_norm, dtype=np.float64)
+
+    def __str__(self) -> str:
+        return f"L0 {self.L0}, L1 {self.L1}, {self.share_above:.1%} of points above"
+
+
+@dataclass(frozen=True)
+class SmoothnessFit:
+    """How smoothness depends on the gradient norm along a run.
+
+    Attributes:
+        least_squares: The line through the middle of the points.
+        envelope: The line that a share `quantile` of the points lies under.
+        quantile: That share.
+        trend: Log-log slope and rank correlation.
+        n: Points fitted.
+        negative: Points of these with negative smoothness; they are in both fits.
+        missing: Points that were NaN or infinite, in none.
+        block: Block length of the bootstrap, in points.
+    """
+
+    least_squares: Line
+    envelope: Line
+    quantile: float
+    trend: Trend
+    n: int
+    negative: int
+    missing: int
+    block: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n} points, {self.negative} with negative smoothness, {self.missing} missing, "
+            f"blocks of {self.block}\nleast squares: {self.least_squares}\n"
+            f"{self.quantile:.1%} envelope: {self.envelope}\ntrend: {self.trend}"
+        )
+
+
+def fit_smoothness(
+    gradient_norm: ArrayLike,
+    smoothness: ArrayLike,
+    *,
+    quantile: float = 0.95,
+    block: int | None = None,
+    level: float = 0.95,
+    resamples: int = 500,
+    seed: int = 0,
+) -> SmoothnessFit:
+    """Fit (L0, L1) by least squares and by quantile regression, both with L0, L1 >= 0.
+
+    Least squares is `scipy.optimize.nnls`; quantile regression is a linear programme, solved in its
+    dual by HiGHS (some 6 ms for 2,000 points, once for each resample). Intervals are percentiles of
+    a circular block bootstrap. Coverage measured at nominal 95 % with 300 independent points: least
+    squares 92 %, envelope 95 %; with 300 points of autocorrelation 0.9: 91 % and 81 to 89 %; with
+    2,000 of these: 91 to 94 % and 95 %.
+
+    Args:
+        gradient_norm: (steps,) in the order of the steps, NaN = not measured.
+        smoothness: (steps,) directional smoothness, sign kept.
+        quantile: Share of points that the envelope is to lie above.
+        block: Points per block. By default the larger of Politis and White's automatic lengths for
+            r and r (x - mean x), with r the least-squares residuals, and of n^(1/3); at most n/3.
+        level: Nominal coverage of every interval.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: If the vectors do not match, a gradient norm is negative, fewer than 3 points
+            are finite, all gradient norms are equal, `quantile` or `level` is not between 0 and 1,
+            there are fewer than 2 resamples, or `block` is below 1 or above half of the points.
+    """
+    level, quantile = fraction("level", level), fraction("quantile", quantile)
+    x, y = pair(("gradient_norm", "smoothness"), gradient_norm, smoothness)
+    measured = np.isfinite(x) & np.isfinite(y)
+    x, y = x[measured], y[measured]
+    n, missing = x.size, int(np.count_nonzero(~measured))
+    if n < 3 or np.ptp(x) == 0:
+        raise ValueError(
+            f"{n} points are finite, with {np.unique(x).size} different gradient norms; a line "
+            "needs 3 points and 2 different norms. Measure more steps."
+        )
+    if x.min() < 0:
+        raise ValueError(f"gradient_norm has the value {x.min()}; a norm is never negative.")
+    trend = log_trend(x, y, block=block, level=level, resamples=resamples, seed=seed)
+    block = block_length(block, x, y)
+    # Solvers have absolute tolerances: bring both axes to order 1.
+    units = np.array([np.abs(y).max() or 1.0, np.abs(y).max() / x.max() or 1.0])
+    u, v = x / x.max(), y / units[0]
+    counts = block_counts(n, block, resamples, seed)
+    lines = []
+    for solve in (least_squares_line, partial(quantile_line, q=quantile)):
+        estimate = units * solve(u, v, np.ones(n))
+        replicates = units * np.array([solve(u, v, weights) for weights in counts])
+        rounding = 1e-9 * units[0]
+        above = np.mean(y > estimate[0] + estimate[1] * x + rounding)
+        L0, L1 = (percentile_interval(estimate[i], replicates[:, i], level) for i in (0, 1))
+        lines.append(Line(L0, L1, share_above=float(above)))
+    return SmoothnessFit(
+        least_squares=lines[0],
+        envelope=lines[1],
+        quantile=quantile,
+        trend=trend,
+        n=n,
+        negative=int(np.count_nonzero(y < 0)),
+        missing=missing,
+        block=block,
+    )

@@ -1,0 +1,107 @@
+"""How heavy a tail is: excess kurtosis, and exceedances beyond a reference's far quantile.
+
+The Hill index of the tail's decay is in `hill`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import bdtrc
+
+from attnscape.estimators._check import FloatArray, fraction, vector
+from attnscape.estimators.intervals import Interval, bootstrap, proportion
+
+
+def excess_kurtosis(
+    sample: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Excess kurtosis, 0 for a normal law, by the estimator G2 (unbiased on normal samples).
+
+    G2 = (n-1)/((n-2)(n-3)) ((n+1) g2 + 6) with g2 = m4/m2^2 - 3 (Joanes and Gill 1998); on other
+    laws it is only asymptotically unbiased. No sample can show a kurtosis above n, so on heavy
+    tails estimate and interval fall short. Coverage measured at nominal 95 %: 90 % on normal
+    samples of 200, 93 % on 1,000, and 85 % on 1,000 values of Student's t with 12 degrees of
+    freedom, where the interval lies below the truth in 15 % of samples and above it in 0.3 %: a
+    cautious witness for heavy tails. With fewer than 4 values it is NaN. A reference that is not
+    normal has a kurtosis of its own, `excess_kurtosis(qq.theoretical).estimate`.
+
+    Args:
+        sample: (n,) values.
+        level: Nominal coverage.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: If a value is not finite or `level` is not between 0 and 1.
+    """
+    return bootstrap(_kurtosis, sample, level=level, resamples=resamples, seed=seed)
+
+
+def _kurtosis(values: FloatArray, axis: int = -1) -> FloatArray:
+    n = values.shape[axis]
+    if n < 4:
+        return np.full(np.delete(values.shape, axis), np.nan)
+    mean = np.mean(values, axis=axis, keepdims=True)
+    squares = (values - mean) ** 2
+    variance = np.mean(squares, axis=axis)
+    # Equal values leave the rounding of their mean, whose kurtosis means nothing.
+    variance = np.where(variance > 1e-28 * np.squeeze(mean, axis) ** 2, variance, np.nan)
+    g2 = np.mean(squares**2, axis=axis) / variance**2 - 3
+    return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * g2 + 6)
+
+
+@dataclass(frozen=True)
+class TailExcess:
+    """How often a sample exceeds a far quantile of its reference, against how often it should.
+
+    Attributes:
+        ratio: Observed over expected share of exceedances, 1 under the reference; exact interval.
+        count: Values above the threshold.
+        n: Values in all.
+        share: Share expected above the threshold.
+        p_value: Exact P(at least `count` exceedances) under the reference.
+    """
+
+    ratio: Interval
+    count: int
+    n: int
+    share: float
+    p_value: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} of {self.n} beyond the reference's {100 * (1 - self.share):g} % "
+            f"quantile, {self.ratio} times the expected {self.share * self.n:.3g}; "
+            f"p = {self.p_value:.2g}"
+        )
+
+
+def tail_excess(
+    sample: ArrayLike, threshold: float, *, share: float = 0.001, level: float = 0.95
+) -> TailExcess:
+    """Exceedances beyond the reference's quantile at 1 - `share`, with a Clopper-Pearson interval.
+
+    Args:
+        sample: (n,) independent values.
+        threshold: That quantile, such as `GaussianNorm(eigenvalues).quantile(0.999)`. One from
+            `norm_of_gaussian_fit` finds an excess in Gaussian noise too, unless its covariance
+            has equal eigenvalues (see `ScaledChi`).
+        share: Probability of the reference above the threshold.
+        level: Nominal coverage, reached or exceeded.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, the threshold is NaN, or `share` or
+            `level` is not between 0 and 1.
+    """
+    values = vector("sample", sample, least=1)
+    share = fraction("share", share)
+    if np.isnan(threshold):
+        raise ValueError("threshold is NaN; pass the reference's quantile at 1 - share.")
+    n, count = values.size, int(np.count_nonzero(values > threshold))
+    observed = proportion(count, n, level=level)
+    ratio = Interval(observed.estimate / share, observed.low / share, observed.high / share, level)
+    p_value = float(bdtrc(count - 1, n, share)) if count else 1.0
+    return TailExcess(ratio, count, n, share, p_value)
