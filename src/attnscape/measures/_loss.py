@@ -33,7 +33,7 @@ class TrainingLoss(Measure):
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         loss, gradient = objective.value_and_gradient(iterate.model, iterate.training)
-        return {"training_loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        return {"training_loss": loss, "gradient_norm": optax.tree.norm(gradient)}
 
     def variables(self) -> Mapping[str, Variable]:
         return {

@@ -34,8 +34,8 @@ class DirectionalSmoothness(Measure):
         _, gradient = objective.value_and_gradient(iterate.model, iterate.evaluation)
         return {
             "directional_smoothness": along(iterate, iterate.update),
-            "evaluation_gradient_norm": optax.global_norm(gradient),
-            "update_norm": optax.global_norm(iterate.update),
+            "evaluation_gradient_norm": optax.tree.norm(gradient),
+            "update_norm": optax.tree.norm(iterate.update),
         }
 
     def variables(self) -> Mapping[str, Variable]:
