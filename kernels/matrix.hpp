@@ -2,6 +2,8 @@
 // compiler (everything unrolls into registers), 0 when it is known at run time.
 #pragma once
 
+#include <type_traits>
+
 #include "numbers.hpp"
 
 namespace attnscape {
@@ -19,7 +21,7 @@ struct Size<0> {
   constexpr operator int() const { return value; }
 };
 
-// An m x m matrix read as it stands or transposed, without moving anything.
+// A matrix read as it stands or transposed, without moving anything.
 template <class N>
 struct View {
   const N* data;
@@ -29,20 +31,22 @@ struct View {
 };
 
 template <class N>
-inline View<N> plain(const N* a, int m) {
-  return {a, m, 1};
+inline View<N> plain(const N* a, int stride) {
+  return {a, stride, 1};
 }
 template <class N>
-inline View<N> transposed(const N* a, int m) {
-  return {a, 1, m};
+inline View<N> transposed(const N* a, int stride) {
+  return {a, 1, stride};
 }
 
 // Rows x Columns entries of C += A B, held in registers while `inner` runs.
-template <bool onto, int Rows, int Columns, class NC, class NA, class NB>
-inline void product_tile(NC* c, int i0, int j0, View<NA> a, View<NB> b, int m, int inner) {
+template <bool onto, int Rows, int Columns, class NC, class NA, class NB, int I>
+inline void product_tile(NC* c, int stride, int i0, int j0, View<NA> a, View<NB> b,
+                         Size<I> inner) {
   using C = Parts<NC>;
   using A = Parts<NA>;
   using B = Parts<NB>;
+  const int depth = inner;
   typename C::Part sum[Rows][Columns][C::kCount];
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
@@ -50,9 +54,9 @@ inline void product_tile(NC* c, int i0, int j0, View<NA> a, View<NB> b, int m, i
     for (int j = 0; j < Columns; ++j)
 #pragma GCC unroll 8
       for (int part = 0; part < C::kCount; ++part)
-        sum[i][j][part] = onto ? C::of(c[(i0 + i) * m + j0 + j], part) : typename C::Part{};
+        sum[i][j][part] = onto ? C::of(c[(i0 + i) * stride + j0 + j], part) : typename C::Part{};
 #pragma GCC unroll 8
-  for (int k = 0; k < inner; ++k) {
+  for (int k = 0; k < depth; ++k) {
     typename B::Part row[Columns][B::kCount];
 #pragma GCC unroll 8
     for (int j = 0; j < Columns; ++j)
@@ -73,19 +77,21 @@ inline void product_tile(NC* c, int i0, int j0, View<NA> a, View<NB> b, int m, i
     for (int j = 0; j < Columns; ++j)
 #pragma GCC unroll 8
       for (int part = 0; part < C::kCount; ++part)
-        C::of(c[(i0 + i) * m + j0 + j], part) = sum[i][j][part];
+        C::of(c[(i0 + i) * stride + j0 + j], part) = sum[i][j][part];
 }
 
-template <bool onto, int Rows, int Columns, class NC, class NA, class NB, int M>
-inline void product_rows(Size<M> m, NC* c, int i0, View<NA> a, View<NB> b) {
+template <bool onto, int Rows, int Columns, class NC, class NA, class NB, int C, int I>
+inline void product_rows(Size<C> columns, Size<I> inner, NC* c, int stride, int i0, View<NA> a,
+                         View<NB> b) {
   int j = 0;
-  for (; j + Columns <= m; j += Columns) product_tile<onto, Rows, Columns>(c, i0, j, a, b, m, m);
+  for (; j + Columns <= columns; j += Columns)
+    product_tile<onto, Rows, Columns>(c, stride, i0, j, a, b, inner);
   if constexpr (Columns > 1) {
-    if constexpr (M > 0) {
-      if constexpr (M % Columns != 0)
-        product_tile<onto, Rows, M % Columns>(c, i0, j, a, b, m, m);
+    if constexpr (C > 0) {
+      if constexpr (C % Columns != 0)
+        product_tile<onto, Rows, C % Columns>(c, stride, i0, j, a, b, inner);
     } else {
-      for (; j < m; ++j) product_tile<onto, Rows, 1>(c, i0, j, a, b, m, m);
+      for (; j < columns; ++j) product_tile<onto, Rows, 1>(c, stride, i0, j, a, b, inner);
     }
   }
 }
@@ -93,34 +99,45 @@ inline void product_rows(Size<M> m, NC* c, int i0, View<NA> a, View<NB> b) {
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
 // The sums a tile holds in registers, beside one row of B and one entry of A:
-// the whole matrix if it fits, else what measured best.
-template <int M>
-constexpr int tile_rows(int slots) {
-  if (M > 0 && M * M + M + 1 <= slots) return M;
-  return slots < 16 ? 2 : slots >= 32 && M == 0 ? 5 : 3;
-}
-template <int M>
-constexpr int tile_columns(int slots) {
-  if (M > 0 && M * M + M + 1 <= slots) return M;
-  return slots < 16 ? 2 : 4;
+// the whole of an R x C matrix if it fits, else what measured best.
+struct Tile {
+  int rows, columns;
+};
+template <int R, int C>
+constexpr Tile best_tile(int slots) {
+  if (R > 0 && C > 0 && R * C + C + 1 <= slots) return {R, C};
+  Tile tile = {2, 2};
+  if (slots >= 16) tile = {3, 4};
+  if (slots >= 32 && C == 0) tile = {R > 0 ? 6 : 5, 4};
+  if (R > 0) tile.rows = smaller(tile.rows, R);
+  if (C > 0) tile.columns = smaller(tile.columns, C);
+  return tile;
 }
 
-// C = A B, or C += A B with `onto`.
-template <bool onto, class NC, class NA, class NB, int M>
-inline void product(Size<M> m, NC* c, View<NA> a, View<NB> b) {
+// C = A B, or C += A B with `onto`, for C of `rows` x `columns` with rows
+// `stride` apart. A and B may be read transposed; C may not be A or B.
+template <bool onto, class NC, class NA, class NB, int R, int C, int I>
+inline void product(Size<R> rows, Size<C> columns, Size<I> inner, NC* c, int stride, View<NA> a,
+                    View<NB> b) {
   constexpr int slots = kRegisters / Parts<NC>::kCount;
-  constexpr int most = M > 0 ? M : kRegisters;
-  constexpr int rows = smaller(tile_rows<M>(slots), most);
-  constexpr int columns = smaller(tile_columns<M>(slots), most);
+  constexpr int tall = best_tile<R, C>(slots).rows, wide = best_tile<R, C>(slots).columns;
   int i = 0;
-  for (; i + rows <= m; i += rows) product_rows<onto, rows, columns>(m, c, i, a, b);
-  if constexpr (rows > 1) {
-    if constexpr (M > 0) {
-      if constexpr (M % rows != 0) product_rows<onto, M % rows, columns>(m, c, i, a, b);
+  for (; i + tall <= rows; i += tall)
+    product_rows<onto, tall, wide>(columns, inner, c, stride, i, a, b);
+  if constexpr (tall > 1) {
+    if constexpr (R > 0) {
+      if constexpr (R % tall != 0)
+        product_rows<onto, R % tall, wide>(columns, inner, c, stride, i, a, b);
     } else {
-      for (; i < m; ++i) product_rows<onto, 1, columns>(m, c, i, a, b);
+      for (; i < rows; ++i) product_rows<onto, 1, wide>(columns, inner, c, stride, i, a, b);
     }
   }
+}
+
+// The same for m x m matrices.
+template <bool onto, class NC, class NA, class NB, int M>
+inline void product(Size<M> m, NC* c, View<NA> a, View<NB> b) {
+  product<onto>(m, m, m, c, m, a, b);
 }
 
 // One entry of A x, held in registers.

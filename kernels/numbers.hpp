@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "lanes.hpp"
 
@@ -41,6 +43,10 @@ struct Parts<Dual<E>> {
   static const E& of(const Dual<E>& n, int i) { return n.part[i]; }
   static E& of(Dual<E>& n, int i) { return n.part[i]; }
 };
+
+// What a lane of a number holds.
+template <class N>
+using Element = std::decay_t<decltype(std::declval<typename Parts<N>::Part>()[0])>;
 
 // sum += a * b, on arrays of parts. NC, NA, NB say what the arrays are parts
 // of. Where the sum is plain and a factor is dual, only the tangent is wanted.
@@ -84,11 +90,48 @@ inline void add(NC& sum, const NA& a) {
 }
 inline void add(Counted&, const Counted&) { Counted::operations += 1; }
 
+// sum += a; where the sum is plain and a is dual, only the tangent is wanted.
+template <class Sum, class N>
+inline void add_wanted(Sum& sum, const N& a) {
+  if constexpr (Parts<Sum>::kCount == Parts<N>::kCount) {
+    add(sum, a);
+  } else {
+    sum += a.part[1];
+  }
+}
+
 template <class N>
 inline N twice(const N& a) {
   N sum = a;
   add(sum, a);
   return sum;
+}
+
+// a times a constant.
+template <class N, class F>
+inline void multiply(N& a, F constant) {
+  for (int i = 0; i < Parts<N>::kCount; ++i) Parts<N>::of(a, i) *= constant;
+}
+
+// Sets `a` to zero on the lanes where the value of `of` is not positive: ReLU of
+// a number, and of an adjoint. Where `of` is NaN, `a` stays as it is.
+template <class N>
+inline void rectify(N& a, const N& of) {
+  const auto off = Parts<N>::of(of, 0) <= 0;
+  for (int i = 0; i < Parts<N>::kCount; ++i) {
+    auto& part = Parts<N>::of(a, i);
+    part = off ? typename Parts<N>::Part{} : part;
+  }
+}
+
+// Sets the lanes from `valid` on to zero, as load_some does.
+template <class N>
+inline void keep_lanes(N& a, int valid) {
+  for (int i = 0; i < Parts<N>::kCount; ++i) {
+    auto& part = Parts<N>::of(a, i);
+    const auto whole = part;
+    part = load_some<typename Parts<N>::Part>(reinterpret_cast<const Element<N>*>(&whole), valid);
+  }
 }
 
 template <class N>

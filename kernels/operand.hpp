@@ -2,7 +2,6 @@
 // it (axes of size 1 for whatever is shared).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -20,7 +19,8 @@ class LeadingAxes {
     const auto dims = buffer.dimensions();
     const int count = static_cast<int>(dims.size()) - trailing;
     if (axes_.empty()) axes_.assign(count, 1);
-    for (int i = 0; i < count; ++i) axes_[i] = std::max(axes_[i], dims[i]);
+    for (int i = 0; i < count; ++i)
+      if (dims[i] != 1) axes_[i] = dims[i];  // 0 too: then nothing is computed
   }
   int64_t elements() const {
     int64_t product = 1;

@@ -13,14 +13,10 @@
 
 #include <vector>
 
+#include "form.hpp"
 #include "matrix.hpp"
 
 namespace attnscape {
-
-enum class Form { block = 0, full = 1 };
-
-// What the form's matrices measure: d, or d + 1 with the response's row.
-constexpr int matrix_size(Form form, int dim) { return form == Form::full ? dim + 1 : dim; }
 
 template <class V>
 struct LaneMoments {
@@ -28,6 +24,15 @@ struct LaneMoments {
   const V* cross;  // m (block form only)
   const V* query;  // m
   V target;
+};
+
+// Derivatives of the squared error in the moments, each entry by itself: `gram`
+// is not symmetric although the gram is.
+template <class N>
+struct MomentAdjoints {
+  N* gram;   // m x m
+  N* cross;  // m (block form only)
+  N* query;  // m
 };
 
 // Everything one layer's backward pass needs from its forward pass.
@@ -42,22 +47,25 @@ inline int64_t tape_numbers(int m, int layers) {
 }
 
 // N: numbers on lanes, S: one parameter, V: moments on lanes, Sum: gradient sums.
-template <Form form, int M, class N, class S, class V, class Sum>
+// `adjoints` says whether the moments' adjoints are wanted too; V is N then.
+template <Form form, int M, class N, class S, class V, class Sum, bool adjoints = false>
 class ReducedForm {
  public:
   // `scratch` has room for tape_numbers(m, layers) numbers.
   ReducedForm(int size, int layers, const S* P, const S* Q, N* scratch)
-     
       : m(size), layers_(layers), P_(P), Q_(Q), scratch_(scratch), tape_(layers) {}
 
-  // Adds the squared errors to `loss` and the gradient to `P_bar`, `Q_bar`.
-  void add(const LaneMoments<V>& moments, N& loss, Sum* P_bar, Sum* Q_bar) {
+  // Adds the squared errors to `loss` and the gradient to `P_bar`, `Q_bar`; sets
+  // `moments_bar` where adjoints are wanted.
+  void add(const LaneMoments<V>& moments, N& loss, Sum* P_bar, Sum* Q_bar,
+           const MomentAdjoints<N>& moments_bar = {}) {
+    moments_bar_ = moments_bar;
     next_ = scratch_;
     std::vector<LayerTape<N>>& tape = tape_;
     tape[0] = new_tape();
     if (layers_ == 1) {
       set_identity(tape[0].A);
-      clear(tape[0].s);
+      clear(tape[0].s, m);
     } else {
       tape[1] = new_tape();
       forward_first(moments, tape[0], tape[1]);
@@ -94,6 +102,10 @@ class ReducedForm {
     product<false>(m, T_bar, transposed(P_, m), plain(A_bar, m));
     product<true>(m, Q_bar, plain(z.gram, m), plain(T_bar, m));
     if constexpr (form == Form::block) add_outer(m, Q_bar, z.cross, s_bar);
+    if constexpr (adjoints) {
+      product<true>(m, moments_bar_.gram, plain(T_bar, m), transposed(Q_, m));
+      if constexpr (form == Form::block) apply<true>(m, moments_bar_.cross, plain(Q_, m), s_bar);
+    }
   }
 
   void forward_middle(const LaneMoments<V>& z, int l, LayerTape<N>& tape, LayerTape<N>& next) {
@@ -126,11 +138,14 @@ class ReducedForm {
     product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
     product<false>(m, T_bar, transposed(tape.A, m), plain(S_bar, m));
     product<false>(m, R_bar, plain(z.gram, m), plain(T_bar, m));
+    if constexpr (adjoints)
+      product<true>(m, moments_bar_.gram, plain(T_bar, m), transposed(tape.R, m));
     if constexpr (form == Form::block) {
       N* u_bar = vector();
       add_outer(m, R_bar, tape.u, s_bar);
       apply<false>(m, u_bar, plain(tape.R, m), s_bar);
       apply<true>(m, s_bar, plain(z.gram, m), u_bar);
+      if constexpr (adjoints) add_response_adjoint(tape, u_bar);
     }
     N* W_bar = S_bar;  // S_bar has been used up
     product<false>(m, W_bar, plain(tape.A, m), plain(R_bar, m));
@@ -169,13 +184,20 @@ class ReducedForm {
     scale(a_bar, delta, e);
     scale(e_bar, delta, a);
     add_outer(m, Q_bar, e_bar, b);
-    if (layers_ == 1) return;
+    if (!adjoints && layers_ == 1) return;
     apply<false>(m, b_bar, transposed(Q, m), e_bar);
     set_outer(m, A_bar, a_bar, tape.u);
     add_outer(m, A_bar, b_bar, z.query);
     apply<false>(m, u_bar, transposed(tape.A, m), a_bar);
     scale(s_bar, delta, z.query);
     apply<true>(m, s_bar, plain(z.gram, m), u_bar);
+    if constexpr (adjoints) {
+      clear(moments_bar_.gram, m * m);
+      clear(moments_bar_.cross, m);
+      add_response_adjoint(tape, u_bar);
+      scale(moments_bar_.query, delta, tape.s);
+      apply<true>(m, moments_bar_.query, transposed(tape.A, m), b_bar);
+    }
   }
 
   // -TF = [A q]_last + P_last . (A G A^T Q A q)
@@ -205,12 +227,16 @@ class ReducedForm {
     apply<false>(m, x_bar, plain(z.gram, m), g_bar);
     apply<false>(m, e_bar, plain(tape.A, m), x_bar);
     add_outer(m, Q_bar, e_bar, v);
-    if (layers_ == 1) return;
+    if (!adjoints && layers_ == 1) return;
     apply<false>(m, v_bar, transposed(Q, m), e_bar);
     attnscape::add(v_bar[m - 1], delta);
     set_outer(m, A_bar, h_bar, g);
     add_outer(m, A_bar, e, x_bar);
     add_outer(m, A_bar, v_bar, z.query);
+    if constexpr (adjoints) {
+      set_outer(m, moments_bar_.gram, g_bar, x);
+      apply<false>(m, moments_bar_.query, transposed(tape.A, m), v_bar);
+    }
   }
 
   // u = c + G s
@@ -222,6 +248,11 @@ class ReducedForm {
     apply<true>(m, tape.u, plain(z.gram, m), tape.s);
   }
 
+  void add_response_adjoint(const LayerTape<N>& tape, const N* u_bar) {
+    for (int i = 0; i < m; ++i) attnscape::add(moments_bar_.cross[i], u_bar[i]);
+    add_outer(m, moments_bar_.gram, u_bar, tape.s);
+  }
+
   template <class X>
   void scale(N* y, const N& factor, const X* x) {
     for (int i = 0; i < m; ++i) {
@@ -231,12 +262,12 @@ class ReducedForm {
   }
 
   void set_identity(N* A) {
-    for (int i = 0; i < m * m; ++i) A[i] = N{};
+    clear(A, m * m);
     for (int i = 0; i < m; ++i) add_one(A[i * m + i]);
   }
 
-  void clear(N* s) {
-    for (int i = 0; i < m; ++i) s[i] = N{};
+  static void clear(N* x, int count) {
+    for (int i = 0; i < count; ++i) x[i] = N{};
   }
 
   static void copy(N* to, const N* from, int count) {
@@ -268,6 +299,7 @@ class ReducedForm {
   const S* Q_;
   N* scratch_;
   std::vector<LayerTape<N>> tape_;
+  MomentAdjoints<N> moments_bar_ = {};
   N* next_ = nullptr;
   N* temporary_ = nullptr;
 };

@@ -175,10 +175,10 @@ ffi::Error moments_handler(ffi::ThreadPool pool, Buffer covariate_key, Buffer we
 
 ffi::Error normals_handler(ffi::ThreadPool pool, Buffer key, Result result) {
   using V = Normals<float>::V;
-  const auto dims = result->dimensions();
-  const int64_t count = dims[dims.size() - 2], batch = dims.back();
   LeadingAxes axes;
   axes.join(key, 1);
+  const int64_t batch = result->dimensions().back();
+  const int64_t count = static_cast<int64_t>(result->element_count()) / (axes.elements() * batch);
   const Operand<uint32_t> keys(axes, key, 2);
   const int64_t groups = (batch + kLanes<float> - 1) / kLanes<float>;
   parallel_for(pool, axes.elements() * groups, [&](int64_t task) {

@@ -75,7 +75,7 @@ def test_a_best_rate_on_the_edge_extends_the_grid_for_that_optimizer_only(experi
     assert found.extended == ("sgdm",)
     assert found.at_edge == ()
     tried = found.table.groupby("optimizer")["learning_rate"].max()
-    assert tried["sgdm"] == 50.0
+    assert tried["sgdm"] == 100.0  # 10, 20 and, since 20 was best so far, 50, 100
     assert tried["adam"] == 5.0
 
 

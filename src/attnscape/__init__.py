@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnscape.experiment import Experiment as Experiment
+    from attnscape.models import AttentionTransformer as AttentionTransformer
     from attnscape.models import LinearTransformer as LinearTransformer
     from attnscape.objective import hessian as hessian
     from attnscape.objective import hvp as hvp
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from attnscape.training import train as train
 
 _HOMES = {
+    "AttentionTransformer": "models",
     "Experiment": "experiment",
     "LinearTransformer": "models",
     "Moments": "prompts",

@@ -6,7 +6,9 @@ Only what is needed to show help is imported at the top; JAX comes with the comm
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,15 +22,24 @@ _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.ite
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Trains what an artifact of the paper needs and draws it; finished runs are kept."""
+    """Trains what artifacts of the paper need and makes them and the page `report.html`.
 
-    artifacts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which; all of them if none is named."""
+    Finished runs are found in the folder and not repeated.
+    """
+
+    artifacts: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="[ARTIFACT ...]", help_behavior_hint="(default: all)"),
+    ] = ()
+    """Which to make; `attnscape --help` lists them."""
     quick: bool = False
-    """3 seeds and 2,000 steps instead of 6 and 10,000."""
+    """3 seeds and 2,000 steps or samples of gradient noise, instead of 6 and 10,000."""
     recipe: Literal["code", "paper"] = "code"
     """What the public code does, or what the text of the paper says."""
-    seeds: int | None = None
+    seeds: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as many as the paper has)"),
+    ] = None
     """Seeds 0, 1, ..., seeds - 1 of every experiment."""
     all_steps: bool = False
     """All 10,000 steps where the default is shortened for its cost."""
@@ -36,7 +47,7 @@ class Reproduce:
     """Folder for figures, tables and runs."""
 
     def __call__(self) -> None:
-        """Makes the artifacts, one after the other."""
+        """Makes the artifacts, one after the other, and the page."""
         unknown = [name for name in self.artifacts if name not in ARTIFACTS]
         if unknown:
             raise UsageError(
@@ -48,11 +59,25 @@ class Reproduce:
 
 
 @dataclasses.dataclass(frozen=True)
+class Report:
+    """Rebuilds the page `report.html` from what was made in a folder."""
+
+    out: Path = Path("results")
+    """The folder."""
+
+    def __call__(self) -> None:
+        """Writes the page and says where it is."""
+        from attnscape.commands import report
+
+        report(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class Train:
     """Trains optimizers x learning rates x seeds on one task and writes the result."""
 
     name: str = "train"
-    """Of the result file."""
+    """Beginning of the result file's name."""
     dim: int = 5
     """d, dimension of the covariates."""
     context: int = 20
@@ -62,21 +87,21 @@ class Train:
     squared_radius: str = "gamma(0.1, scale=10)"
     """For radial covariates: law of |x|^2, as scipy.stats writes it."""
     response: Literal["linear", "relu-network"] = "linear"
-    """What y is, given x and w."""
+    """What y is: <w, x>, or <w, MLP(x)> with a fixed random network."""
     noise: float = 0.0
     """Standard deviation of noise on the responses."""
     layers: int = 3
-    """L."""
+    """L, layers of linear attention."""
     form: Literal["block", "full"] = "block"
-    """Form of P and Q."""
+    """What is trained of P and Q: their d x d blocks, or all of them."""
     scale: float = 0.05
     """Standard deviation of the initial entries."""
     optimizers: tuple[str, ...] = ("sgdm", "adam")
-    """By name."""
+    """Any of sgdm, adam."""
     learning_rates: tuple[str, ...] = ("0.02",)
     """Numbers for all optimizers, or `sgdm=0.02,0.05 adam=0.005` for each."""
     seeds: int = 6
-    """Seeds 0, 1, ..., seeds - 1."""
+    """Seeds 0, 1, ..., seeds - 1 for each optimizer and learning rate."""
     steps: int = 10_000
     """Updates of each run."""
     batch: int = 1000
@@ -84,13 +109,13 @@ class Train:
     clip: float = 1.0
     """Global norm that gradients are clipped to; 0 for no clipping."""
     measure_every: int = 50
-    """Steps between measurements."""
+    """Steps between measurements; the last step is always measured."""
     evaluation_batch: int = 1000
     """Prompts of the fixed batch that runs are evaluated on."""
     evaluation_seed: int = 0
-    """Which fixed batch."""
+    """Which fixed batch that is."""
     precision: Literal["float32", "float64"] = "float32"
-    """Of the training."""
+    """Of parameters, losses and prompts."""
     out: Path = Path("results")
     """Folder for the result."""
 
@@ -114,9 +139,20 @@ class Doctor:
 
 Command = (
     Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
+
+
+_format_any_warning = warnings.formatwarning
+
+
+def _format_warning(message, category, *place) -> str:
+    """Warnings of attnscape are sentences for people, who did not write the line of code."""
+    if category.__module__.startswith("attnscape."):
+        return f"attnscape: {message}\n"
+    return _format_any_warning(message, category, *place)
 
 
 def main() -> None:
@@ -124,11 +160,20 @@ def main() -> None:
     command = tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]
         prog="attnscape",
+        config=(tyro.conf.FlagCreatePairsOff,),
         description=f"A wind tunnel for Transformer optimization.\n\nArtifacts:\n{_ARTIFACT_LIST}",
     )
+    warnings.formatwarning = _format_warning
     try:
         command()
     except UsageError as error:
         sys.exit(f"attnscape: {error}")
     except KeyboardInterrupt:
-        sys.exit("\nattnscape: interrupted; finished runs are kept, the one under way is not.")
+        print(
+            "\nattnscape: interrupted; finished runs are kept, the one under way is not.",
+            file=sys.stderr,
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A regular exit crashes where XLA is compiling in a thread of its own.
+        os._exit(130)

@@ -7,7 +7,10 @@ import dataclasses
 import functools
 import os
 import platform
+import shlex
 import time
+import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +24,30 @@ from scipy import stats
 from attnscape import native, objective, optimizers, results
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
-from attnscape.measures import EvaluationLoss, TrainingLoss, every
+from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
 from attnscape.models import LinearTransformer
 from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.paper.catalog import ARTIFACTS as CATALOG
 from attnscape.paper.settings import FULL, QUICK
+from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
-from attnscape.report.make import make
+from attnscape.report import pipeline
+from attnscape.report.manifest import read_all
+from attnscape.report.page import write_page
 from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask, ReluNetwork, Sphere
 from attnscape.training import Status
 
 if TYPE_CHECKING:
-    from attnscape.cli import Reproduce, Train
+    from attnscape.cli import Report, Reproduce, Train
 
 
 def reproduce(options: Reproduce) -> None:
-    """Makes the artifacts that `options` name, or all, and says where each is."""
+    """Makes the artifacts that `options` name, or all, then judges the claims they allow to judge.
+
+    Raises:
+        UsageError: If an option or the folder cannot be used, or, after all others were made, an
+            artifact could not be.
+    """
     if options.seeds is not None and options.seeds < 1:
         raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
     plan = dataclasses.replace(
@@ -43,9 +55,53 @@ def reproduce(options: Reproduce) -> None:
     )
     if options.seeds is not None:
         plan = dataclasses.replace(plan, seeds=options.seeds)
-    for name in options.artifacts or ARTIFACTS:
-        made = make(ARTIFACTS[name], options.out, plan, print)
-        print(f"{name}: {made.files.get('png', made.files['csv'])}")
+    names = dict.fromkeys(options.artifacts or CATALOG)
+    reproduced = pipeline.reproduce(
+        [ARTIFACTS[name] for name in names],
+        options.out,
+        plan,
+        functools.partial(command_line, options),
+        # Each line is seen when it is said, also through a pipe.
+        functools.partial(print, flush=True),
+    )
+    if reproduced.verdicts:
+        Console().print(_verdict_table(reproduced.verdicts))
+    print(reproduced.page)
+    if reproduced.failed:
+        failed = ", ".join(reproduced.failed)
+        raise UsageError(f"These could not be made, for the reasons given above: {failed}.")
+
+
+def command_line(options: Reproduce, artifact: str) -> str:
+    """The command line that makes one artifact in the way that `options` ask for."""
+    words = ["attnscape", "reproduce", artifact]
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name != "artifacts" and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}"]
+            words += [] if value is True else [str(value)]
+    return shlex.join(words)
+
+
+def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    table = Table("", "claim", "verdict", "numbers")
+    for verdict in verdicts:
+        table.add_row(str(verdict.number), verdict.sentence, verdict.verdict, verdict.numbers)
+    return table
+
+
+def report(options: Report) -> None:
+    """Rebuilds the page of the folder that `options` name and says where it is.
+
+    Raises:
+        UsageError: If nothing was made there.
+    """
+    if not read_all(options.out):
+        raise UsageError(
+            f"The folder {options.out} holds nothing that `attnscape reproduce` made; choose "
+            "another with --out."
+        )
+    print(write_page(results.writable_directory(options.out)))
 
 
 def train(options: Train) -> None:
@@ -54,7 +110,12 @@ def train(options: Train) -> None:
         raise UsageError(f"--measure-every is {options.measure_every}; it must be at least 1.")
     if options.seeds < 1:
         raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
-    schedule = every(options.measure_every)
+    if options.steps < 0:
+        raise UsageError(f"--steps is {options.steps}; it must be at least 0.")
+    if not options.clip >= 0:
+        raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
+    last = (options.steps,) if options.steps % options.measure_every else ()
+    schedule = Schedule(every=options.measure_every, steps=last)
     experiment = Experiment(
         name=options.name,
         task=_task(options),
@@ -126,17 +187,29 @@ def scipy_law(text: str) -> Any:
         call = ast.parse(text.strip(), mode="eval").body
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise ValueError("it is not a call")
-        arguments = [ast.literal_eval(a) for a in call.args]
-        keywords = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-        law = getattr(stats, call.func.id)
+        law = getattr(stats, call.func.id, None)
         if not isinstance(law, stats.rv_continuous | stats.rv_discrete):
-            raise ValueError(f"scipy.stats.{call.func.id} is not a distribution")
+            raise ValueError(f"scipy.stats has no distribution {call.func.id!r}")
+        arguments = [_number(argument) for argument in call.args]
+        keywords = {str(k.arg): _number(k.value) for k in call.keywords}
         return law(*arguments, **keywords)
-    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        reason = reason.removeprefix("_parse_args() ")  # scipy's name for what people call
         raise UsageError(
-            f"The law {text!r} cannot be read ({error}); write it as scipy.stats does, for example "
-            "'gamma(0.1, scale=10)'."
+            f"The law {text!r} cannot be read ({reason}); write it as scipy.stats does, for "
+            "example 'gamma(0.1, scale=10)'."
         ) from None
+
+
+def _number(node: ast.expr) -> float:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = node
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{ast.unparse(node)} is not a plain number")
+    return value
 
 
 def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
@@ -171,6 +244,7 @@ def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, 
 
 def doctor() -> None:
     """Prints versions, the path in use, and the kernels' speed against the machine's peak."""
+    warnings.simplefilter("ignore", native.MissingKernelsWarning)  # it is said below
     console = Console()
     about = Table("what", "is", show_header=False, box=None)
     about.add_row("Python", platform.python_version())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 
 from attnscape import spec
+from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
 from attnscape.optimizers import Factory
 from attnscape.tasks import RegressionTask
@@ -21,6 +23,9 @@ class Experiment:
 
     Equal arguments mean equal `run_id`, whatever the name: a finished result is found and not
     repeated.
+
+    Raises:
+        UsageError: If the name does not do for a file.
     """
 
     name: str
@@ -36,6 +41,13 @@ class Experiment:
     evaluation_batch: int = 1000
     evaluation_seed: int = 0
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w .,=+-]{0,99}", self.name):
+            raise UsageError(
+                f"The name {self.name!r} does not do for a file; give at most 100 letters, digits "
+                "and any of '_ .,=+-', a letter or digit first."
+            )
 
     def spec(self) -> dict[str, Any]:
         """All that determines the result, in terms of JSON."""

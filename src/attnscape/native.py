@@ -22,10 +22,18 @@ _TARGETS = (
     "hvp_float64",
     "hessian_float32",
     "hessian_float64",
+    "attention_gradient_float32",
+    "attention_gradient_float64",
+    "attention_hvp_float32",
+    "attention_hvp_float64",
+    "front_gradient_float32",
+    "front_gradient_float64",
+    "front_hvp_float32",
+    "front_hvp_float64",
     "moments",
     "normals",
 )
-FORMS = ("block", "full")  # the order of `Form` in kernels/reduced_form.hpp
+FORMS = ("block", "full")  # the order of `Form` in kernels/form.hpp
 
 
 class MissingKernelsWarning(RuntimeWarning):
@@ -94,7 +102,7 @@ def _warn_once() -> None:
 def call(
     name: str,
     results: Sequence[tuple[jax.ShapeDtypeStruct, bool]],
-    *arguments: tuple[jax.Array, bool],
+    *arguments: tuple[jax.Array | np.ndarray, bool],
     **attributes: int,
 ) -> Sequence[jax.Array]:
     """Calls a kernel; under `jax.vmap` it is called once, with the mapped axes in front.

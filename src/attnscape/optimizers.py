@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import jax
 import optax
 
 from attnscape.errors import UsageError
@@ -13,12 +14,12 @@ from attnscape.errors import UsageError
 Factory = Callable[[float], optax.GradientTransformation]
 
 
-def sgdm(learning_rate: float) -> optax.GradientTransformation:
+def sgdm(learning_rate: float | jax.Array) -> optax.GradientTransformation:
     """SGD with momentum 0.9, no dampening, no Nesterov."""
     return optax.sgd(learning_rate, momentum=0.9)
 
 
-def adam(learning_rate: float) -> optax.GradientTransformation:
+def adam(learning_rate: float | jax.Array) -> optax.GradientTransformation:
     """Adam with beta1 = beta2 = 0.9, eps 1e-8, bias correction, no weight decay (the paper's)."""
     return optax.adam(learning_rate, b1=0.9, b2=0.9, eps=1e-8)
 

@@ -55,7 +55,7 @@ class Prompts(eqx.Module):
             target=self.target,
         )
 
-    def tokens(self) -> Float[Array, "batch d+1 n+1"]:
+    def tokens(self) -> Float[Array, "batch d_plus_1 n_plus_1"]:
         """The input matrix Z_0: covariates above responses, the query last, its response 0."""
         covariates = jnp.concatenate([self.x, self.query[:, None, :]], axis=1)
         responses = jnp.concatenate([self.y, jnp.zeros_like(self.y[:, :1])], axis=1)

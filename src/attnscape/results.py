@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.metadata
 import json
 import os
@@ -68,23 +69,36 @@ def save(dataset: xr.Dataset, path: Path | str) -> None:
     """Writes a NetCDF-4 file that appears under its name only when it is complete."""
     path = Path(path)
     with atomic(path) as partial:
-        dataset.to_netcdf(partial, engine="h5netcdf")
+        # Made in memory first: HDF5 itself crashes the process where the disk is full.
+        partial.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
 
 
 @contextlib.contextmanager
 def atomic(path: Path):
-    """A name to write to; the file takes the name `path` when the block ends, or vanishes."""
-    for leftover in path.parent.glob(f".{path.name}.*.partial"):  # of a process that was killed
+    """A name to write to; the file takes the name `path` when the block ends, or vanishes.
+
+    Raises:
+        UsageError: If it cannot be written, for example because the disk is full.
+    """
+    leftovers = path.parent.glob(f".{glob.escape(path.name)}.*.partial")
+    for leftover in leftovers:  # of a process that was killed
         if not _alive(int(leftover.suffixes[-2][1:])):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                leftover.unlink()
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise UsageError(
+            f"{path} cannot be written ({reason}); make room, or choose another folder with --out."
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _alive(process: int) -> bool:
@@ -114,6 +128,8 @@ def load(path: Path | str) -> xr.Dataset:
             f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."
         ) from error
     version = dataset.attrs.get("schema_version")
+    if version is None:
+        raise UsageError(f"{path} was not written by attnscape: it has no schema version.")
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{path} has schema version {version}, this attnscape reads {SCHEMA_VERSION}; read it "

@@ -11,8 +11,9 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -21,6 +22,7 @@ import numpy as np
 import optax
 import xarray as xr
 from jaxtyping import Array
+from threadpoolctl import threadpool_limits
 
 from attnscape import objective
 from attnscape.errors import UsageError
@@ -44,6 +46,7 @@ class Status(enum.IntEnum):
     not_run = 2
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What is told about the work's progress."""
 
@@ -108,7 +111,8 @@ def train(
         UsageError: If an argument is out of range, with a sentence that says what is allowed.
     """
     groups = _groups(optimizers, learning_rates)
-    _check_counts(seeds, steps=steps, batch=batch, evaluation_batch=evaluation_batch)
+    _check_counts(steps=steps, batch=batch, evaluation_batch=evaluation_batch)
+    _check_seeds(seeds, evaluation_seed)
     if clip is not None and not clip > 0:
         raise UsageError(f"clip is {clip}; it must be positive, or None for no clipping.")
     if precision not in ("float32", "float64"):
@@ -144,12 +148,19 @@ def _groups(
     return tuple(groups)
 
 
-def _check_counts(seeds: Sequence[int], **counts: int) -> None:
+def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if count < (0 if name == "steps" else 1):
-            raise UsageError(f"{name} is {count}; it must be at least 1.")
+        least = 0 if name == "steps" else 1
+        if not isinstance(count, numbers.Integral) or count < least:
+            raise UsageError(f"{name} is {count}; it must be a whole number of at least {least}.")
+
+
+def _check_seeds(seeds: Sequence[int], evaluation_seed: int) -> None:
     if not seeds or len(set(seeds)) != len(seeds):
         raise UsageError(f"seeds are {list(seeds)}; give at least one, and none twice.")
+    for seed in (*seeds, evaluation_seed):
+        if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
+            raise UsageError(f"The seed {seed} is not usable; give whole numbers from 0 to 2^32-1.")
 
 
 class _Runs(eqx.Module):
@@ -181,7 +192,7 @@ class _Engine:
         self._initial_models = jax.vmap(
             lambda key: eqx.filter(_astype(self._dtype, model(key)), eqx.is_inexact_array)
         )(init_keys)
-        self.advance = jax.jit(self._advance, donate_argnums=0)
+        self.advance = jax.jit(self._advance)
 
     def draw_evaluation(self, seed: int, batch: int) -> None:
         """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
@@ -252,12 +263,28 @@ class _Engine:
             diverged.append(updated[2])
         return _Runs(tuple(models), tuple(states), tuple(diverged))
 
-    def measurer(self, measure: Measure) -> Callable[[_Runs, int], list[dict[str, np.ndarray]]]:
-        """A function that takes `measure` of all runs: one dict an optimizer."""
-        prepare = jax.jit(lambda runs, step: self._prepare(runs, step, measure.needs_update))
+    def measurer(
+        self, measure: Measure
+    ) -> Callable[[_Runs, int, _Runs | None], list[dict[str, np.ndarray]]]:
+        """A function that takes `measure` of all runs: one dict an optimizer.
+
+        It is called with the runs, their step and, where the measure needs it, the runs one step
+        ahead.
+        """
         double = measure.precision == "float64"
 
-        def one(model, state, update, training, key, evaluation):
+        @jax.jit
+        def prepare(step):
+            training = self._training_data(step) if measure.needs_training else None
+            keys = jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(self._data_keys)
+            return training, keys
+
+        def one(model, state, ahead, training, key, evaluation):
+            update = jax.tree.map(jnp.subtract, ahead, model) if measure.needs_update else None
+            if double:
+                model, update, training, evaluation = _astype(
+                    jnp.float64, (model, update, training, evaluation)
+                )
             model = eqx.combine(model, self._static)
             draw = self._draw_double if double else self._draw
             return measure(Iterate(model, training, evaluation, key, draw, state, update))
@@ -265,27 +292,23 @@ class _Engine:
         over_runs = jax.vmap(jax.vmap(one, (0, 0, 0, None, None, None)), (0, 0, 0, 0, 0, None))
         take = jax.jit(over_runs)
 
-        def measured(runs: _Runs, step: int) -> list[dict[str, np.ndarray]]:
-            training, keys, updates = prepare(runs, step)
-            with jax.enable_x64(True) if double else contextlib.nullcontext():
-                given = (training, self.evaluation)
-                models, states = runs.models, runs.states
+        def measured(runs: _Runs, step: int, ahead: _Runs | None) -> list[dict[str, np.ndarray]]:
+            training, keys = prepare(step)
+            models_ahead = ahead.models if ahead else [None] * len(runs.models)
+            with contextlib.ExitStack() as context:
+                # The spectra of some hundred small matrices are soonest done one after the other:
+                # BLAS threads that share each of them mostly wait for one another.
+                context.enter_context(threadpool_limits(1, user_api="blas"))
                 if double:
-                    given, models, updates = _astype(jnp.float64, (given, models, updates))
+                    context.enter_context(jax.enable_x64(True))
                 return [
-                    jax.device_get(take(model, state, update, given[0], keys, given[1]))
-                    for model, state, update in zip(models, states, updates, strict=True)
+                    jax.device_get(take(model, state, later, training, keys, self.evaluation))
+                    for model, state, later in zip(
+                        runs.models, runs.states, models_ahead, strict=True
+                    )
                 ]
 
         return measured
-
-    def _prepare(self, runs: _Runs, step: jax.Array, needs_update: bool):
-        """Of a step: training batches, keys for measures, and the updates about to be made."""
-        keys = jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(self._data_keys)
-        updates = tuple(None for _ in runs.models)
-        if needs_update:
-            updates = jax.tree.map(jnp.subtract, self._step(step, runs).models, runs.models)
-        return self._training_data(step), keys, updates
 
 
 def _astype(dtype, tree):
@@ -310,9 +333,15 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
             runs = jax.block_until_ready(engine.advance(runs, step, last))
             step = last
             progress(count * step, count * steps)
-        for measure in measures:
-            if step in due[measure]:
-                records[measure].append(takers[measure](runs, step))
+        now = [measure for measure in measures if step in due[measure]]
+        ahead = None
+        if any(measure.needs_update for measure in now):
+            ahead = engine.advance(runs, step, step + 1)
+        for measure in now:
+            records[measure].append(takers[measure](runs, step, ahead))
+        if ahead is not None and step < steps:  # the step that was looked at is not made twice
+            runs, step = ahead, step + 1
+            progress(count * step, count * steps)
     return _dataset(engine, runs, stops, due, records)
 
 

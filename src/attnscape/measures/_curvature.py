@@ -34,6 +34,7 @@ class Curvature(Measure):
     eps: float = 1e-8
 
     precision = "float64"
+    needs_training = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         hessian = objective.hessian(iterate.model, iterate.evaluation)

@@ -18,6 +18,8 @@ class EvaluationLoss(Measure):
 
     schedule: Schedule = every(50)
 
+    needs_training = False
+
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         return {"loss": objective.loss(iterate.model, iterate.evaluation)}
 

@@ -71,7 +71,8 @@ class Iterate(eqx.Module):
 
     Attributes:
         model: The model after `step` updates.
-        training: The batch that the next update will use.
+        training: The batch that the next update will use; None for measures that do without
+            (`Measure.needs_training`), as drawing it takes time.
         evaluation: A batch that stays the same along the run.
         key: For further draws of the measure's own; a new one for each seed and step.
         draw: `(key, batch)` to further prompts (or moments, where they are all the model sees).
@@ -81,7 +82,7 @@ class Iterate(eqx.Module):
     """
 
     model: Callable[..., Any]
-    training: Prompts | Moments
+    training: Any  # Prompts | Moments, but for measures that declared to do without
     evaluation: Prompts | Moments
     key: Array
     draw: Callable[[Array, int], Prompts | Moments] = eqx.field(static=True)
@@ -127,11 +128,13 @@ class Measure(abc.ABC):
 
     Attributes:
         schedule: When it is taken.
+        needs_training: Whether `Iterate.training` is wanted.
         needs_update: Whether `Iterate.update` is wanted.
         precision: `float64` to be given everything in double precision; None for the run's own.
     """
 
     schedule: Schedule
+    needs_training: ClassVar[bool] = True
     needs_update: ClassVar[bool] = False
     precision: ClassVar[str | None] = None
 

@@ -41,6 +41,8 @@ class GradientNoise(Measure):
     reference: int = 100_000
     kept: int = 4
 
+    needs_training = False
+
     def __post_init__(self) -> None:
         if self.samples < 2 or not self.batch_sizes or min(self.batch_sizes) < 1:
             raise UsageError(
@@ -64,7 +66,7 @@ class GradientNoise(Measure):
         reference = many(0, self.reference // 1000, 1000).mean(axis=0)
         noise = jnp.stack(
             [
-                many(stream, self.samples, batch) - reference
+                many(stream, self.samples, batch) - reference[None]
                 for stream, batch in enumerate(self.batch_sizes, start=1)
             ]
         )
@@ -72,7 +74,7 @@ class GradientNoise(Measure):
         directions = jax.random.normal(
             derived_key(iterate.key, 0, len(self.batch_sizes) + 1), (reference.size, count)
         ).astype(noise.dtype)
-        directions = directions / jnp.linalg.norm(directions, axis=0)
+        directions = directions / jnp.linalg.norm(directions, axis=0, keepdims=True)
         covariance = jnp.einsum("bsi,bsj->bij", noise, noise) / self.samples
         # Evenly spread over the live half of a block-form model's first layer and beyond.
         coordinates = jnp.linspace(0, reference.size - 1, count).astype(int)

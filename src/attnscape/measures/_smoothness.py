@@ -28,6 +28,7 @@ class DirectionalSmoothness(Measure):
     schedule: Schedule = every(50)
 
     precision = "float64"
+    needs_training = False
     needs_update = True
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
@@ -68,6 +69,7 @@ class PseudoStepSmoothness(Measure):
     clip: float | None = 1.0
 
     precision = "float64"
+    needs_training = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         keys = jax.vmap(lambda i: derived_key(iterate.key, i))(jnp.arange(self.memory))

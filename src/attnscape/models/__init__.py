@@ -1,5 +1,10 @@
 """Models: parameters that map prompts to predictions, as JAX pytrees."""
 
-from attnscape.models.linear import Form as Form
+from attnscape.models._transformer import Form as Form
+from attnscape.models._transformer import check_dim as check_dim
+from attnscape.models.attention import ACTIVATIONS as ACTIVATIONS
+from attnscape.models.attention import Activation as Activation
+from attnscape.models.attention import AttentionTransformer as AttentionTransformer
+from attnscape.models.factored import FactoredLinearTransformer as FactoredLinearTransformer
+from attnscape.models.front import WithMLP as WithMLP
 from attnscape.models.linear import LinearTransformer as LinearTransformer
-from attnscape.models.linear import check_dim as check_dim

@@ -1,8 +1,8 @@
 """The objective: a model and its mean squared error on given prompts, with its derivatives.
 
 Three paths lead to the same numbers. `token` runs the model itself on its tokens and serves every
-model; it is the oracle. `reduced` evaluates linear attention from moments in XLA. `native` does the
-same in compiled CPU kernels. `fastest` takes the last of them that applies.
+model; it is the oracle. `reduced` evaluates linear attention from moments in XLA, also behind an
+MLP. `native` does the same in compiled CPU kernels. `fastest` takes the last of them that applies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.models import LinearTransformer
 from attnscape.objective._linear_kernels import native_hessian
-from attnscape.objective._native import has_kernel, native_loss, reduced
+from attnscape.objective._native import has_kernel, native_loss, reduced, reducible
 from attnscape.objective._reduced import reduced_loss
 from attnscape.prompts import Moments, Prompts
 
@@ -140,7 +140,7 @@ def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "faste
         raise UsageError(
             "Only moments were given, but the token form needs prompts: give a Prompts."
         )
-    if path == "reduced" and not linear:
+    if path == "reduced" and not reducible(model):
         raise UsageError(
             f"The path 'reduced' serves linear attention only; use 'fastest' or 'token' for "
             f"{type(model).__name__}."
@@ -157,4 +157,4 @@ def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "faste
             f"prompts alike, on the CPU; not {type(model).__name__} with "
             f"{sorted(map(str, dtypes))} on {jax.default_backend()}."
         )
-    return "reduced" if linear else "token"
+    return "reduced" if reducible(model) else "token"

@@ -5,9 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from attnscape.paper.ablation import ABLATION
 from attnscape.paper.artifact import Artifact
+from attnscape.paper.condition import FIG11, FIG14, TAB_CONDITION
 from attnscape.paper.loss_curves import FIG2, FIG9, FIG12
+from attnscape.paper.noise import FIG3, FIG10, FIG13
+from attnscape.paper.smoothness import FIG5, FIG16
+from attnscape.paper.tables import TABLE1, TABLE2
 
-ARTIFACTS: Mapping[str, Artifact] = MappingProxyType(
-    {artifact.name: artifact for artifact in (FIG2, FIG9, FIG12)}
+_ALL = (
+    FIG2,
+    FIG3,
+    TAB_CONDITION,
+    FIG5,
+    FIG16,
+    FIG9,
+    FIG10,
+    FIG11,
+    FIG12,
+    FIG13,
+    FIG14,
+    TABLE1,
+    TABLE2,
+    ABLATION,
 )
+ARTIFACTS: Mapping[str, Artifact] = MappingProxyType({each.name: each for each in _ALL})

@@ -5,7 +5,18 @@ from types import MappingProxyType
 ARTIFACTS = MappingProxyType(
     {
         "fig2": "Adam and SGD with momentum on shallow linear Transformers (Fig. 2, right half)",
+        "fig3": "Gradient noise at initialisation (Fig. 3, right half)",
+        "tab-condition": "Ratio of robust condition numbers, SGDM over Adam (Fig. 4, right table)",
+        "fig5": "Directional smoothness of SGD with momentum and Adam (Fig. 5)",
+        "fig16": "Directional smoothness against the gradient norm (Fig. 16, right plots)",
         "fig9": "Loss for covariates with light and heavy tails (Fig. 9)",
+        "fig10": "Gradient noise for covariates with light and heavy tails (Fig. 10)",
+        "fig11": "Robust condition number for covariates with light and heavy tails (Fig. 11)",
         "fig12": "Loss for different numbers of layers (Fig. 12)",
+        "fig13": "Gradient noise for different numbers of layers (Fig. 13)",
+        "fig14": "Robust condition number for different numbers of layers (Fig. 14)",
+        "table1": "The settings (Table 1)",
+        "table2": "Learning rates (Table 2)",
+        "ablation": "What depends on the differences between the public code and the text",
     }
 )

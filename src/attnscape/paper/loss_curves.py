@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results, conventions, rates_in_words
+from attnscape.paper.artifact import Artifact, Results, conventions, rates_in_words, tidy
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan, Setting
-from attnscape.training import Status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +32,7 @@ class LossCurves(Artifact):
 
         A row a measured loss; those of diverged runs keep their row, with an empty loss.
         """
-        frames = []
-        for name, dataset in results.items():
-            steps = dataset["loss"].notnull().any(("optimizer", "learning_rate", "seed"))
-            frame = dataset[["loss", "status"]].isel(step=steps.values).to_dataframe().reset_index()
-            frame = frame[frame["status"] != Status.not_run].drop(columns="status")
-            frames.append(frame.assign(setting=name))
-        columns = ["setting", "optimizer", "learning_rate", "seed", "step", "loss"]
-        return pd.concat(frames, ignore_index=True)[columns]
+        return tidy(results, ["loss"])
 
     def caption(self, results: Results, plan: Plan) -> str:
         dataset = next(iter(results.values()))
@@ -48,8 +40,8 @@ class LossCurves(Artifact):
         return " ".join(
             [
                 f"Loss along {last:,} steps, {seeds} seeds, on a log axis. Lines: mean over seeds; "
-                "bands: smallest to largest of the seeds. The loss is taken every 50 steps on one "
-                "fixed batch of 1000 prompts that all runs share.",
+                "bands: smallest to largest of the seeds; both end where a run diverges. The loss "
+                "is taken every 50 steps on one fixed batch of 1000 prompts that all runs share.",
                 conventions(plan),
                 rates_in_words(results),
                 self.remark,

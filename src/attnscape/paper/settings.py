@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from scipy import stats
 
+from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
 from attnscape.measures import (
     Curvature,
@@ -30,6 +31,8 @@ from attnscape.tasks.covariates import Radial
 
 RecipeName = Literal["code", "paper"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
+Convention = Literal["rates", "clip", "form", "scale"]
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 LANDSCAPE: tuple[Measure, ...] = (
     EvaluationLoss(),
     TrainingLoss(),
@@ -45,9 +48,15 @@ class Plan:
     Attributes:
         recipe: `code` or `paper`.
         seeds: Seeds 0, 1, ..., seeds - 1 of every experiment; None for as many as the paper has.
-        steps: At most so many updates of each run; None for as many as the paper has.
+        steps: At most so many updates of each run, and so many samples of gradient noise; None for
+            as many as the paper has.
         all_steps: Also where the default is shortened for its cost (Fig. 8 right).
         rates: Learning rates that replace the published ones: by setting, then by optimizer.
+        overrides: Conventions that are taken from another recipe than `recipe`.
+        many_seeds: As `seeds`, of experiments that show a distribution over seeds.
+
+    Raises:
+        UsageError: If `overrides` has an unknown convention or recipe.
     """
 
     recipe: RecipeName = "code"
@@ -55,10 +64,24 @@ class Plan:
     steps: int | None = None
     all_steps: bool = False
     rates: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[Convention, RecipeName] = dataclasses.field(default_factory=dict)
+    many_seeds: int = 100
+
+    def __post_init__(self) -> None:
+        for convention, recipe in self.overrides.items():
+            if convention not in CONVENTIONS or recipe not in RECIPES:
+                raise UsageError(
+                    f"The override {convention!r}: {recipe!r} is not known; conventions are "
+                    f"{', '.join(CONVENTIONS)}, recipes are {' and '.join(RECIPES)}."
+                )
+
+    def recipe_of(self, convention: Convention) -> RecipeName:
+        """The recipe that a convention is taken from."""
+        return self.overrides.get(convention, self.recipe)
 
 
 FULL = Plan()
-QUICK = Plan(seeds=3, steps=2_000)
+QUICK = Plan(seeds=3, steps=2_000, many_seeds=24)
 
 
 def _by_recipe(code: Any, paper: Any) -> Any:
@@ -104,46 +127,53 @@ class Setting:
 
     def experiment(self, plan: Plan, **changes: Any) -> Experiment:
         """SGDM and Adam on this setting; `changes` replace fields of the experiment."""
-        recipe = plan.recipe
-        rates = plan.rates.get(self.name, self.rates[recipe])
+        rates = plan.rates.get(self.name, self.rates[plan.recipe_of("rates")])
         longest = self.all_steps if plan.all_steps else self.steps
         experiment = Experiment(
-            name=self.name if recipe == "code" else f"{self.name}-{recipe}",
+            name="-".join(self._name_parts(plan)),
             task=self.task,
-            model=self.model(recipe),
+            model=self.model(plan),
             optimizers={name: NAMED[name] for name in rates},
             learning_rates={name: (rate,) for name, rate in rates.items()},
             seeds=tuple(range(plan.seeds or self.seeds)),
             steps=min(longest, plan.steps or longest),
             batch=self.batch,
-            clip=self.clip[recipe],
+            clip=self.clip[plan.recipe_of("clip")],
             measures=self.measures,
         )
         return dataclasses.replace(experiment, **changes)
 
     def noise_experiment(self, plan: Plan) -> Experiment:
         """Gradient noise at initialisation, of each seed."""
-        return self.experiment(
+        most = GradientNoise.samples
+        measure = GradientNoise(samples=min(most, plan.steps or most), batch_sizes=(self.batch,))
+        experiment = self.experiment(
             plan,
-            name=f"{self.name}-noise",
             optimizers={"sgdm": NAMED["sgdm"]},
             learning_rates={"sgdm": (1.0,)},  # no step is taken
             steps=0,
-            measures=(GradientNoise(batch_sizes=(self.batch,)),),
+            measures=(measure,),
         )
+        return dataclasses.replace(experiment, name=f"{experiment.name}-noise")
 
-    def model(self, recipe: RecipeName) -> functools.partial[Any]:
+    def _name_parts(self, plan: Plan) -> list[str]:
+        """Setting, recipe unless it is `code`, and what deviates from it."""
+        recipe = [] if plan.recipe == "code" else [plan.recipe]
+        deviations = [f"{name}-{value}" for name, value in plan.overrides.items()]
+        return [self.name, *recipe, *deviations]
+
+    def model(self, plan: Plan) -> functools.partial[Any]:
         """Makes the initial model of a seed from a key."""
         return functools.partial(
             self.init,
             layers=self.layers,
             dim=self.task.dim,
-            form=self.form[recipe],
-            scale=self.scale[recipe],
+            form=self.form[plan.recipe_of("form")],
+            scale=self.scale[plan.recipe_of("scale")],
         )
 
 
-def _rates(
+def rates_of(
     sgdm: float, adam: float, paper: tuple[float, float] | None = None
 ) -> Mapping[RecipeName, Mapping[str, float]]:
     """Rates of SGDM and Adam in the code; in print where that differs."""
@@ -163,25 +193,25 @@ SETTING_1 = Setting(
     "Setting 1: n = 20, N(0, I)",
     RegressionTask(context=20),
     # Adam's rates of Settings 1 and 2 are swapped in print.
-    _rates(0.02, 0.02, paper=(0.02, 0.005)),
+    rates_of(0.02, 0.02, paper=(0.02, 0.005)),
 )
 SETTING_2 = Setting(
     "setting-2",
     "Setting 2: n = 5, N(0, I)",
     RegressionTask(context=5),
-    _rates(0.01, 0.005, paper=(0.01, 0.02)),
+    rates_of(0.01, 0.005, paper=(0.01, 0.02)),
 )
 SETTING_3 = Setting(
     "setting-3",
     "Setting 3: n = 20, heavy-tailed",
     RegressionTask(context=20, covariates=_HEAVY),
-    _rates(0.02, 0.02),
+    rates_of(0.02, 0.02),
 )
 SPHERE = Setting(
     "sphere",
     "Spherical covariates",
     RegressionTask(context=20, covariates=Sphere()),
-    _rates(5.0, 0.1),
+    rates_of(5.0, 0.1),
     clip=MappingProxyType({"code": 0.1, "paper": 1.0}),
 )
 HEAVY_TAILED = dataclasses.replace(SETTING_3, title="Heavy-tailed covariates")
@@ -192,7 +222,7 @@ def _depth(layers: int, sgdm: float, adam: float) -> Setting:
         f"depth-{layers}",
         f"L = {layers}",
         RegressionTask(context=20),
-        _rates(sgdm, adam),
+        rates_of(sgdm, adam),
         layers=layers,
     )
 

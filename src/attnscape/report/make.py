@@ -1,9 +1,9 @@
-"""Makes artifacts: obtains the runs, draws, writes PNG, PDF, CSV and caption."""
+"""Makes artifacts: obtains the runs, draws, writes PNG, PDF, CSV, LaTeX and caption."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +11,11 @@ import xarray as xr
 
 from attnscape import results
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact
+from attnscape.paper.artifact import Artifact, Results
 from attnscape.paper.settings import Plan
 from attnscape.progress import ProgressBar
 from attnscape.report.draw import draw
+from attnscape.report.latex import latex
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,9 @@ class Made:
         frame: Its numbers.
         comparison: Ours beside the printed ones, or None.
         files: What was written, by suffix (`png`, `pdf`, `csv`, `tex`, `txt`).
-        runs: The result files that it was made from.
+        results: What it was made from.
+        runs: The files of `results`.
+        tables: Rows for print, by the sentence that stands above them.
     """
 
     artifact: Artifact
@@ -35,7 +38,9 @@ class Made:
     frame: pd.DataFrame
     comparison: pd.DataFrame | None
     files: dict[str, Path]
-    runs: list[Path]
+    results: Results
+    runs: dict[str, Path]
+    tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
 
 def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) -> Made:
@@ -58,15 +63,19 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
         key: _obtain(experiment, out / "runs", artifact.name, say)
         for key, experiment in experiments.items()
     }
-    runs = [results.find(experiment, out / "runs") for experiment in experiments.values()]
-    frame, caption = artifact.frame(found), artifact.caption(found, plan)
+    runs = {key: results.find(experiment, out / "runs") for key, experiment in experiments.items()}
+    tables, caption = artifact.tables(found, plan), artifact.caption(found, plan)
+    # What needs no runs has no numbers but those of its table.
+    frame = artifact.frame(found) if found else next(iter(tables.values()))
     return Made(
         artifact,
         caption,
         frame,
         artifact.comparison(found),
-        _write(artifact, out, frame, caption),
-        [path for path in runs if path is not None],
+        _write(artifact, out, frame, tables, caption),
+        found,
+        {key: path for key, path in runs.items() if path is not None},
+        tables,
     )
 
 
@@ -79,12 +88,22 @@ def _obtain(
         return results.obtain(experiment, directory, bar)
 
 
-def _write(artifact: Artifact, out: Path, frame: pd.DataFrame, caption: str) -> dict[str, Path]:
+def _write(
+    artifact: Artifact,
+    out: Path,
+    frame: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    caption: str,
+) -> dict[str, Path]:
     files = {suffix: out / f"{artifact.name}.{suffix}" for suffix in ("csv", "txt")}
     with results.atomic(files["csv"]) as partial:
         frame.to_csv(partial, index=False)
     with results.atomic(files["txt"]) as partial:
         partial.write_text(caption + "\n")
+    if tables:
+        files["tex"] = out / f"{artifact.name}.tex"
+        with results.atomic(files["tex"]) as partial:
+            partial.write_text("\n".join(latex(*table) for table in tables.items()))
     figure = draw(artifact, frame)
     if figure is not None:
         for suffix, metadata in (("png", None), ("pdf", {"CreationDate": None})):

@@ -8,6 +8,8 @@ kernels/sampler.hpp states the same function on SIMD lanes; the two agree to rou
 in single precision, so that a run sees the same prompts in every precision.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,17 +29,18 @@ _TAIL = (4.6288276, 1.7116226, 0.0075798249, -0.0056994208, 0.0036364782, -0.003
 _TAIL_MIDDLE, _TAIL_HALF_WIDTH = 3.438034, 1.201966
 
 
-def normals(key: Array, batch: int, count: int) -> Float[Array, "batch count"]:
-    """`count` independent N(0, 1) numbers for each of `batch` prompts, in float32."""
+def normals(key: Array, batch: int, *shape: int) -> Float[Array, "batch *shape"]:
+    """Independent N(0, 1) numbers, `shape` of them for each of `batch` prompts, in float32."""
     words = key_words(key)
     if native.usable(jnp.float32):
+        # In its final shape: between two kernels XLA would not see through a reshape, and copy.
         (drawn,) = native.call(
             "normals",
-            [(jax.ShapeDtypeStruct((batch, count), jnp.float32), True)],
+            [(jax.ShapeDtypeStruct((batch, *shape), jnp.float32), True)],
             (words, False),
         )
         return drawn
-    return reference_normals(words, batch, count)
+    return reference_normals(words, batch, math.prod(shape)).reshape(batch, *shape)
 
 
 def key_words(key: Array) -> UInt32[Array, "2"]:

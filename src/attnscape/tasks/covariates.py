@@ -57,7 +57,7 @@ class Gaussian:
         return np.linalg.cholesky(np.array(self.covariance)).astype(np.float32)
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
-        z = normals(key, batch, n * d).reshape(batch, n, d)
+        z = normals(key, batch, n, d)
         if self.covariance is None:
             return z
         return jnp.einsum("ij,bnj->bni", self.factor(d), z, precision="highest")
@@ -68,7 +68,7 @@ class Sphere:
     """Uniform on the unit sphere."""
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
-        z = normals(key, batch, n * d).reshape(batch, n, d)
+        z = normals(key, batch, n, d)
         return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
 
 
@@ -93,13 +93,20 @@ class Radial:
                 f"squared_radius is {law!r}; it must be a frozen scipy.stats distribution, for "
                 "example scipy.stats.gamma(0.1, scale=10)."
             )
-        if law.support()[0] < 0:
+        lowest = law.support()[0]
+        if np.isnan(lowest):
             raise UsageError(
-                f"squared_radius has values from {law.support()[0]} on; |x|^2 cannot be negative."
+                f"squared_radius is {law.dist.name} with the arguments {law.args}, {law.kwds}, "
+                "which scipy.stats does not allow; give others."
+            )
+        if lowest < 0:
+            raise UsageError(
+                f"squared_radius has values from {lowest} on; |x|^2 cannot be negative: choose a "
+                "law on the positive numbers."
             )
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
-        z = normals(key, batch, n * (d + 1)).reshape(batch, n, d + 1)
+        z = normals(key, batch, n, d + 1)
         radius = tabulated_radius(jnp.asarray(radius_table(self.squared_radius)), z[..., -1:])
         return z[..., :-1] * (radius / jnp.linalg.norm(z[..., :-1], axis=-1, keepdims=True))
 

@@ -6,13 +6,16 @@ A response is any callable `(x, w) -> y` with x (batch, n, d), w (batch, d) and 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from attnscape.errors import UsageError
+from attnscape.mlp import ReluMLP
 
 Response = Callable[[Float[Array, "batch n d"], Float[Array, "batch d"]], Float[Array, "batch n"]]
 
@@ -24,15 +27,12 @@ class Linear:
     def __call__(
         self, x: Float[Array, "batch n d"], w: Float[Array, "batch d"]
     ) -> Float[Array, "batch n"]:
-        return jnp.einsum("bnd,bd->bn", x, w, precision="highest")
+        return _combination(w.T[:, None], x.transpose(2, 1, 0)).T
 
 
 @dataclasses.dataclass(frozen=True)
 class ReluNetwork:
-    """y = <w, MLP(x)> with one fixed random network: Linear(d, hidden), ReLU, Linear(hidden, d).
-
-    Its weights and biases have PyTorch's default law, uniform within 1 / sqrt(inputs) (App. B of
-    the paper).
+    """y = <w, MLP(x)> with one fixed random network, drawn by `ReluMLP.init` (App. B of the paper).
 
     Attributes:
         hidden: Hidden units.
@@ -49,16 +49,29 @@ class ReluNetwork:
     def __call__(
         self, x: Float[Array, "batch n d"], w: Float[Array, "batch d"]
     ) -> Float[Array, "batch n"]:
-        d = x.shape[-1]
-        keys = jax.random.split(jax.random.key(self.seed), 4)
+        mlp = self.network(x.shape[-1])
+        x, w = x.transpose(2, 1, 0), w.T[:, None]
+        y = _combination(mlp.b2.tolist(), w)
+        for W1, b1, W2 in zip(mlp.W1.tolist(), mlp.b1.tolist(), mlp.W2.T.tolist(), strict=True):
+            y = y + _combination(W2, w) * jax.nn.relu(_combination(W1, x) + b1)
+        return y.T
 
-        def uniform(key, shape, inputs):
-            bound = inputs**-0.5
-            return jax.random.uniform(key, shape, jnp.float32, -bound, bound).astype(x.dtype)
+    def network(self, d: int) -> ReluMLP:
+        """The network for covariates of dimension d; its arrays are numpy's, in float32."""
+        return _network(self.seed, d, self.hidden)
 
-        W1, b1 = uniform(keys[0], (self.hidden, d), d), uniform(keys[1], (self.hidden,), d)
-        W2 = uniform(keys[2], (d, self.hidden), self.hidden)
-        b2 = uniform(keys[3], (d,), self.hidden)
-        with jax.default_matmul_precision("highest"):
-            features = jax.nn.relu(x @ W1.T + b1) @ W2.T + b2
-        return Linear()(features, w)
+
+@functools.lru_cache(maxsize=16)
+def _network(seed: int, d: int, hidden: int) -> ReluMLP:
+    with jax.ensure_compile_time_eval():  # once, not in every step of a compiled loop
+        mlp = ReluMLP.init(jax.random.key(seed), dim=d, hidden=hidden)
+        return jax.tree.map(np.asarray, mlp)
+
+
+def _combination(coefficients, terms):
+    """The sum of coefficients times terms, term by term.
+
+    Written out on arrays with the batch last, as it lies in memory, XLA makes one loop of a whole
+    response; matrix products of so few columns cost several times that in copies.
+    """
+    return functools.reduce(operator.add, (c * t for c, t in zip(coefficients, terms, strict=True)))

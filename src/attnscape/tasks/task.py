@@ -38,7 +38,7 @@ class RegressionTask:
     covariates: Law = Gaussian()
     weights: Law = Gaussian()
     response: Response = Linear()
-    noise: float = 0.0
+    noise: float | int = 0.0
 
     def __post_init__(self) -> None:
         for name, number in (("dim", self.dim), ("context", self.context)):

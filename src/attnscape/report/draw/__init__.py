@@ -7,9 +7,22 @@ import functools
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attnscape.estimators import PUBLIC_CODE
+from attnscape.paper.ablation import Ablation
 from attnscape.paper.artifact import Artifact
+from attnscape.paper.condition import ConditionCurves, ConditionTable
 from attnscape.paper.loss_curves import LossCurves
-from attnscape.report.draw import loss_curves
+from attnscape.paper.noise import NoiseHistograms
+from attnscape.paper.settings import Setting
+from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
+from attnscape.report.draw import (
+    ablation,
+    condition_curves,
+    condition_ratios,
+    loss_curves,
+    noise,
+    smoothness,
+)
 
 
 @functools.singledispatch
@@ -20,4 +33,41 @@ def draw(artifact: Artifact, frame: pd.DataFrame) -> Figure | None:
 
 @draw.register
 def _(artifact: LossCurves, frame: pd.DataFrame) -> Figure:
-    return loss_curves.figure(frame, {s.name: s.title for s in artifact.settings})
+    return loss_curves.figure(frame, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: ConditionTable, frame: pd.DataFrame) -> Figure:
+    titles = _titles(artifact.settings)
+    chosen = frame[frame["convention"] == PUBLIC_CODE]
+    return condition_ratios.figure(chosen, titles, artifact.printed, artifact.seeds)
+
+
+@draw.register
+def _(artifact: ConditionCurves, frame: pd.DataFrame) -> Figure:
+    titles = _titles(artifact.settings)
+    return condition_curves.figure(frame, titles, artifact.conventions)
+
+
+@draw.register
+def _(artifact: Ablation, frame: pd.DataFrame) -> Figure:
+    return ablation.figure(frame, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: NoiseHistograms, frame: pd.DataFrame) -> Figure:
+    return noise.figure(frame, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SmoothnessCurves, frame: pd.DataFrame) -> Figure:
+    return smoothness.curves(frame, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SmoothnessScatter, frame: pd.DataFrame) -> Figure:
+    return smoothness.scatter(frame, _titles(artifact.settings))
+
+
+def _titles(settings: tuple[Setting, ...]) -> dict[str, str]:
+    return {setting.name: setting.title for setting in settings}

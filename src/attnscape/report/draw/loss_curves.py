@@ -29,15 +29,18 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Mean over seeds as lines, smallest to largest seed as bands, losses on a log axis."""
+    """Mean over seeds as lines, smallest to largest seed as bands, losses on a log axis.
+
+    Both end where a run diverged: the mean of the others would look better than the optimizer is.
+    """
     for (optimizer, rate), runs in frame.groupby(["optimizer", "learning_rate"], sort=False):
-        losses = runs.groupby("step")["loss"]
-        mean = losses.mean()
+        losses = runs.pivot(index="step", columns="seed", values="loss")
+        mean, low, high = (
+            losses.agg(function, axis=1, skipna=False) for function in ("mean", "min", "max")
+        )
         look = of_optimizer(str(optimizer))
         (line,) = axis.plot(mean.index, mean, **look)
         line.set_label(f"{look['label']}, rate {rate:g}")
-        axis.fill_between(
-            mean.index, losses.min(), losses.max(), color=line.get_color(), alpha=0.18, linewidth=0
-        )
+        axis.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
     axis.set(yscale="log", xlabel="step")
     axis.legend()

@@ -1,0 +1,37 @@
+"""How cost grows: a gradient with n (not at all), a training step with L, batch and runs."""
+
+from __future__ import annotations
+
+import contextlib
+
+from attnscape import RegressionTask
+from benchmarks.clock import in_turns, summary
+from benchmarks.effort import BATCH, Effort, model
+from benchmarks.kernels import gradient_timer
+from benchmarks.steps import paused
+
+_RUNS = 12  # where their number is not what varies
+
+
+def scaling(effort: Effort) -> list[dict]:
+    """Seconds of a gradient of one run, or of a training step of all, beside what varies."""
+    gradients = {
+        ("gradient", "context", context): gradient_timer(
+            RegressionTask(context=context), model(3), "float32", effort.seconds, BATCH
+        )
+        for context in effort.contexts
+    }
+    with contextlib.ExitStack() as stack:
+
+        def step(layers=3, runs=_RUNS, **batch):
+            training = paused(effort, 1, layers, runs, **batch)
+            return stack.enter_context(training).seconds_per_step
+
+        steps = {("step", "layers", layers): step(layers=layers) for layers in effort.depths}
+        steps |= {("step", "batch", batch): step(batch=batch) for batch in effort.batches}
+        steps |= {("step", "runs", runs): step(runs=runs) for runs in effort.widths}
+        seconds = in_turns({**gradients, **steps}, effort.rounds)
+    return [
+        {"cost": cost, "of": of, "value": value, "seconds": summary(times)}
+        for (cost, of, value), times in seconds.items()
+    ]

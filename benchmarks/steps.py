@@ -1,0 +1,79 @@
+"""Training steps, fresh prompts included: attnscape's runs at once, eager PyTorch's one by one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from benchmarks.clock import PausedTraining, in_turns, ratio, seconds_of, summary
+from benchmarks.effort import BATCH, TASKS, Effort, grid, model, segment
+
+try:
+    import torch
+
+    from benchmarks import eager_torch
+except ImportError:
+    torch = eager_torch = None
+
+
+def training(effort: Effort, batch: int = BATCH) -> dict[str, Any]:
+    """Seconds a step and the ratios to PyTorch, for each (setting, layers, runs)."""
+    cases = [(setting, 3, runs) for setting in effort.settings for runs in effort.runs]
+    cases += [(1, 8, runs) for runs in effort.runs if runs <= 12]
+    threads, loops = _eager_loops(sorted({case[:2] for case in cases}), effort, batch)
+    with contextlib.ExitStack() as stack:
+        ours = {
+            case: stack.enter_context(paused(effort, *case, batch)).seconds_per_step
+            for case in cases
+        }
+        seconds = in_turns({**ours, **loops}, effort.rounds)
+    rows = []
+    for setting, layers, runs in cases:
+        mine = seconds[setting, layers, runs]
+        row = {"setting": setting, "layers": layers, "runs": runs, "step": summary(mine)}
+        for form in eager_torch.FORMS if eager_torch else ():
+            # One run is trained by Adam, more by both optimizers in equal parts.
+            names = ("adam",) if runs == 1 else ("sgdm", "adam")
+            loop = np.mean([seconds[setting, layers, form, name] for name in names], axis=0)
+            row[form] = {"run_step": summary(loop), "ratio": ratio(loop, mine, runs)}
+        if (1, layers, runs) in seconds:
+            row["speed_of_setting_1"] = ratio(seconds[1, layers, runs], mine)
+        rows.append(row)
+    return {"torch_threads": threads, "rows": rows}
+
+
+def paused(
+    effort: Effort, setting: int, layers: int, runs: int, batch: int = BATCH
+) -> PausedTraining:
+    """A training that is timed in segments of about `effort.seconds`."""
+    return PausedTraining(
+        segment(effort.seconds, runs, layers, batch),
+        effort.rounds,
+        task=TASKS[setting],
+        model=model(layers),
+        batch=batch,
+        **grid(runs),
+    )
+
+
+def _eager_loops(cases, effort: Effort, batch: int):
+    """How PyTorch's threads were chosen, and a timed loop of each case, form and optimizer."""
+    if not eager_torch:
+        return None, {}
+
+    def loop(setting, layers, form, name):
+        step = eager_torch.training_step(form, name, setting, layers, batch)
+        step()
+        return lambda: seconds_of(step, effort.seconds / 2)
+
+    loops = {
+        (*case, form, name): loop(*case, form, name)
+        for case in cases
+        for form in eager_torch.FORMS
+        for name in ("sgdm", "adam")
+    }
+    tried = eager_torch.use_best_threads(next(iter(loops.values())))
+    threads = {"used": torch.get_num_threads(), "run_step": tried}
+    return threads, loops

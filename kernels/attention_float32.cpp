@@ -1,0 +1,3 @@
+#include "attention_objective.hpp"
+
+ATTNSCAPE_DEFINE_ATTENTION(float, float32);

@@ -1,0 +1,133 @@
+// XLA FFI handlers of attention in floating type F: loss with gradient, and
+// Hessian-vector product. Arrays come as jax.vmap leaves them, with leading axes
+// that broadcast; prompts lie with the batch innermost.
+#pragma once
+
+#include <type_traits>
+
+#include "attention.hpp"
+#include "handlers.hpp"
+#include "runs.hpp"
+
+namespace attnscape {
+
+template <class F>
+struct AttentionArguments : Runs<F> {
+  Form form;
+  Activation activation;
+  int dim, context;
+  Operand<F> x, y, query, target;
+};
+
+// Attention over prompts, as runs.hpp calls it.
+template <Form form, int D, class F>
+auto attention_adder(const AttentionArguments<F>& a) {
+  return [&a](int64_t run, const auto* P, const auto* Q, int first, int last, auto& loss,
+              auto* gradient) {
+    using N = std::decay_t<decltype(loss)>;
+    using S = std::decay_t<decltype(*P)>;
+    using Sum = std::decay_t<decltype(*gradient)>;
+    N* scratch = kept_numbers<struct AttentionScratch, N>(
+        attention_numbers(a.dim, a.context, a.layers));
+    Attention<form, D, F, N, S, Sum> attention(a.activation, a.dim, a.context, a.layers, P, Q,
+                                               scratch);
+    const int d = a.dim, n = a.context;
+    for (int prompt = first; prompt < last; prompt += kLanes<F>) {
+      const auto lanes = [&](const Operand<F>& operand, int64_t number) {
+        return load_lanes(operand, run, number, prompt, a.batch);
+      };
+      N* Z = attention.tokens();
+      const auto set = [&](int row, int token, const Lanes<F>& value) {
+        N& number = Z[row * (n + 1) + token];
+        number = N{};
+        add(number, value);
+      };
+      for (int i = 0; i < d; ++i) {
+        for (int token = 0; token < n; ++token) set(i, token, lanes(a.x, token * d + i));
+        set(i, n, lanes(a.query, i));
+      }
+      for (int token = 0; token < n; ++token) set(d, token, lanes(a.y, token));
+      set(d, n, Lanes<F>{});
+      attention.add(lanes(a.target, 0), loss, gradient, gradient + a.block());
+    }
+  };
+}
+
+// Calls `call` with the code for the form, and for the paper's d = 5 or any d.
+template <class F, class Call>
+void with_attention(const AttentionArguments<F>& a, const Call& call) {
+  if (a.form == Form::full) {
+    if (a.dim == 5) return call(attention_adder<Form::full, 5>(a));
+    return call(attention_adder<Form::full, 0>(a));
+  }
+  if (a.dim == 5) return call(attention_adder<Form::block, 5>(a));
+  return call(attention_adder<Form::block, 0>(a));
+}
+
+template <class F>
+AttentionArguments<F> gather_attention(int32_t form, int32_t activation, LeadingAxes axes,
+                                       const Buffer& P, const Buffer& Q, const Buffer& x,
+                                       const Buffer& y, const Buffer& query,
+                                       const Buffer& target) {
+  axes.join(P, 3);
+  axes.join(Q, 3);
+  axes.join(x, 3);
+  axes.join(y, 2);
+  axes.join(query, 2);
+  axes.join(target, 1);
+  const auto dims = x.dimensions();
+  const int context = static_cast<int>(dims[dims.size() - 3]);
+  const int dim = static_cast<int>(dims[dims.size() - 2]);
+  const Runs<F> runs = runs_of<F>(axes, P, Q, x);
+  const int64_t batch = runs.batch;
+  return {runs,
+          static_cast<Form>(form),
+          static_cast<Activation>(activation),
+          dim,
+          context,
+          Operand<F>(axes, x, batch * context * dim),
+          Operand<F>(axes, y, batch * context),
+          Operand<F>(axes, query, batch * dim),
+          Operand<F>(axes, target, batch)};
+}
+
+template <class F>
+ffi::Error attention_gradient_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer x, Buffer y,
+                                      Buffer query, Buffer target, Result loss, Result P_bar,
+                                      Result Q_bar, int32_t form, int32_t activation) {
+  const auto arguments = gather_attention<F>(form, activation, {}, P, Q, x, y, query, target);
+  with_attention(arguments, [&](const auto& adder) {
+    mean_gradient(pool, arguments, adder, loss->typed_data<F>(), P_bar->typed_data<F>(),
+                  Q_bar->typed_data<F>());
+  });
+  return ffi::Error::Success();
+}
+
+template <class F>
+ffi::Error attention_hvp_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer P_dot,
+                                 Buffer Q_dot, Buffer x, Buffer y, Buffer query, Buffer target,
+                                 Result P_product, Result Q_product, int32_t form,
+                                 int32_t activation) {
+  LeadingAxes axes;
+  axes.join(P_dot, 3);
+  axes.join(Q_dot, 3);
+  const auto arguments = gather_attention<F>(form, activation, axes, P, Q, x, y, query, target);
+  const Operand<F> P_direction(arguments.axes, P_dot, arguments.block());
+  const Operand<F> Q_direction(arguments.axes, Q_dot, arguments.block());
+  with_attention(arguments, [&](const auto& adder) {
+    mean_hvp(pool, arguments, P_direction, Q_direction, adder, P_product->typed_data<F>(),
+             Q_product->typed_data<F>());
+  });
+  return ffi::Error::Success();
+}
+
+}  // namespace attnscape
+
+// Defines the two handlers of type F under names that end in `suffix`.
+#define ATTNSCAPE_DEFINE_ATTENTION(F, suffix)                                                     \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                                  \
+      attnscape_attention_gradient_##suffix, attnscape::attention_gradient_handler<F>,            \
+      (attnscape::signature<6, 3>().Attr<int32_t>("form").Attr<int32_t>("activation")));          \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                                  \
+      attnscape_attention_hvp_##suffix, attnscape::attention_hvp_handler<F>,                      \
+      (attnscape::signature<8, 2>().Attr<int32_t>("form").Attr<int32_t>("activation")))

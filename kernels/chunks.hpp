@@ -1,0 +1,59 @@
+// Sums over a batch of prompts: in floating type F within a chunk, then in double
+// over the chunks, in their order. A chunk is one task for the threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "lanes.hpp"
+#include "parallel.hpp"
+
+namespace attnscape {
+
+// Prompts that are summed in F before the sum goes on in double. Fixed, and a
+// multiple of every lane count, so that results do not depend on the machine's
+// number of threads.
+inline constexpr int kChunk = 128;
+
+// At least one, so that an empty batch has a loss (NaN) too.
+inline int64_t chunk_count(int batch) { return std::max((batch + kChunk - 1) / kChunk, 1); }
+
+template <class Sum>
+Sum* zeros(int64_t count) {
+  Sum* sums = kept_numbers<struct Sums, Sum>(count);
+  for (int64_t i = 0; i < count; ++i) sums[i] = Sum{};
+  return sums;
+}
+
+// The mean over the batch of `count` numbers, from the sums of each chunk.
+template <class F>
+void mean_of_chunks(const double* sums, int64_t stride, int64_t count, int batch, F* result) {
+  const int64_t chunks = chunk_count(batch);
+  for (int64_t i = 0; i < count; ++i) {
+    double sum = 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += sums[chunk * stride + i];
+    result[i] = static_cast<F>(sum / batch);
+  }
+}
+
+// Splits every run into chunks of prompts, lets `one_chunk(run, first, last,
+// sums)` write `width` sums for each, and `finish(run, sums)` end the run.
+template <class OneChunk, class Finish>
+void over_chunks(const xla::ffi::ThreadPool& pool, int64_t runs, int batch, int64_t width,
+                 const OneChunk& one_chunk, const Finish& finish) {
+  const int64_t chunks = chunk_count(batch);
+  double* sums = kept_numbers<struct SumsOfChunks, double>(runs * chunks * width);
+  const auto open = std::make_unique<std::atomic<int64_t>[]>(runs);
+  for (int64_t run = 0; run < runs; ++run) open[run] = chunks;
+  parallel_for(pool, runs * chunks, [&](int64_t task) {
+    const int64_t run = task / chunks, chunk = task % chunks;
+    const int first = static_cast<int>(chunk * kChunk);
+    const int last = std::min(first + kChunk, batch);
+    one_chunk(run, first, last, sums + task * width);
+    if (open[run].fetch_sub(1) == 1) finish(run, sums + run * chunks * width);
+  });
+}
+
+}  // namespace attnscape

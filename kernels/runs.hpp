@@ -1,0 +1,97 @@
+// Loss with gradient, and Hessian-vector products, of many runs whose weights are
+// P and Q: what all kernels do around the formula of one group of lanes.
+#pragma once
+
+#include <vector>
+
+#include "chunks.hpp"
+#include "numbers.hpp"
+#include "operand.hpp"
+
+namespace attnscape {
+
+// The weights of all runs, and how many prompts each run sees.
+template <class F>
+struct Runs {
+  int layers, size, batch;  // size: rows of one P or Q
+  LeadingAxes axes;
+  Operand<F> P, Q;
+
+  int64_t block() const { return static_cast<int64_t>(layers) * size * size; }
+  int64_t parameters() const { return 2 * block(); }
+  int64_t count() const { return axes.elements(); }
+};
+
+// Takes the layers from P and the batch from `batched`, whose last axis it is.
+// `axes` must have joined all arguments.
+template <class F>
+Runs<F> runs_of(const LeadingAxes& axes, const ffi::AnyBuffer& P, const ffi::AnyBuffer& Q,
+                const ffi::AnyBuffer& batched) {
+  const auto dims = P.dimensions();
+  const int layers = static_cast<int>(dims[dims.size() - 3]);
+  const int size = static_cast<int>(dims.back());
+  const int64_t block = static_cast<int64_t>(layers) * size * size;
+  const int batch = static_cast<int>(batched.dimensions().back());
+  return {layers, size, batch, axes, Operand<F>(axes, P, block), Operand<F>(axes, Q, block)};
+}
+
+// One number of each of the prompts from `first` on: number `number` of `run`
+// in an array with the batch innermost.
+template <class F>
+Lanes<F> load_lanes(const Operand<F>& operand, int64_t run, int64_t number, int first, int batch) {
+  const F* from = operand.at(run) + number * batch + first;
+  const int valid = batch - first;
+  return valid >= kLanes<F> ? load<Lanes<F>>(from) : load_some<Lanes<F>>(from, valid);
+}
+
+// Loss and gradient of every run. `add_prompts(run, P, Q, first, last, loss,
+// gradient)` adds what the prompts [first, last) give at the parameters P, Q.
+template <class F, class AddPrompts>
+void mean_gradient(ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts& add_prompts,
+                   F* loss, F* P_bar, F* Q_bar) {
+  using V = Lanes<F>;
+  const int64_t parameters = runs.parameters(), block = runs.block();
+  const int64_t width = 1 + parameters;
+  over_chunks(
+      pool, runs.count(), runs.batch, width,
+      [&](int64_t run, int first, int last, double* sums) {
+        V* gradient = zeros<V>(parameters);
+        V error = {};
+        add_prompts(run, runs.P.at(run), runs.Q.at(run), first, last, error, gradient);
+        sums[0] = sum_of_lanes<F>(error);
+        for (int64_t i = 0; i < parameters; ++i) sums[1 + i] = sum_of_lanes<F>(gradient[i]);
+      },
+      [&](int64_t run, const double* sums) {
+        mean_of_chunks(sums, width, 1, runs.batch, loss + run);
+        mean_of_chunks(sums + 1, width, block, runs.batch, P_bar + run * block);
+        mean_of_chunks(sums + 1 + block, width, block, runs.batch, Q_bar + run * block);
+      });
+}
+
+// The Hessian of every run times its direction: the gradient's code on duals.
+template <class F, class AddPrompts>
+void mean_hvp(ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>& P_dot,
+              const Operand<F>& Q_dot, const AddPrompts& add_prompts, F* P_product, F* Q_product) {
+  using V = Lanes<F>;
+  const int64_t parameters = runs.parameters(), block = runs.block();
+  over_chunks(
+      pool, runs.count(), runs.batch, parameters,
+      [&](int64_t run, int first, int last, double* sums) {
+        std::vector<Dual<F>> point(parameters);
+        for (int64_t i = 0; i < block; ++i) {
+          point[i] = {{runs.P.at(run)[i], P_dot.at(run)[i]}};
+          point[block + i] = {{runs.Q.at(run)[i], Q_dot.at(run)[i]}};
+        }
+        V* gradient = zeros<V>(parameters);
+        Dual<V> error = {};
+        add_prompts(run, point.data(), point.data() + block, first, last, error, gradient);
+        for (int64_t i = 0; i < parameters; ++i) sums[i] = sum_of_lanes<F>(gradient[i]);
+      },
+      [&](int64_t run, const double* sums) {
+        mean_of_chunks(sums, parameters, block, runs.batch, P_product + run * block);
+        mean_of_chunks(sums + block, parameters, block, runs.batch,
+                       Q_product + run * block);
+      });
+}
+
+}  // namespace attnscape

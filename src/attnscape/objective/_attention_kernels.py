@@ -1,0 +1,39 @@
+"""Attention over tokens by the native kernels (kernels/attention.hpp)."""
+
+from functools import partial
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from attnscape.models import ACTIVATIONS, AttentionTransformer, check_dim
+from attnscape.objective._derivatives import kernel_loss
+from attnscape.prompts import Prompts
+
+
+def attention_loss(model: AttentionTransformer, prompts: Prompts) -> Float[Array, ""]:
+    """Mean squared error over the batch, by the kernels.
+
+    Raises:
+        UsageError: If the prompts' dimension is not the model's.
+    """
+    check_dim(model, prompts.query)
+    return _losses[model.activation](model.form, (model.P, model.Q), prompts)
+
+
+def _arrays(prompts: Prompts):
+    return prompts.x, prompts.y, prompts.query, prompts.target
+
+
+def _reference(activation, form, weights, prompts):
+    P, Q = weights
+    predictions = AttentionTransformer(P, Q, form, activation)(prompts)
+    return jnp.mean((predictions - prompts.target) ** 2)
+
+
+# The order of ACTIVATIONS is the kernels' numbering.
+_losses = {
+    activation: kernel_loss(
+        "attention_", _arrays, partial(_reference, activation), activation=number
+    )
+    for number, activation in enumerate(ACTIVATIONS)
+}

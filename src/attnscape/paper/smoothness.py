@@ -1,0 +1,209 @@
+"""Directional smoothness along runs (Fig. 5), and against the gradient norm (Fig. 16)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from attnscape.estimators import Interval, SmoothnessFit, bootstrap, fit_smoothness, log_trend
+from attnscape.experiment import Experiment
+from attnscape.measures import DirectionalSmoothness, every
+from attnscape.paper.artifact import Artifact, Results, conventions, ends, rates_in_words, tidy
+from attnscape.paper.settings import MAIN, Plan, Setting
+
+_LAST = 2_000  # of the steps that Fig. 16 shows
+
+
+@dataclasses.dataclass(frozen=True)
+class SmoothnessCurves(Artifact):
+    """Directional smoothness against step: a panel a setting, a line an optimizer.
+
+    Attributes:
+        settings: The panels.
+        remark: A sentence for the caption.
+    """
+
+    settings: tuple[Setting, ...] = ()
+    remark: str = ""
+
+    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+        return {setting.name: setting.experiment(plan) for setting in self.settings}
+
+    def frame(self, results: Results) -> pd.DataFrame:
+        """The columns setting, optimizer, learning_rate, seed, step, directional_smoothness."""
+        return tidy(results, ["directional_smoothness"])
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        frame = self.frame(results)
+        dataset = next(iter(results.values()))
+        seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
+        return " ".join(
+            [
+                "Directional smoothness u^T H u of the step that is taken (u: the step at unit "
+                "length, H: Hessian on one fixed batch of 1000 prompts that all runs share), every "
+                f"50 steps along {last:,} steps, {seeds} seeds.",
+                "Lines: median over seeds; bands: smallest to largest positive value of the seeds; "
+                "log axis. Negative values have no place on it: a line breaks where the median is, "
+                "and ticks below each panel, a row an optimizer, mark every step at which at least "
+                f"one seed is negative. Share of negative values: {negative_shares(frame)}.",
+                conventions(plan),
+                rates_in_words(results),
+                self.remark,
+            ]
+        ).strip()
+
+
+def negative_shares(frame: pd.DataFrame) -> str:
+    """In words: of each setting and optimizer, the share of measured values below zero."""
+    measured = frame.dropna(subset="directional_smoothness")
+    negative = measured.assign(share=measured["directional_smoothness"] < 0)
+    return "; ".join(
+        f"{setting} " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        for setting, shares in (
+            (setting, of_setting.groupby("optimizer", sort=False)["share"].mean())
+            for setting, of_setting in negative.groupby("setting", sort=False)
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SmoothnessScatter(Artifact):
+    """Directional smoothness against the gradient norm, a point a step of Adam: a panel a setting.
+
+    All seeds are run and stand in the table; the picture shows the first, as the paper does.
+
+    Attributes:
+        settings: The panels.
+        remark: A sentence for the caption.
+    """
+
+    settings: tuple[Setting, ...] = ()
+    remark: str = ""
+
+    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+        return {setting.name: _every_step_of_adam(setting, plan) for setting in self.settings}
+
+    def frame(self, results: Results) -> pd.DataFrame:
+        """setting, optimizer, learning_rate, seed, step and the two that are drawn.
+
+        These are evaluation_gradient_norm and directional_smoothness, before any logarithm.
+        """
+        return tidy(results, ["evaluation_gradient_norm", "directional_smoothness"])
+
+    def comparison(self, results: Results) -> pd.DataFrame:
+        """The fits to the seed that is drawn, and the growth of smoothness over all seeds.
+
+        The columns setting, quantity, ours, low, high (ends of the 95 % interval).
+        """
+        rows = []
+        for setting, frame in self.frame(results).groupby("setting", sort=False):
+            fit = fit_of_first_seed(frame)
+            lines = {"least squares": fit.least_squares, "95 % envelope": fit.envelope}
+            quantities = {f"L0, {name}": line.L0 for name, line in lines.items()}
+            quantities |= {f"L1, {name}": line.L1 for name, line in lines.items()}
+            slope, correlation = growth(frame)
+            quantities |= {
+                "log-log slope": fit.trend.log_slope,
+                "log-log slope, mean over seeds": slope,
+                "rank correlation": fit.trend.rank_correlation,
+                "rank correlation, mean over seeds": correlation,
+            }
+            rows += [
+                (setting, quantity, interval.estimate, interval.low, interval.high)
+                for quantity, interval in quantities.items()
+            ]
+        return pd.DataFrame(rows, columns=["setting", "quantity", "ours", "low", "high"])
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        frame = self.frame(results)
+        seeds, last = frame["seed"].nunique(), int(frame["step"].max())
+        runs = [
+            f"{setting.title.partition(':')[0]}: "
+            + _in_words(frame[frame["setting"] == setting.name])
+            for setting in self.settings
+        ]
+        return " ".join(
+            [
+                "Natural logarithm of directional smoothness u^T H u (u: Adam's step at unit "
+                "length, H: Hessian) against natural logarithm of the gradient norm, both on one "
+                f"fixed batch of 1000 prompts, at each of the steps 0 to {last:,} of seed 0; "
+                "colour: step. Curves: L0 + L1 |gradient| with L0, L1 >= 0, by least squares on "
+                "the smoothness itself (solid) and as the line that 95 % of the points lie under "
+                "(dashed). Negative smoothness has no logarithm: ticks at the foot mark those "
+                "points' gradient norms, and both fits include them. Brackets: 95 % intervals, of "
+                f"seed 0 by block bootstrap along the run, of means by bootstrap over {seeds} "
+                "seeds.",
+                *runs,
+                conventions(plan),
+                rates_in_words(results),
+                self.remark,
+            ]
+        ).strip()
+
+
+def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
+    experiment = setting.experiment(plan)
+    return dataclasses.replace(
+        experiment,
+        name=f"{experiment.name}-every-step",
+        optimizers={"adam": experiment.optimizers["adam"]},
+        learning_rates={"adam": experiment.learning_rates["adam"]},
+        steps=min(_LAST, experiment.steps),
+        measures=(DirectionalSmoothness(every(1)),),
+    )
+
+
+def fit_of_first_seed(frame: pd.DataFrame) -> SmoothnessFit:
+    """The lines through the first seed's points of one setting."""
+    run = frame[frame["seed"] == frame["seed"].min()]
+    norm, smoothness = (
+        run[name].to_numpy(np.float64).tobytes()
+        for name in ("evaluation_gradient_norm", "directional_smoothness")
+    )
+    return _fit(norm, smoothness)
+
+
+@functools.lru_cache(maxsize=32)
+def _fit(gradient_norm: bytes, smoothness: bytes) -> SmoothnessFit:
+    """Kept, as table, caption and picture ask for the same fit and it takes seconds."""
+    return fit_smoothness(np.frombuffer(gradient_norm), np.frombuffer(smoothness))
+
+
+def growth(frame: pd.DataFrame) -> tuple[Interval, Interval]:
+    """Log-log slope and rank correlation of smoothness with gradient norm: means over seeds."""
+    trends = [
+        log_trend(run["evaluation_gradient_norm"], run["directional_smoothness"], resamples=2)
+        for _, run in frame.groupby("seed")
+    ]
+    slopes = [trend.log_slope.estimate for trend in trends]
+    correlations = [trend.rank_correlation.estimate for trend in trends]
+    return bootstrap(np.mean, slopes), bootstrap(np.mean, correlations)
+
+
+def _in_words(frame: pd.DataFrame) -> str:
+    fit = fit_of_first_seed(frame)
+    slope, correlation = growth(frame)
+    return (
+        f"{fit.negative} of {fit.n:,} points are negative; {fit.least_squares.share_above:.1%} lie "
+        f"above the least-squares line, {fit.envelope.share_above:.1%} above the other; log-log "
+        f"slope {ends(fit.trend.log_slope)} (mean over seeds {ends(slope)}), Spearman's "
+        f"correlation {ends(fit.trend.rank_correlation)} (mean over seeds {ends(correlation)})."
+    )
+
+
+FIG5 = SmoothnessCurves(
+    "fig5",
+    "Directional smoothness of SGD with momentum and Adam (Fig. 5)",
+    "Adam's directional smoothness is better (smaller) than SGD's.",
+    MAIN,
+)
+FIG16 = SmoothnessScatter(
+    "fig16",
+    "Directional smoothness against the gradient norm (Fig. 16, right plots)",
+    "Smoothness grows with the gradient norm.",
+    MAIN,
+)

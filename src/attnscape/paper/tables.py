@@ -1,0 +1,157 @@
+"""Tables 1 and 2, generated from the settings: what is run, and at which learning rates."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import pandas as pd
+
+from attnscape.experiment import Experiment
+from attnscape.paper.artifact import Artifact, Results
+from attnscape.paper.settings import (
+    DEPTHS,
+    FULL,
+    HEAVY_TAILED,
+    MAIN,
+    RECIPES,
+    SPHERE,
+    Plan,
+    RecipeName,
+    Setting,
+)
+from attnscape.tasks import Gaussian, Linear, Radial, Sphere
+
+
+@dataclasses.dataclass(frozen=True)
+class SettingsTable(Artifact):
+    """A table that says something of every setting and needs no runs.
+
+    Attributes:
+        settings: Its rows.
+    """
+
+    settings: tuple[Setting, ...] = (*MAIN, SPHERE, HEAVY_TAILED, *DEPTHS)
+
+    @abc.abstractmethod
+    def rows(self, plan: Plan) -> pd.DataFrame:
+        """The table."""
+
+    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+        return {}
+
+    def frame(self, results: Results) -> pd.DataFrame:
+        """The table of the full plan; `make` writes that of the plan at hand."""
+        return self.rows(FULL)
+
+    def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
+        return {self.title: self.rows(plan)}
+
+
+class TableOfSettings(SettingsTable):
+    """Table 1, with the numbers that the paper leaves out."""
+
+    def rows(self, plan: Plan) -> pd.DataFrame:
+        """A row a setting; `code / paper` where the recipes differ."""
+        return pd.DataFrame([self._row(setting) for setting in self.settings])
+
+    def _row(self, setting: Setting) -> dict[str, Any]:
+        task = setting.task
+        law, mean, variance = _law(task.covariates, task.dim)
+        return {
+            "setting": setting.title,
+            "d": task.dim,
+            "n": task.context,
+            "L": setting.layers,
+            "covariates": law,
+            "E|x|^2": mean,
+            "Var|x|^2": variance,
+            "response": "<w, x>" if isinstance(task.response, Linear) else repr(task.response),
+            "form": _both(setting.form),
+            "parameters": _both({recipe: _parameters(setting, recipe) for recipe in RECIPES}),
+            "initial std": _both(setting.scale),
+            "batch": setting.batch,
+            "steps": setting.all_steps,
+            "seeds": setting.seeds,
+            "clip": _both(setting.clip),
+        }
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        return (
+            "What is run. d: dimension; n: examples in a prompt; L: layers; weights w ~ N(0, I). "
+            "Two values are those of the recipes `code` / `paper`, what the public code does and "
+            "what the text says. Clip: global norm that gradients are clipped to before the "
+            "optimizer. Setting 3 and the heavy-tailed setting have one fifth of Setting 1's "
+            "covariance and the same variance of |x|^2."
+        )
+
+
+class TableOfRates(SettingsTable):
+    """Table 2: learning rates by setting and optimizer."""
+
+    def rows(self, plan: Plan) -> pd.DataFrame:
+        """The columns setting, optimizer, printed, code, and found where the plan has such."""
+        table = pd.DataFrame(
+            [
+                {
+                    "setting": setting.title,
+                    "optimizer": optimizer,
+                    "printed": setting.rates["paper"][optimizer],
+                    "code": setting.rates["code"][optimizer],
+                    "found": plan.rates.get(setting.name, {}).get(optimizer),
+                }
+                for setting in self.settings
+                for optimizer in setting.rates["code"]
+            ]
+        )
+        return table if plan.rates else table.drop(columns="found")
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        words = (
+            "Learning rates. `printed` are those of the paper's Table 2, which the recipe `paper` "
+            "uses; `code` those of the public code, which the recipe `code` uses. Adam's rates of "
+            "Settings 1 and 2 are swapped in print."
+        )
+        if plan.rates:
+            words += " `found` are those of a search of our own, which replace both."
+        return words
+
+
+def _law(covariates: Any, dim: int) -> tuple[str, float | None, float | None]:
+    """The law of x in words, and mean and variance of |x|^2."""
+    match covariates:
+        case Gaussian(covariance=None):
+            return "N(0, I)", float(dim), 2.0 * dim
+        case Sphere():
+            return "uniform on the unit sphere", 1.0, 0.0
+        case Radial(squared_radius=law):
+            arguments = [f"{a:g}" for a in law.args] + [f"{k}={v:g}" for k, v in law.kwds.items()]
+            words = f"|x|^2 ~ {law.dist.name}({', '.join(arguments)}), uniform direction"
+            return words, float(law.mean()), float(law.var())
+        case _:
+            return repr(covariates), None, None
+
+
+def _parameters(setting: Setting, recipe: RecipeName) -> int:
+    model = eqx.filter_eval_shape(setting.model(Plan(recipe)), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(model) if hasattr(leaf, "size"))
+
+
+def _both(by_recipe: Mapping[RecipeName, Any]) -> str:
+    return " / ".join(dict.fromkeys(f"{by_recipe[recipe]}" for recipe in RECIPES))
+
+
+TABLE1 = TableOfSettings(
+    "table1",
+    "The settings (Table 1)",
+    "Three settings with different lengths of context and laws of covariates.",
+)
+TABLE2 = TableOfRates(
+    "table2",
+    "Learning rates (Table 2)",
+    "The best of ten learning rates for each setting and optimizer.",
+)

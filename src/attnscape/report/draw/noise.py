@@ -1,0 +1,79 @@
+"""Histograms of the norms of gradient noise, with q-q plots: a panel a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from attnscape.estimators import plotting_positions
+from attnscape.report.style import style
+
+_BINS = 100
+_NOISE = "#7F9DB9"
+# Dashes and dots tell the two laws apart without colour.
+_GAUSSIAN_NORM = {"color": "#D55E00", "linestyle": (0, (5, 1.5))}
+_NORMAL = {"color": "#222222", "linestyle": (0, (1, 1.2))}
+
+
+def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """A panel for each setting named in `titles`, in that order, of its first seed.
+
+    Args:
+        frame: Columns setting, seed, noise_norm, normal_quantile, gaussian_norm_quantile.
+        titles: Of the panels, by setting.
+    """
+    with style():
+        result = Figure(figsize=(3.9 * len(titles), 3.6), layout="constrained")
+        axes = result.subplots(1, len(titles), squeeze=False)[0]
+        for axis, (setting, title) in zip(axes, titles.items(), strict=True):
+            of_setting = frame[frame["setting"] == setting]
+            panel(axis, of_setting[of_setting["seed"] == of_setting["seed"].min()])
+            axis.set_title(title)
+        axes[0].set_ylabel("density")
+        handles, labels = axes[0].get_legend_handles_labels()
+        result.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        return result
+
+
+def panel(axis: Axes, frame: pd.DataFrame) -> None:
+    """Histogram of one seed's norms and the densities of both laws; inset: their q-q plots."""
+    norms = frame["noise_norm"].to_numpy(np.float64)
+    reference = frame["gaussian_norm_quantile"].to_numpy(np.float64)
+    fitted = norms.mean() + norms.std(ddof=1) * frame["normal_quantile"].to_numpy(np.float64)
+    axis.hist(norms, bins=_BINS, density=True, color=_NOISE, label="gradient noise, one seed")
+    # The density is the slope of probability against quantile, here at evenly spread quantiles.
+    some = np.unique(np.searchsorted(reference, np.linspace(reference[0], reference[-1], 121)))
+    density = np.gradient(plotting_positions(norms.size)[some], reference[some])
+    label = "norm of a Gaussian vector with the noise's covariance"
+    axis.plot(reference[some], density, label=label, **_GAUSSIAN_NORM)
+    x = np.linspace(norms.min(), norms.max(), 201)
+    y = norm.pdf(x, norms.mean(), norms.std(ddof=1))
+    axis.plot(x, y, label="normal law, best fit", **_NORMAL)
+    axis.set_xlabel("norm of the gradient noise")
+    axis.grid(visible=False)
+    _qq(axis.inset_axes((0.56, 0.5, 0.44, 0.5)), norms, reference, fitted)
+
+
+def _qq(axis: Axes, norms: np.ndarray, reference: np.ndarray, fitted: np.ndarray) -> None:
+    low, high = min(norms[0], reference[0], fitted[0]), max(norms[-1], reference[-1], fitted[-1])
+    axis.plot([low, high], [low, high], color="#999999", linewidth=0.8)
+    for theoretical, look, size in ((fitted, _NORMAL, 2.0), (reference, _GAUSSIAN_NORM, 2.6)):
+        axis.plot(
+            theoretical,
+            norms,
+            linestyle="none",
+            marker="o",
+            markersize=size,
+            markeredgewidth=0,
+            color=look["color"],
+            rasterized=True,
+        )
+    axis.set_xlabel("quantile of the law", fontsize=7, labelpad=1)
+    axis.set_ylabel("norm", fontsize=7, labelpad=2)
+    axis.tick_params(labelsize=6, length=2, pad=1)
+    axis.locator_params(nbins=4)

@@ -1,0 +1,136 @@
+"""Directional smoothness: curves along runs, and points against the gradient norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from attnscape.estimators import Line
+from attnscape.paper.smoothness import fit_of_first_seed
+from attnscape.report.style import of_optimizer, style
+
+_BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
+_HALO = withStroke(linewidth=3, foreground="white")  # keeps lines apart from points
+
+
+def curves(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """A panel for each setting named in `titles`, in that order: smoothness against step.
+
+    Args:
+        frame: Columns setting, optimizer, learning_rate, seed, step, directional_smoothness.
+        titles: Of the panels, by setting.
+    """
+    with style():
+        result = Figure(figsize=(3.9 * len(titles), 3.7), layout="constrained")
+        axes = result.subplots(1, len(titles), squeeze=False)[0]
+        for axis, (setting, title) in zip(axes, titles.items(), strict=True):
+            curves_panel(axis, frame[frame["setting"] == setting])
+            axis.set_title(title)
+        axes[0].set_ylabel("directional smoothness")
+        return result
+
+
+def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
+    """Median over seeds as lines, smallest to largest as bands; ticks where a seed is negative."""
+    rows = frame.groupby(["optimizer", "learning_rate"], sort=False)
+    for row, ((optimizer, rate), runs) in enumerate(rows):
+        values = runs.groupby("step")["directional_smoothness"]
+        positive = runs[runs["directional_smoothness"] > 0].groupby("step")[
+            "directional_smoothness"
+        ]
+        median = values.median()
+        look = of_optimizer(str(optimizer))
+        (line,) = axis.plot(median.index, median.where(median > 0), linewidth=1.1, **look)
+        line.set_label(f"{look['label']}, rate {rate:g}")
+        low, high = positive.min(), positive.max()
+        axis.fill_between(low.index, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+        smallest = values.min()
+        negative = smallest.index[smallest < 0]
+        axis.plot(
+            negative,
+            np.full(len(negative), 0.06 - 0.04 * row),
+            linestyle="none",
+            marker="|",
+            markersize=4,
+            markeredgewidth=0.6,
+            color=line.get_color(),
+            transform=axis.get_xaxis_transform(),
+        )
+    axis.set(yscale="log", xlabel="step")
+    axis.margins(y=0.12)  # room for the ticks
+    axis.legend(**_BELOW, ncols=2)
+
+
+def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """A panel for each setting named in `titles`, in that order: smoothness against gradient norm.
+
+    Args:
+        frame: Columns setting, seed, step, evaluation_gradient_norm, directional_smoothness.
+        titles: Of the panels, by setting.
+    """
+    with style():
+        result = Figure(figsize=(4.1 * len(titles), 4.3), layout="constrained")
+        axes = result.subplots(1, len(titles), squeeze=False)[0]
+        points = None
+        for axis, (setting, title) in zip(axes, titles.items(), strict=True):
+            points = scatter_panel(axis, frame[frame["setting"] == setting])
+            axis.set_title(title)
+        axes[0].set_ylabel("ln directional smoothness")
+        if points is not None:
+            result.colorbar(points, ax=axes, label="step", pad=0.01)
+        return result
+
+
+def scatter_panel(axis: Axes, frame: pd.DataFrame) -> PathCollection:
+    """Points of the first seed, coloured by step, with both fitted lines; ticks where negative."""
+    fit = fit_of_first_seed(frame)
+    run = frame[frame["seed"] == frame["seed"].min()].dropna()
+    colours = {"cmap": "viridis", "vmin": 0, "vmax": run["step"].max()}
+    positive = run[run["directional_smoothness"] > 0]
+    points = axis.scatter(
+        np.log(positive["evaluation_gradient_norm"]),
+        np.log(positive["directional_smoothness"]),
+        c=positive["step"],
+        s=5,
+        linewidths=0,
+        rasterized=True,
+        **colours,
+    )
+    negative = run[run["directional_smoothness"] <= 0]
+    axis.scatter(
+        np.log(negative["evaluation_gradient_norm"]),
+        np.full(len(negative), 0.02),
+        c=negative["step"],
+        marker="|",
+        s=20,
+        linewidths=0.8,
+        transform=axis.get_xaxis_transform(),
+        **colours,
+    )
+    measured = run["evaluation_gradient_norm"]
+    norms = np.geomspace(measured.min(), measured.max(), 200)
+    for name, line, dashes in (
+        ("least squares", fit.least_squares, "-"),
+        ("95 % envelope", fit.envelope, (0, (5, 1.5))),
+    ):
+        label = f"{name}: {_numbers(line)}"
+        axis.plot(
+            np.log(norms), np.log(line(norms)), color="#D55E00", linestyle=dashes, label=label
+        )
+    axis.set_xlabel("ln gradient norm")
+    axis.legend(**_BELOW)
+    return points
+
+
+def _numbers(line: Line) -> str:
+    return ", ".join(
+        f"{name} = {end.estimate:.2g} [{end.low:.2g}, {end.high:.2g}]"
+        for name, end in (("$L_0$", line.L0), ("$L_1$", line.L1))
+    )

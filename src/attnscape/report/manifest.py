@@ -1,0 +1,208 @@
+"""Manifests: what was made in a folder and how, one JSON file an artifact.
+
+The page is built from them alone, so it can be rebuilt at any time without a run being read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from attnscape import results
+from attnscape.paper.catalog import ARTIFACTS
+from attnscape.paper.settings import Plan
+from attnscape.paper.verdict import Verdict
+from attnscape.report.make import Made
+
+SCHEMA_VERSION = 1
+_CLAIMS = "claims.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A result file that an artifact was made from.
+
+    Attributes:
+        name: Of the experiment.
+        run_id: SHA-256 of its spec.
+        file: Relative to the folder.
+        seeds: How many.
+        steps: Updates of each run.
+        precision: Of the training.
+        kernels: The path that computed it.
+        versions: Of Python and packages.
+    """
+
+    name: str
+    run_id: str
+    file: str
+    seeds: int
+    steps: int
+    precision: str
+    kernels: str
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, file: str) -> Run:
+        """Describes a result by its attributes."""
+        attributes = dataset.attrs
+        spec = json.loads(attributes["spec"])
+        return cls(
+            name=attributes["name"],
+            run_id=attributes["run_id"],
+            file=file,
+            seeds=len(spec["seeds"]),
+            steps=spec["steps"],
+            precision=attributes["precision"],
+            kernels=attributes["kernels"],
+            versions=json.loads(attributes["versions"]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table as JSON holds it: finite numbers, words, and None for what is missing."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Table:
+        """The columns and rows of a frame, without its index."""
+        rows = frame.itertuples(index=False, name=None)
+        return cls(tuple(map(str, frame.columns)), tuple(tuple(map(_cell, row)) for row in rows))
+
+
+def _cell(value: Any) -> Any:
+    value = getattr(value, "item", lambda: value)()  # numpy's scalars
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What the page says about one artifact.
+
+    Attributes:
+        name: Of the artifact.
+        title: One line for people.
+        statement: What the paper says about it.
+        command: Makes it again.
+        plan: The fields of the plan that it was made by; empty if it never was.
+        caption: What is shown.
+        comparison: Ours beside the printed numbers, if any are printed.
+        files: What was written, by suffix, relative to the folder.
+        runs: What it was made from.
+        failure: Why the last attempt failed; empty if it did not.
+    """
+
+    name: str
+    title: str
+    statement: str = ""
+    command: str = ""
+    plan: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    caption: str = ""
+    comparison: Table | None = None
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    runs: Mapping[str, Run] = dataclasses.field(default_factory=dict)
+    failure: str = ""
+
+    @classmethod
+    def of(cls, made: Made, out: Path, plan: Plan, command: str) -> Manifest:
+        """Describes an artifact that was made in the folder `out`."""
+        return cls(
+            name=made.artifact.name,
+            title=made.artifact.title,
+            statement=made.artifact.statement,
+            command=command,
+            plan=dataclasses.asdict(plan),
+            caption=made.caption,
+            comparison=None if made.comparison is None else Table.of(made.comparison),
+            files={suffix: _relative(path, out) for suffix, path in made.files.items()},
+            runs={
+                key: Run.of(made.results[key], _relative(path, out))
+                for key, path in made.runs.items()
+            },
+        )
+
+    @property
+    def was_made(self) -> bool:
+        """Whether there is anything to show, be it from before a failure."""
+        return bool(self.files)
+
+    def save(self, out: Path) -> None:
+        """Writes `<name>.json` into the folder."""
+        _write(out / f"{self.name}.json", dataclasses.asdict(self))
+
+
+def _relative(path: Path, out: Path) -> str:
+    return path.relative_to(out).as_posix()
+
+
+def read_all(out: Path) -> dict[str, Manifest]:
+    """The manifests in a folder, by artifact, in the catalog's order."""
+    paths = {name: out / f"{name}.json" for name in ARTIFACTS}
+    return {name: _read(name, path) for name, path in paths.items() if path.is_file()}
+
+
+def _read(name: str, path: Path) -> Manifest:
+    try:
+        entries = json.loads(path.read_text("utf-8"))
+        if entries.pop("schema_version") != SCHEMA_VERSION:
+            raise ValueError("another version of attnscape wrote it")
+        if entries["comparison"] is not None:
+            entries["comparison"] = Table(
+                tuple(entries["comparison"]["columns"]),
+                tuple(map(tuple, entries["comparison"]["rows"])),
+            )
+        entries["runs"] = {key: Run(**run) for key, run in entries["runs"].items()}
+        return Manifest(**entries)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # One unreadable file must not take the page of all the others away.
+        return Manifest(
+            name, ARTIFACTS[name], failure=f"{path.name} cannot be read ({error}); make it again."
+        )
+
+
+def save_verdicts(
+    verdicts: Iterable[Verdict], manifests: Mapping[str, Manifest], out: Path
+) -> None:
+    """Writes `claims.json`: the verdicts, and the runs that they rest on."""
+    entries = [
+        dataclasses.asdict(verdict) | {"runs": _run_ids(verdict, manifests)} for verdict in verdicts
+    ]
+    _write(out / _CLAIMS, {"verdicts": entries})
+
+
+def read_verdicts(out: Path, manifests: Mapping[str, Manifest]) -> list[Verdict]:
+    """The verdicts in a folder, without those whose artifacts have other runs by now."""
+    try:
+        entries = json.loads((out / _CLAIMS).read_text("utf-8"))["verdicts"]
+        judged = [
+            (entry.pop("runs"), Verdict(**entry | {"artifacts": tuple(entry["artifacts"])}))
+            for entry in entries
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # not judged yet, or by another version: the next `reproduce` judges again
+    return [verdict for runs, verdict in judged if runs == _run_ids(verdict, manifests)]
+
+
+def _run_ids(verdict: Verdict, manifests: Mapping[str, Manifest]) -> list[str]:
+    runs = [manifests[name].runs.values() for name in verdict.artifacts if name in manifests]
+    return sorted({run.run_id for of_artifact in runs for run in of_artifact})
+
+
+def _write(path: Path, entries: Mapping[str, Any]) -> None:
+    text = json.dumps(
+        {"schema_version": SCHEMA_VERSION, **entries}, indent=1, ensure_ascii=False, allow_nan=False
+    )
+    with results.atomic(path) as partial:
+        partial.write_text(text + "\n", "utf-8")

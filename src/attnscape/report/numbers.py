@@ -1,0 +1,38 @@
+"""Numbers as people read them in tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_TYPESET = str.maketrans({"-": "\N{MINUS SIGN}"})
+_MISSING = "\N{EN DASH}"
+
+
+def number(value: Any) -> str:
+    """Three significant digits of a float, all of an integer, a dash for what is missing.
+
+    Words stay as they are.
+    """
+    if value is None:
+        return _MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return count(value)
+    return _three_digits(value).translate(_TYPESET)
+
+
+def _three_digits(value: float) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    power = int(exponent)
+    if -4 <= power < 6:
+        return f"{float(f'{value:.2e}'):,.{max(0, 2 - power)}f}"
+    return f"{mantissa} \N{MULTIPLICATION SIGN} 10^{power}"
+
+
+def count(value: int) -> str:
+    """An integer with its thousands apart."""
+    return f"{value:,}".translate(_TYPESET)

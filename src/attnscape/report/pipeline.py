@@ -1,0 +1,114 @@
+"""The pipeline: artifacts one after the other, the page refreshed after each, verdicts at the end.
+
+It can be interrupted at any point and continued: finished runs are found, and the page is built
+from what lies in the folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attnscape import results
+from attnscape.errors import UsageError
+from attnscape.paper import claims
+from attnscape.paper.artifact import Artifact, Results
+from attnscape.paper.settings import Plan
+from attnscape.paper.verdict import Verdict
+from attnscape.report.make import make
+from attnscape.report.manifest import Manifest, read_all, save_verdicts
+from attnscape.report.page import write_page
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduced:
+    """What came of it.
+
+    Attributes:
+        verdicts: On the claims that all artifacts in the folder, old and new, allow to judge.
+        failed: Names of the artifacts that could not be made.
+        page: The report.
+    """
+
+    verdicts: list[Verdict]
+    failed: list[str]
+    page: Path
+
+
+def reproduce(
+    artifacts: Sequence[Artifact],
+    out: Path,
+    plan: Plan,
+    command: Callable[[str], str],
+    say: Callable[[str], None],
+) -> Reproduced:
+    """Makes artifacts in a folder and the page over all that was ever made in it.
+
+    An artifact that cannot be made does not stop the others; the page says why.
+
+    Args:
+        artifacts: What to make, in this order.
+        out: A folder.
+        plan: How much to run, and how.
+        command: The command line that makes the artifact of a given name again.
+        say: Called with a line where an artifact starts and ends, and where runs start.
+
+    Raises:
+        UsageError: If the folder cannot be written.
+    """
+    results.writable_directory(out)
+    failed = []
+    for position, artifact in enumerate(artifacts, start=1):
+        say(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
+        start = time.perf_counter()
+        try:
+            made = make(artifact, out, plan, say)
+        except UsageError as error:
+            failed.append(artifact.name)
+            manifest = _failure(artifact, out, command(artifact.name), str(error))
+            say(f"{artifact.name}: not made. {error}")
+        else:
+            manifest = Manifest.of(made, out, plan, command(artifact.name))
+            picture = made.files.get("png", made.files["csv"])
+            say(f"{artifact.name}: {picture}, {duration(time.perf_counter() - start)}")
+        manifest.save(out)
+        write_page(out)
+    return Reproduced(_judge(out), failed, write_page(out))
+
+
+def _failure(artifact: Artifact, out: Path, command: str, sentence: str) -> Manifest:
+    """Keeps what was made before, and says that it could not be made anew."""
+    blank = Manifest(artifact.name, artifact.title, artifact.statement, command)
+    return dataclasses.replace(read_all(out).get(artifact.name, blank), failure=sentence)
+
+
+def _judge(out: Path) -> list[Verdict]:
+    """Verdicts over all that lies in the folder, also from earlier calls; kept beside it."""
+    manifests = read_all(out)
+    load = functools.cache(results.load)  # artifacts share runs
+    loaded: dict[str, Results] = {}
+    for name, manifest in manifests.items():
+        try:
+            found = {key: load(out / run.file) for key, run in manifest.runs.items()}
+        except UsageError:  # its runs were deleted or damaged since: nothing can rest on them
+            continue
+        if found:
+            loaded[name] = found
+    verdicts = claims.all_verdicts(loaded)
+    if verdicts:
+        save_verdicts(verdicts, manifests, out)
+    return verdicts
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,122 @@
+"""Oracles and makers that several tests share."""
+
+import functools
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attnscape import LinearTransformer, Prompts, native
+
+TOLERANCE = {"float32": 5e-6, "float64": 1e-12}
+
+needs_kernels = pytest.mark.skipif(
+    native.why_unavailable() is not None, reason=native.why_unavailable() or ""
+)
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="torch is not installed"
+)
+# For large graphs that only serve as an oracle or around a kernel: compiles in half the time.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+FAST_PATHS = [pytest.param("native", marks=needs_kernels), "reduced"]
+PATHS = [*FAST_PATHS, "token"]
+
+
+def relative(got, wanted):
+    """Norm of the difference over the norm of `wanted`; both are pytrees of arrays."""
+    got, wanted = flat(got), flat(wanted)
+    return np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+
+
+def flat(tree):
+    """All numbers of a pytree in one float64 vector."""
+    return np.concatenate([np.asarray(a, np.float64).ravel() for a in jax.tree.leaves(tree)])
+
+
+def make_case(form, layers, dim, context, batch, *, dtype="float64", strength=0.3, seed=0):
+    """A model and prompts whose layers change their input by at most about `strength`."""
+    rng = np.random.default_rng(seed)
+    size = dim + 1 if form == "full" else dim
+    scale = np.sqrt(strength / size) / (2 + 2 * np.sqrt(size / context))
+    P, Q = scale * rng.standard_normal((2, layers, size, size))
+    x = rng.standard_normal((batch, context + 1, dim))
+    w = rng.standard_normal((batch, dim)) / np.sqrt(dim)
+    y = np.einsum("bnd,bd->bn", x, w) + 0.1 * rng.standard_normal((batch, context + 1))
+    P, Q, x, y = (jnp.asarray(a.astype(dtype)) for a in (P, Q, x, y))
+    return LinearTransformer(P, Q, form), Prompts(x[:, :-1], y[:, :-1], x[:, -1], y[:, -1])
+
+
+def make_direction(model, seed=1):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: jnp.asarray(rng.standard_normal(a.shape).astype(a.dtype)), model)
+
+
+class TokenOracle:
+    """Eq. 7 and 8 of the paper in numpy and float64, with a backward pass written by hand.
+
+    Hessian-vector products are complex steps of the gradient: exact to rounding, because the
+    gradient is a polynomial.
+    """
+
+    def __init__(self, model, prompts):
+        x, y, query, self.target = (
+            np.asarray(a, np.float64) for a in (prompts.x, prompts.y, prompts.query, prompts.target)
+        )
+        self.form = model.form
+        self.point = np.stack([np.asarray(model.P, np.float64), np.asarray(model.Q, np.float64)])
+        self.n = x.shape[1]
+        self.Z0 = np.zeros((len(x), x.shape[2] + 1, self.n + 1))
+        self.Z0[:, :-1, :-1], self.Z0[:, :-1, -1] = x.transpose(0, 2, 1), query
+        self.Z0[:, -1, :-1] = y
+
+    def loss(self):
+        return self._backward(self.point)[0]
+
+    def gradient(self):
+        """Of P and Q, stacked."""
+        return self._backward(self.point)[1]
+
+    def hvp(self, direction):
+        """The Hessian times a direction (P and Q, stacked)."""
+        step = 1e-100
+        return self._backward(self.point + 1j * step * direction)[1].imag / step
+
+    def hessian(self):
+        units = np.eye(self.point.size).reshape(-1, *self.point.shape)
+        return np.stack([self.hvp(unit).ravel() for unit in units])
+
+    def _backward(self, point):
+        P, Q = point if self.form == "full" else self._bordered(point)
+        M = np.append(np.ones(self.n), 0)
+        Z = [self.Z0]
+        for p, q in zip(P, Q, strict=True):
+            z = Z[-1]
+            Z.append(z + (p @ z * M) @ (_t(z) @ q @ z) / self.n)
+        residual = -Z[-1][:, -1, -1] - self.target
+        Z_bar = np.zeros_like(Z[-1])
+        Z_bar[:, -1, -1] = -2 * residual / len(residual)
+        P_bar, Q_bar = np.zeros_like(P), np.zeros_like(Q)
+        for layer in reversed(range(len(P))):
+            p, q, z = P[layer], Q[layer], Z[layer]
+            values, scores = p @ z * M, _t(z) @ q @ z
+            values_bar = Z_bar @ _t(scores) / self.n * M
+            scores_bar = _t(values) @ Z_bar / self.n
+            P_bar[layer] = (values_bar @ _t(z)).sum(0)
+            Q_bar[layer] = (z @ scores_bar @ _t(z)).sum(0)
+            Z_bar = Z_bar + p.T @ values_bar + q @ z @ _t(scores_bar) + q.T @ z @ scores_bar
+        gradient = np.stack([P_bar, Q_bar])
+        if self.form == "block":
+            gradient = gradient[..., :-1, :-1]
+        return np.mean(residual**2), gradient
+
+    def _bordered(self, point):
+        P, Q = np.pad(point, ((0, 0), (0, 0), (0, 1), (0, 1)))
+        P[:, -1, -1] = 1
+        return P, Q
+
+
+def _t(a):
+    return a.swapaxes(-1, -2)

@@ -1,0 +1,64 @@
+"""One layer in closed form: prediction -w^T G Q q, so that loss and Hessian are moments of x."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attnscape import LinearTransformer, RegressionTask, hessian, loss
+from attnscape.tasks import Gaussian
+
+COVARIANCE = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 0.5]])
+
+
+def population_loss(Q, covariance, n):
+    """E |(G Q + I) q|^2 with the Wishart moments E G = S, E G^2 = (n+1)/n S^2 + tr(S)/n S."""
+    S = np.asarray(covariance)
+    second = (n + 1) / n * S @ S + np.trace(S) / n * S
+    return np.trace(Q.T @ second @ Q @ S) + 2 * np.trace(S @ Q @ S) + np.trace(S)
+
+
+@pytest.fixture
+def model():
+    return LinearTransformer.init(jax.random.key(3), layers=1, dim=3, scale=0.3)
+
+
+@pytest.mark.parametrize("path", ["fastest", "token"])
+def test_the_loss_matches_the_population_within_its_standard_error(model, path):
+    n, batch = 12, 200_000
+    task = RegressionTask(dim=3, context=n, covariates=Gaussian(COVARIANCE))
+    prompts = task.sample(jax.random.key(0), batch)
+    errors = (model(prompts) - prompts.target) ** 2
+    expected = population_loss(np.asarray(model.Q[0], float), COVARIANCE, n)
+    standard_error = float(jnp.std(errors)) / batch**0.5
+    # Five standard errors: a false alarm in less than one seed of a million.
+    assert abs(float(loss(model, prompts, path=path)) - expected) < 5 * standard_error
+
+
+@pytest.mark.parametrize("path", ["fastest", "token"])
+def test_the_hessian_is_that_of_a_quadratic_in_q_and_zero_in_p(path):
+    """Per prompt the loss is (q . s + t)^2 with s = Q^T c, so that H = 2 mean (c x q)(c x q)^T."""
+    with jax.enable_x64(True):
+        prompts = RegressionTask(dim=3).sample(jax.random.key(1), 500, "float64")
+        model = LinearTransformer.init(jax.random.key(2), layers=1, dim=3, dtype="float64")
+        moments = prompts.moments()
+        outer = jnp.einsum("bi,bj->bij", moments.cross, moments.query).reshape(500, 9)
+        expected = np.zeros((18, 18))
+        expected[9:, 9:] = 2 * outer.T @ outer / 500
+        H = np.asarray(hessian(model, prompts, path=path))
+    assert np.linalg.norm(H - expected) < 1e-12 * np.linalg.norm(expected)
+
+
+def test_the_hessian_of_the_population_is_reached_within_its_standard_error():
+    """With x ~ N(0, I): H_QQ = 2 (n + d + 1)/n I, every entry an average over prompts."""
+    n, d, batch = 20, 5, 100_000
+    prompts = RegressionTask(dim=d, context=n).sample(jax.random.key(4), batch)
+    model = LinearTransformer.init(jax.random.key(5), layers=1, dim=d)
+    moments = prompts.moments()
+    outer = np.einsum("bi,bj->bij", moments.cross, moments.query).reshape(batch, d * d)
+    H = np.asarray(hessian(model, moments))[d * d :, d * d :]
+    expected = 2 * (n + d + 1) / n * np.eye(d * d)
+    square = np.einsum("bi,bj->ij", outer**2, outer**2) / batch
+    standard_error = 2 * np.sqrt(np.maximum(square - (H / 2) ** 2, 0) / batch)
+    # 625 entries; six standard errors each keep the family's false alarms far below one in 10^5.
+    assert np.all(np.abs(H - expected) < 6 * standard_error)

@@ -1,0 +1,151 @@
+"""The kernels: found, switched off, counted, and the same bits on any number of threads."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attnscape import RegressionTask, native, objective
+from attnscape.errors import UsageError
+from support import make_case, needs_kernels, relative
+
+two_cores = pytest.mark.skipif(
+    shutil.which("taskset") is None or len(os.sched_getaffinity(0)) < 2,
+    reason="needs taskset and a second core",
+)
+
+
+def python(program, *before, **environment):
+    """The output of a program in a fresh interpreter, started through the command `before`."""
+    done = subprocess.run(
+        [*before, sys.executable, "-c", program],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HASH_EVERYTHING = """
+import functools, hashlib, os
+import jax, numpy as np
+from attnscape import LinearTransformer, RegressionTask, objective, train
+from attnscape.optimizers import NAMED
+
+task, model = RegressionTask(), LinearTransformer.init(jax.random.key(1))
+prompts = task.sample_moments(jax.random.key(2), 1001)
+runs = train(
+    task, functools.partial(LinearTransformer.init, layers=3, dim=5), NAMED, (0.02, 0.1), (0, 1),
+    steps=50, batch=300,
+)
+arrays = [
+    *jax.tree.leaves((prompts, task.sample(jax.random.key(3), 333))),
+    *jax.tree.leaves(objective.value_and_gradient(model, prompts)),
+    *jax.tree.leaves(objective.hvp(model, prompts, model)),
+    objective.hessian(model, prompts),
+    *(runs[name].values for name in sorted(runs.data_vars)),
+]
+print(len(os.sched_getaffinity(0)))
+print(*(hashlib.sha256(np.asarray(a).tobytes()).hexdigest() for a in arrays))
+"""
+
+
+@needs_kernels
+@two_cores
+def test_one_thread_and_two_give_the_same_bits():
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    one = python(HASH_EVERYTHING, "taskset", "-c", f"{first}").split()
+    two = python(HASH_EVERYTHING, "taskset", "-c", f"{first},{second}").split()
+    assert (one[0], two[0]) == ("1", "2")
+    assert one[1:] == two[1:]
+
+
+def test_switched_off_kernels_say_so_once_and_draw_the_same_prompts(tmp_path):
+    program = f"""
+import warnings
+import jax, numpy as np
+from attnscape import LinearTransformer, RegressionTask, native, objective
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    prompts = RegressionTask().sample_moments(jax.random.key(5), 77)
+    objective.loss(LinearTransformer.init(jax.random.key(0)), prompts)
+np.savez({str(tmp_path / "prompts.npz")!r}, *jax.tree.leaves(prompts))
+(warning,) = [w for w in caught if w.category is native.MissingKernelsWarning]
+print(warning.message)
+print(native.why_unavailable())
+"""
+    said = python(program, ATTNSCAPE_KERNELS="off").splitlines()
+    assert said[0].startswith("The native kernels are switched off by ATTNSCAPE_KERNELS.")
+    assert said[1] == "The native kernels are switched off by ATTNSCAPE_KERNELS."
+    with np.load(tmp_path / "prompts.npz") as stored:
+        without = [stored[name] for name in stored.files]
+    assert relative(RegressionTask().sample_moments(jax.random.key(5), 77), without) < 5e-6
+
+
+@pytest.mark.parametrize("why", ["switched off", "not built"])
+def test_without_kernels_the_native_path_says_why(why, monkeypatch):
+    if why == "switched off":
+        monkeypatch.setenv("ATTNSCAPE_KERNELS", "off")
+    else:
+        monkeypatch.delenv("ATTNSCAPE_KERNELS", raising=False)
+        monkeypatch.setattr(native, "_file", lambda: None)
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert why in native.why_unavailable()
+    assert not native.usable("float32")
+    model, prompts = make_case("block", 1, 2, 3, 4, dtype="float32")
+    with pytest.raises(UsageError, match=why):
+        objective.loss(model, prompts, path="native")
+    assert objective.choose_path(model, prompts) == "reduced"
+    for refused in (
+        lambda: native.peak("float32", 1),
+        lambda: native.gradient_operations("block", 1, 1),
+        native.register_bits,
+    ):
+        with pytest.raises(RuntimeError, match=why):
+            refused()
+
+
+@needs_kernels
+def test_other_number_types_take_the_path_through_xla():
+    model, prompts = make_case("block", 2, 3, 4, 5, dtype="float32")
+    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), model)
+    assert objective.choose_path(half, prompts) == "reduced"
+    with pytest.raises(UsageError, match=r"float32 or float64, model and prompts alike"):
+        objective.loss(half, prompts, path="native")
+
+
+@needs_kernels
+def test_operations_are_those_of_the_formula():
+    """One layer of the block form, by hand; a fused multiply-add is two operations.
+
+    Setting A = I: m. u = c + G s, a = A u, b = A q, e = Q b, and the outer product of the gradient
+    in Q: 2 m^2 each, and m for the sum with c. The residual t + q . s + e . a: 1 + 4 m. Its square
+    2, its double 1. Two vectors scaled into the adjoints of a and e: 4 m.
+    """
+    for m in (1, 5, 9):
+        assert native.gradient_operations("block", 1, m) == 10 * m**2 + 10 * m + 4
+
+
+@needs_kernels
+@pytest.mark.parametrize(("form", "dim"), [("block", 5), ("full", 3)])
+def test_operations_grow_linearly_beyond_the_first_and_last_layer(form, dim):
+    """A middle layer: 14 matrix products; the block form adds u, an outer product, two products."""
+    m = dim + 1 if form == "full" else dim
+    layer = 28 * m**3 + (10 * m**2 + m if form == "block" else 0)
+    counts = [native.gradient_operations(form, layers, dim) for layers in range(2, 9)]
+    assert set(np.diff(counts)) == {layer}
+
+
+@needs_kernels
+def test_the_machine_is_described():
+    assert native.register_bits() in (128, 256, 512)
+    for dtype in ("float32", "float64"):
+        assert native.peak(dtype, 1, 0.01) > 1e8

@@ -1,0 +1,301 @@
+"""The page keeps its promises: whole, self-contained, accessible, readable on any screen."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import browser
+from attnscape.paper.catalog import ARTIFACTS
+from attnscape.paper.verdict import WORDS, Verdict
+from attnscape.report.manifest import Manifest, Run, Table, read_all, read_verdicts, save_verdicts
+from attnscape.report.numbers import number
+from attnscape.report.page import render, write_page
+
+FIRST, SECOND, THIRD = list(ARTIFACTS)[:3]
+COMPARISON = pd.DataFrame(
+    {
+        "quantity": ["R_SGD / R_Adam, Setting 1, step 750", "R_SGD / R_Adam, Setting 3, step 750"],
+        "ours": [1.8212, 12345.678],
+        "low": [1.4, np.nan],
+        "high": [2.25, np.inf],
+        "printed": ["1.76 (0.40)", "9.57 (13.3)"],
+    }
+)
+
+
+def run(name: str) -> Run:
+    versions = {"python": "3.12.1", "attnscape": "0.1.0", "jax": "0.10.2"}
+    run_id = (name.encode().hex() * 64)[:64]
+    file = f"runs/{name}-{run_id[:16]}.nc"
+    return Run(name, run_id, file, 6, 10_000, "float32", "native, 256 bits", versions)
+
+
+def made(out: Path, name: str, panels: int, comparison: pd.DataFrame | None) -> Manifest:
+    """A manifest, with the files that it names."""
+    runs = {f"setting-{i}": run(f"setting-{i}") for i in range(1, panels + 1)}
+    figure = Figure(figsize=(3.6 * panels, 3.2))
+    for axes in figure.subplots(1, panels, squeeze=False)[0]:
+        axes.plot(np.geomspace(1, 1e-3, 50))
+        axes.set(yscale="log", xlabel="step", ylabel="loss")
+    files = {suffix: f"{name}.{suffix}" for suffix in ("csv", "txt", "png", "pdf")}
+    figure.savefig(out / files["png"], dpi=150)
+    figure.savefig(out / files["pdf"])
+    for path in (files["csv"], files["txt"], *(run.file for run in runs.values())):
+        (out / path).parent.mkdir(exist_ok=True)
+        (out / path).write_text("step,loss\n0,1\n")
+    return Manifest(
+        name=name,
+        title=ARTIFACTS[name],
+        statement="Adaptive methods like Adam are strictly better than SGD in all three settings.",
+        command=f"attnscape reproduce {name} --quick --seeds 6 --out 'a folder of mine'",
+        plan={"recipe": "code"},
+        caption='Loss, with "quotes", <angles> & recipe `code`: initial entries N(0, 0.05^2).',
+        comparison=None if comparison is None else Table.of(comparison),
+        files=files,
+        runs=runs,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two artifacts made, the others not, one of them for a reason; four verdicts."""
+    out = tmp_path / "a folder"
+    out.mkdir()
+    made(out, FIRST, 3, COMPARISON).save(out)
+    made(out, SECOND, 1, None).save(out)
+    Manifest(THIRD, ARTIFACTS[THIRD], failure="The file runs/x.nc is damaged; delete it.").save(out)
+    verdicts = [
+        Verdict(
+            i,
+            "Adam reaches lower loss than SGDM in Settings 1, 2 and 3 (Fig. 2).",
+            word,
+            "Median ratio of final losses 0.31 [0.22, 0.45], 4.2e-3 [1.1e-3, 9.0e-3], 0.05 [0, 1]",
+            "Holds for the mean and for the median over seeds.",
+            (FIRST, SECOND),
+        )
+        for i, word in enumerate(WORDS, start=1)
+    ]
+    save_verdicts(verdicts, read_all(out), out)
+    write_page(out)
+    return out
+
+
+class Parsed(HTMLParser):
+    """Start tags with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def page(folder: Path) -> Parsed:
+    return Parsed((folder / "report.html").read_text("utf-8"))
+
+
+def test_every_figure_says_in_words_what_it_shows(page: Parsed):
+    images = page.all("img")
+    assert len(images) == 2
+    for image, name in zip(images, (FIRST, SECOND), strict=True):
+        assert image["alt"].startswith(ARTIFACTS[name])
+        assert '"quotes", <angles> & recipe code' in image["alt"]
+
+
+def test_headings_step_down_one_level_at_a_time(page: Parsed):
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_it_is_marked_up_for_assistive_technology(page: Parsed):
+    assert page.all("html") == [{"lang": "en"}]
+    assert all(cell["scope"] in ("col", "row") for cell in page.all("th"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        assert attributes.get("aria-labelledby", ids[0]) in ids
+
+
+def test_links_lead_somewhere(page: Parsed, folder: Path):
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    links = [attributes["href"] for attributes in page.all("a")]
+    assert any(link.endswith(".nc") for link in links)
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in ids
+        elif not urlparse(link).scheme:
+            assert (folder / unquote(link)).is_file()
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Parsed, folder: Path):
+    loaded = [a["src"] for _, a in page.tags if "src" in a]
+    loaded += [a["href"] for a in page.all("link")]
+    assert all(resource.startswith("data:") for resource in loaded)
+    assert not page.all("script")
+    style = (folder / "report.html").read_text("utf-8").split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_verdict_is_there_in_words(page: Parsed):
+    for word in WORDS:
+        assert f"1 {word}" in page.text
+    assert "Holds for the mean and for the median over seeds." in page.text
+
+
+def test_numbers_stand_beside_the_printed_ones(page: Parsed):
+    assert "1.82 [1.40, 2.25]" in page.text
+    assert "12,300 [–, inf]" in page.text  # noqa: RUF001
+    assert "9.57 (13.3)" in page.text
+
+
+def test_what_was_not_made_is_listed_with_its_reason(page: Parsed):
+    assert f"2 of {len(ARTIFACTS)} artifacts made" in page.text
+    assert "The file runs/x.nc is damaged" in page.text
+    assert f"attnscape reproduce {THIRD}" in page.text
+
+
+def test_an_empty_folder_has_a_page(tmp_path: Path):
+    page = Parsed(render(tmp_path))
+    assert f"0 of {len(ARTIFACTS)} artifacts made" in page.text
+    assert not page.all("img")
+
+
+def test_the_command_is_shown_exactly(page: Parsed):
+    assert "--seeds 6 --out 'a folder of mine'" in page.text
+
+
+def test_manifests_and_verdicts_come_back_as_they_were_written(folder: Path, tmp_path: Path):
+    manifests = read_all(folder)
+    again = tmp_path / "again"
+    again.mkdir()
+    for manifest in manifests.values():
+        manifest.save(again)
+    assert read_all(again) == manifests
+    verdicts = read_verdicts(folder, manifests)
+    save_verdicts(verdicts, manifests, again)
+    assert read_verdicts(again, manifests) == verdicts
+    assert [verdict.verdict for verdict in verdicts] == list(WORDS)
+
+
+def test_a_verdict_on_other_runs_than_those_shown_is_not_shown(folder: Path):
+    manifest = read_all(folder)[FIRST]
+    dataclasses.replace(manifest, runs={"other": run("other")}).save(folder)
+    assert read_verdicts(folder, read_all(folder)) == []
+    assert "Rests on" not in Parsed(render(folder)).text
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 0}', "[1]", '{"a": '])
+def test_an_unreadable_manifest_does_not_take_the_others_away(folder: Path, text: str):
+    (folder / f"{SECOND}.json").write_text(text)
+    page = Parsed(render(folder))
+    assert len(page.all("img")) == 1
+    assert f"{SECOND}.json cannot be read" in page.text
+
+
+def test_manifests_are_json_that_any_reader_takes(folder: Path):
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    for path in folder.glob("*.json"):
+        json.loads(path.read_text("utf-8"), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "\N{EN DASH}"),
+        (0.0, "0"),
+        (1.758, "1.76"),
+        (-0.01234, "\N{MINUS SIGN}0.0123"),
+        (9.999, "10.0"),
+        (12345.678, "12,300"),
+        (1.23e-7, "1.23 \N{MULTIPLICATION SIGN} 10^\N{MINUS SIGN}7"),
+        (float("-inf"), "\N{MINUS SIGN}inf"),
+        (10_000, "10,000"),
+        ("1.76 (0.40)", "1.76 (0.40)"),
+    ],
+)
+def test_numbers_are_written_as_people_read_them(value, text):
+    assert number(value) == text
+
+
+LINKS = """[...document.querySelectorAll("a[href]")].map(a => a.href)"""
+BROKEN_IMAGES = """[...document.images].filter(i => !i.complete || i.naturalWidth === 0).length"""
+# WCAG 2's contrast of all text with what lies behind it.
+LOWEST_CONTRAST = """(() => {
+  const channels = text => text.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => {
+    const [R, G, B] = [r, g, b].map(c => c / 255)
+      .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * R + 0.7152 * G + 0.0722 * B;
+  };
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const color = channels(getComputedStyle(element).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+    return [255, 255, 255];
+  };
+  let lowest = [21, ""];
+  for (const element of document.body.querySelectorAll("*")) {
+    if (![...element.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+    const pair = [channels(getComputedStyle(element).color), behind(element)].map(luminance);
+    const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    if (contrast < lowest[0]) lowest = [contrast, element.outerHTML.slice(0, 200)];
+  }
+  return lowest;
+})()"""
+
+
+@pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium or Chrome here")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_browser_shows_it_whole(folder: Path, tmp_path: Path, width: int, scheme: str):
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    url = (folder / "report.html").as_uri()
+    with browser.Browser(profile) as tab:
+        tab.open(url, width=width, scheme=scheme)
+        assert tab.evaluate("innerWidth") == width
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.evaluate("document.querySelectorAll('article').length") == 2
+        assert tab.evaluate(BROKEN_IMAGES) == 0
+        contrast, where = tab.evaluate(LOWEST_CONTRAST)
+        assert contrast >= 4.5, where
+        for link in map(urlparse, tab.evaluate(LINKS)):
+            if link.scheme == "file":
+                assert Path(unquote(link.path)).is_file()
+                found = f"document.getElementById({link.fragment!r}) !== null"
+                assert not link.fragment or tab.evaluate(found)
+        assert tab.complaints() == []
+        assert tab.requests() == [url]

@@ -1,0 +1,93 @@
+"""Figure 2, made at a tiny scale: the files, their columns, and the same bytes every time."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from attnscape import results
+from attnscape.experiment import Experiment
+from attnscape.measures import EvaluationLoss
+from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.paper.settings import Plan
+from attnscape.report.draw import loss_curves
+from attnscape.report.make import make
+
+# Of what Figure 2 measures, only what it shows: the rest takes long to compile.
+SETTINGS = [
+    dataclasses.replace(s, measures=(EvaluationLoss(),)) for s in ARTIFACTS["fig2"].settings
+]
+FIG2 = dataclasses.replace(ARTIFACTS["fig2"], settings=tuple(SETTINGS))
+TINY = Plan(seeds=2, steps=100)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    return make(FIG2, folder, TINY, lambda _: None)
+
+
+def test_an_artifact_is_png_pdf_csv_and_caption(made, folder):
+    assert made.files == {suffix: folder / f"fig2.{suffix}" for suffix in made.files}
+    assert made.files.keys() >= {"png", "pdf", "csv", "txt"}
+    assert made.files["png"].read_bytes().startswith(b"\x89PNG")
+    assert made.files["pdf"].read_bytes().startswith(b"%PDF")
+
+
+def test_the_csv_has_a_row_a_measured_loss(made):
+    frame = pd.read_csv(made.files["csv"])
+    assert list(frame) == ["setting", "optimizer", "learning_rate", "seed", "step", "loss"]
+    assert len(frame) == 3 * 2 * 2 * 3  # settings, optimizers, seeds, steps
+    assert set(frame["step"]) == {0, 50, 100}
+    setting = frame[(frame["setting"] == "setting-2") & (frame["optimizer"] == "adam")]
+    assert set(setting["learning_rate"]) == {0.005}
+    assert np.isfinite(frame["loss"]).all()
+
+
+def test_the_caption_says_what_the_lines_and_bands_are(made):
+    caption = made.files["txt"].read_text()
+    for words in ("100 steps", "2 seeds", "Lines: mean over seeds", "bands: smallest to largest"):
+        assert words in caption
+
+
+def test_the_second_time_nothing_is_trained_and_the_files_are_the_same(made, folder, monkeypatch):
+    before = {path: path.read_bytes() for path in made.files.values()}
+    monkeypatch.setattr(Experiment, "run", lambda *_: pytest.fail("trained again"))
+    again = make(FIG2, folder, TINY, lambda line: pytest.fail(line))
+    assert {path: path.read_bytes() for path in again.files.values()} == before
+
+
+def test_training_again_gives_the_same_numbers(made, tmp_path):
+    said = []
+    only = dataclasses.replace(FIG2, settings=(SETTINGS[1],))
+    again = make(only, tmp_path, TINY, said.append)
+    assert said == ["fig2: running setting-2, 400 run-steps"]
+    header, *lines = again.files["csv"].read_text().splitlines()
+    first = made.files["csv"].read_text().splitlines()
+    assert [header, *lines] == [
+        line for line in first if line.startswith(("setting,", "setting-2"))
+    ]
+    (key,) = again.runs
+    xr.testing.assert_identical(results.load(again.runs[key]), results.load(made.runs[key]))
+
+
+def test_curves_end_where_a_run_diverges():
+    losses = {0: [4.0, 2.0, 1.0], 1: [8.0, np.nan, np.nan]}
+    frame = pd.DataFrame(
+        [
+            ("sgdm", 0.1, seed, step, loss)
+            for seed in losses
+            for step, loss in enumerate(losses[seed])
+        ],
+        columns=["optimizer", "learning_rate", "seed", "step", "loss"],
+    )
+    axis = Figure().subplots()
+    loss_curves.panel(axis, frame)
+    np.testing.assert_array_equal(axis.lines[0].get_ydata(), [6, np.nan, np.nan])

@@ -1,0 +1,210 @@
+"""A result file is whole or not there, says what made it, and is found again."""
+
+import dataclasses
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from attnscape import Experiment, LinearTransformer, RegressionTask, results, spec
+from attnscape.errors import UsageError
+from attnscape.measures import EvaluationLoss, every
+from attnscape.optimizers import sgdm
+
+TINY = Experiment(
+    name="tiny",
+    task=RegressionTask(dim=2, context=3),
+    model=functools.partial(LinearTransformer.init, layers=1, dim=2),
+    optimizers={"sgdm": sgdm},
+    learning_rates={"sgdm": (0.1,)},
+    seeds=(0,),
+    steps=2,
+    batch=4,
+    measures=(EvaluationLoss(every(1)),),
+    evaluation_batch=4,
+)
+names = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1)
+values = st.sampled_from([np.float32, np.float64, np.int8, np.int32, np.int64]).flatmap(
+    lambda dtype: arrays(dtype, array_shapes(max_dims=3, max_side=3))
+)
+
+
+@st.composite
+def datasets(draw):
+    given = draw(st.dictionaries(names, values, min_size=1, max_size=3))
+    variables = {
+        name: ([f"{name}_{i}" for i in range(value.ndim)], value, {"long_name": draw(names)})
+        for name, value in given.items()
+    }
+    labels = st.text(min_size=1).filter(lambda text: "\0" not in text)
+    return xr.Dataset(
+        variables,
+        coords={"optimizer": draw(st.lists(labels, min_size=1, max_size=3))},
+        attrs=draw(st.dictionaries(names, labels)) | {"schema_version": results.SCHEMA_VERSION},
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(datasets())
+def test_what_is_saved_is_loaded(tmp_path_factory, dataset):
+    path = tmp_path_factory.mktemp("round") / "trip.nc"
+    results.save(dataset, path)
+    loaded = results.load(path)
+    xr.testing.assert_identical(loaded, dataset)
+    assert {n: v.dtype for n, v in loaded.items()} == {n: v.dtype for n, v in dataset.items()}
+    assert [file.name for file in path.parent.iterdir()] == ["trip.nc"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A result in a folder of its own."""
+    folder = tmp_path_factory.mktemp("finished")
+    results.obtain(TINY, folder)
+    return results.find(TINY, folder)
+
+
+def test_a_result_says_what_made_it(finished):
+    attributes = results.load(finished).attrs
+    assert attributes["name"] == "tiny"
+    assert attributes["run_id"] == TINY.run_id == spec.digest(json.loads(attributes["spec"]))
+    assert attributes["precision"] == "float32"
+    assert attributes["schema_version"] == results.SCHEMA_VERSION
+    assert json.loads(attributes["versions"]).keys() >= {"python", "attnscape", "jax", "numpy"}
+    assert attributes["kernels"].partition(",")[0] in ("native", "xla")
+
+
+def test_a_finished_result_is_found_under_any_name_and_not_trained_again(tmp_path, monkeypatch):
+    trained = []
+
+    def run(experiment, progress):
+        trained.append(experiment.name)
+        return xr.Dataset({"loss": float(len(trained))})
+
+    monkeypatch.setattr(Experiment, "run", run)
+    folder = tmp_path / "new" / "folder"
+    first = results.obtain(TINY, folder)
+    again = results.obtain(dataclasses.replace(TINY, name="other"), folder)
+    xr.testing.assert_identical(first, again)
+    assert trained == ["tiny"]
+    results.obtain(dataclasses.replace(TINY, name="longer", steps=3), folder)
+    assert trained == ["tiny", "longer"]
+
+
+# Writes half of the file, or everything but the final renaming, and waits to be killed.
+VICTIM = """
+import sys, time
+from pathlib import Path
+from attnscape import results
+
+def wait(*_):
+    print("ready", flush=True)
+    time.sleep(600)
+
+def half(path, content):
+    write(path, content[: len(content) // 2])
+    wait()
+
+dataset, write = results.load(sys.argv[1]), Path.write_bytes
+if sys.argv[2] == "half":
+    Path.write_bytes = half
+else:
+    results.os.fsync = wait
+results.save(dataset, Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize("when", ["half", "unnamed"])
+def test_a_killed_writer_leaves_no_result_and_the_next_one_cleans_up(finished, tmp_path, when):
+    path = tmp_path / results.file_name(TINY)
+    command = [sys.executable, "-c", VICTIM, finished, when, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout.readline() == b"ready\n"
+        victim.send_signal(signal.SIGKILL)
+    (partial,) = tmp_path.iterdir()
+    assert partial.suffix == ".partial"
+    assert results.find(TINY, tmp_path) is None
+    results.save(results.load(finished), path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_living_writer_is_left_alone(finished, tmp_path):
+    path = tmp_path / "a.nc"
+    living = tmp_path / f".a.nc.{os.getppid()}.partial"
+    living.touch()
+    results.save(results.load(finished), path)
+    assert living.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (KeyboardInterrupt, "^$"),
+        (OSError(28, "a long story"), r"a\.nc cannot be written \(No space left on device\); make"),
+    ],
+)
+def test_a_failed_write_leaves_the_old_result_and_nothing_else(tmp_path, error, sentence):
+    def write(text, *errors):
+        with results.atomic(tmp_path / "a.nc") as partial:
+            partial.write_text(text)
+            for error in errors:
+                raise error
+
+    write("whole")
+    with pytest.raises((KeyboardInterrupt, UsageError), match=sentence):
+        write("half", error)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["whole"]
+
+
+@pytest.mark.parametrize("share", [0, 1e-3, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(finished, tmp_path, share):
+    path = tmp_path / finished.name
+    whole = finished.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UsageError, match=r"is damaged or not a NetCDF file .*; delete it and run"):
+        results.obtain(TINY, tmp_path)
+
+
+def test_what_is_not_a_result_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"There is no result file .*missing\.nc; results end in"):
+        results.load(tmp_path / "missing.nc")
+    text = tmp_path / "text.nc"
+    text.write_text("loss,1.0")
+    with pytest.raises(UsageError, match=r"text\.nc is damaged or not a NetCDF file"):
+        results.load(text)
+    results.save(xr.Dataset({"loss": 1.0}), tmp_path / "foreign.nc")
+    with pytest.raises(UsageError, match=r"foreign\.nc was not written by attnscape"):
+        results.load(tmp_path / "foreign.nc")
+    results.save(xr.Dataset(attrs={"schema_version": 999}), tmp_path / "future.nc")
+    with pytest.raises(UsageError, match="has schema version 999, this attnscape reads 1; "):
+        results.load(tmp_path / "future.nc")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(Experiment, "run", lambda *_: pytest.fail("trained in vain"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot be made \(.*\); choose another with --out\."):
+        results.obtain(TINY, tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(Experiment, "run", lambda *_: pytest.fail("trained in vain"))
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match=r"cannot be written; choose another with --out\."):
+        results.obtain(TINY, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "a\n", "a" * 101])
+def test_a_name_that_does_not_do_for_a_file_is_refused(name):
+    with pytest.raises(UsageError, match="does not do for a file; give at most 100 letters"):
+        dataclasses.replace(TINY, name=name)

@@ -1,0 +1,238 @@
+"""The engine: runs that share prompts, never each other's fate."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from attnscape import LinearTransformer, RegressionTask, objective, train
+from attnscape.errors import UsageError
+from attnscape.measures import EvaluationLoss, TrainingLoss, at, every, log_spaced
+from attnscape.optimizers import NAMED, adam
+from attnscape.tasks import derived_key
+from attnscape.training import Status
+from support import needs_kernels, relative
+
+TASK = RegressionTask(dim=3, context=7)
+MODEL = functools.partial(LinearTransformer.init, layers=2, dim=3, scale=0.3)
+OFTEN = (EvaluationLoss(every(1)), TrainingLoss(every(1)))
+MEASURED = ("loss", "training_loss", "gradient_norm")
+
+
+def run(optimizers=NAMED, rates=(0.02, 0.1), seeds=(3, 0), **changes):
+    settings = {"steps": 12, "batch": 50, "evaluation_batch": 60, "measures": OFTEN} | changes
+    return train(TASK, MODEL, optimizers, rates, seeds, **settings)
+
+
+@pytest.fixture(scope="module")
+def company():
+    """Two optimizers, two rates, two seeds."""
+    return run()
+
+
+def assert_same_bits(got, wanted):
+    assert got.sizes == wanted.sizes
+    for name, array in wanted.variables.items():
+        np.testing.assert_array_equal(got[name].values, array.values, err_msg=name)
+
+
+def test_results_have_the_documented_dims_and_labels(company):
+    assert company["loss"].dims == ("optimizer", "learning_rate", "seed", "step")
+    assert list(company["optimizer"].values) == ["sgdm", "adam"]
+    assert list(company["learning_rate"].values) == [0.02, 0.1]
+    assert list(company["seed"].values) == [3, 0]
+    assert list(company["step"].values) == list(range(13))
+    assert company["status"].dims == company["diverged_at"].dims == company["loss"].dims[:3]
+    assert (company["status"] == Status.finished).all()
+    assert (company["diverged_at"] == -1).all()
+    assert all(company[name].attrs["long_name"] for name in (*MEASURED, "diverged_at"))
+    for name in MEASURED:
+        assert company[name].dtype == "float32"
+        assert company[name].notnull().all()
+
+
+def test_the_same_call_twice_gives_the_same_bits(company):
+    assert_same_bits(run(), company)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NAMED)
+def test_a_run_alone_equals_the_run_in_company(company, name):
+    for rate, seed in ((0.02, 3), (0.1, 0)):
+        alone = run({name: NAMED[name]}, (rate,), (seed,))
+        where = {"optimizer": [name], "learning_rate": [rate], "seed": [seed]}
+        assert_same_bits(alone, company.sel(where))
+
+
+def test_without_kernels_too_company_changes_rounding_only(company, monkeypatch):
+    monkeypatch.setattr(objective.native, "usable", lambda dtype: False)
+    alone = run({"adam": adam}, (0.1,), (0,))
+    for name in MEASURED:
+        wanted = company[name].sel(optimizer=["adam"], learning_rate=[0.1], seed=[0])
+        assert relative(alone[name].values, wanted.values) < 1e-4
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_engine_equals_a_plain_loop_over_the_token_form(precision, x64):
+    """Prompts by `sample`, gradients of the token form, optax: nothing shared with the engine."""
+    steps, rate, seed = 30, 0.1, 4
+    got = train(
+        TASK, MODEL, NAMED, (rate,), (seed,),
+        steps=steps, batch=50, measures=OFTEN, precision=precision, evaluation_seed=2,
+        evaluation_batch=60,
+    ).sel(learning_rate=rate, seed=seed)  # fmt: skip
+    init_key, data_key = jax.random.split(jax.random.key(seed))
+    evaluation = TASK.sample(jax.random.fold_in(jax.random.key(2), 1), 60, "float64")
+
+    @jax.jit
+    def loss(model, prompts):
+        return jnp.mean((model(prompts) - prompts.target) ** 2)
+
+    gradient = jax.jit(jax.grad(loss))
+    for name, factory in NAMED.items():
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), factory(rate))
+        model = MODEL(init_key, dtype="float64")
+        state = optimizer.init(model)
+        plain = {name: [] for name in MEASURED}
+        for step in range(steps + 1):
+            prompts = TASK.sample(derived_key(data_key, step), 50, "float64")
+            slope = gradient(model, prompts)
+            plain["loss"].append(loss(model, evaluation))
+            plain["training_loss"].append(loss(model, prompts))
+            plain["gradient_norm"].append(optax.tree.norm(slope))
+            updates, state = optimizer.update(slope, state, model)
+            model = optax.apply_updates(model, updates)
+        for measured, values in plain.items():
+            values_got = got[measured].sel(optimizer=name)
+            assert values_got.dtype == precision
+            # Single precision: 30 steps of rounding, each at 5e-6 of a gradient clipped to 1.
+            tolerance = {"float64": 1e-10, "float32": 1e-3}[precision]
+            assert relative(values_got.values, values) < tolerance
+
+
+def test_what_is_measured_when_does_not_change_the_runs(company):
+    sparse = run(measures=(EvaluationLoss(at(5, 12)), TrainingLoss(log_spaced(3))))
+    assert list(sparse["step"].values) == [1, 3, 5, 12]
+    for name, steps in (("loss", [5, 12]), *((n, [1, 3, 12]) for n in MEASURED[1:])):
+        np.testing.assert_array_equal(
+            sparse[name].sel(step=steps).values, company[name].sel(step=steps).values
+        )
+        unmeasured = [step for step in sparse["step"].values if step not in steps]
+        assert sparse[name].sel(step=unmeasured).isnull().all()
+
+
+def test_optimizers_share_prompts_and_seeds_do_not(company):
+    start = company.isel(step=0)
+    for name in MEASURED:
+        of_first = start[name].isel(optimizer=0, learning_rate=0)
+        np.testing.assert_array_equal(start[name].values, of_first.broadcast_like(start[name]))
+        assert of_first.values[0] != of_first.values[1]
+
+
+def test_seeds_share_the_evaluation_batch_and_its_seed_changes_nothing_else(company):
+    other = run(evaluation_seed=1)
+    assert (other["loss"] != company["loss"]).all()
+    for name in MEASURED[1:]:
+        np.testing.assert_array_equal(other[name].values, company[name].values)
+
+
+def test_a_diverging_run_is_marked_and_the_others_go_on(company):
+    """At a rate of 1e30 the first update already takes float32 parameters beyond any loss."""
+    with_diverging = run(rates=(0.02, 0.1, 1e30))
+    assert_same_bits(with_diverging.sel(learning_rate=[0.02, 0.1]), company)
+    lost = with_diverging.sel(learning_rate=1e30)
+    assert (lost["status"] == Status.diverged).all()
+    assert (lost["diverged_at"] >= 1).all()
+    assert (lost["diverged_at"] <= 2).all()
+    for name in MEASURED:
+        after = with_diverging["step"] >= with_diverging["diverged_at"]
+        dead = (with_diverging["diverged_at"] >= 0) & after
+        np.testing.assert_array_equal(with_diverging[name].isnull(), dead)
+
+
+def test_rates_that_an_optimizer_did_not_run_are_marked():
+    result = run(rates={"sgdm": (0.1, 0.02, 0.1), "adam": (0.5,)})
+    assert list(result["learning_rate"].values) == [0.02, 0.1, 0.5]
+    ran = [[True, True, False], [False, False, True]]
+    for seed in (3, 0):
+        status = result["status"].sel(seed=seed)
+        np.testing.assert_array_equal(status == Status.finished, ran)
+        np.testing.assert_array_equal(status == Status.not_run, np.logical_not(ran))
+    np.testing.assert_array_equal(result["loss"].notnull().all(["seed", "step"]), ran)
+    assert result["loss"].where(result["status"] == Status.not_run).isnull().all()
+
+
+def test_zero_steps_measure_the_start(company):
+    start = run(steps=0)
+    assert list(start["step"].values) == [0]
+    np.testing.assert_array_equal(start["loss"].values, company["loss"].values[..., :1])
+
+
+def test_no_clipping_and_a_threshold_never_reached_are_the_same():
+    unclipped, loose = run(clip=None), run(clip=1e6)
+    for name in MEASURED:
+        np.testing.assert_array_equal(unclipped[name].values, loose[name].values)
+    assert (run(clip=0.01)["loss"] != loose["loss"]).isel(step=-1).any()
+
+
+def test_progress_counts_run_steps_up_to_all():
+    seen = []
+    run(progress=lambda done, total: seen.append((done, total)), measures=(EvaluationLoss(at(6)),))
+    assert seen == [(0, 96), (48, 96), (96, 96)]
+
+
+def test_any_task_model_and_optimizer_of_the_users_own_can_be_trained():
+    def covariates(key, batch, n, d):
+        return jax.random.laplace(key, (batch, n, d))
+
+    task = RegressionTask(3, 7, covariates=covariates, response=lambda x, w: jnp.tanh(x[..., 0]))
+
+    def mean_response(key):  # not linear attention: trained through its own call
+        return Shrunk(jnp.ones(()))
+
+    result = train(
+        task, mean_response, {"mine": lambda rate: optax.rmsprop(rate)}, (0.05,), (0, 1),
+        steps=40, batch=20, measures=(EvaluationLoss(at(0, 40)),),
+    )  # fmt: skip
+    assert (result["loss"].sel(step=40) < result["loss"].sel(step=0)).all()
+
+
+class Shrunk(eqx.Module):
+    """Predicts a multiple of the mean response."""
+
+    factor: jax.Array
+
+    def __call__(self, prompts):
+        return self.factor * prompts.y.mean(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optimizers": {}}, "No optimizer was given; name at least one"),
+        ({"rates": {"sgdm": (0.1,)}}, r"rates were given for \['sgdm'\], optimizers are \['adam'"),
+        ({"rates": ()}, "No learning rate was given for sgdm; give at least one"),
+        ({"rates": (0.1, 0.0)}, "learning rate 0.0 is not usable; it must be positive and finite"),
+        ({"rates": (-0.1,)}, "learning rate -0.1 is not usable"),
+        ({"rates": (np.inf,)}, "learning rate inf is not usable"),
+        ({"rates": (np.nan,)}, "learning rate nan is not usable"),
+        ({"seeds": ()}, r"seeds are \[\]; give at least one, and none twice"),
+        ({"seeds": (1, 2, 1)}, r"seeds are \[1, 2, 1\]; give at least one, and none twice"),
+        ({"seeds": (-1,)}, r"seeds are \[-1\]; .* from 0 to 4294967295"),
+        ({"seeds": (2**32,)}, r"seeds are \[4294967296\]; .* from 0 to 4294967295"),
+        ({"steps": -1}, "steps is -1; it must be at least 0"),
+        ({"batch": 0}, "batch is 0; it must be at least 1"),
+        ({"evaluation_batch": 0}, "evaluation_batch is 0; it must be at least 1"),
+        ({"clip": 0.0}, "clip is 0.0; it must be positive, or None for no clipping"),
+        ({"clip": -1.0}, "clip is -1.0; it must be positive"),
+        ({"clip": np.nan}, "clip is nan; it must be positive"),
+        ({"precision": "float16"}, "precision is 'float16'; it must be float32 or float64"),
+    ],
+)
+def test_mistakes_are_answered_with_what_is_allowed(changes, sentence, unchecked):
+    with pytest.raises(UsageError, match=sentence):
+        run(**changes)
