@@ -173,10 +173,13 @@ def test_zero_steps_measure_the_start(company):
 
 
 def test_no_clipping_and_a_threshold_never_reached_are_the_same():
-    unclipped, loose = run(clip=None), run(clip=1e6)
+    """To rounding: with and without clipping XLA fuses the update differently."""
+    gently = {"rates": (0.001,), "steps": 5, "precision": "float64"}
+    unclipped, loose = (run(clip=clip, **gently) for clip in (None, 1e6))
+    assert float(loose["gradient_norm"].max()) < 1e6
     for name in MEASURED:
-        np.testing.assert_array_equal(unclipped[name].values, loose[name].values)
-    assert (run(clip=0.01)["loss"] != loose["loss"]).isel(step=-1).any()
+        np.testing.assert_allclose(unclipped[name].values, loose[name].values, rtol=1e-9)
+    assert (run(clip=0.01, **gently)["loss"] != loose["loss"]).isel(step=-1).any()
 
 
 def test_progress_counts_run_steps_up_to_all():
@@ -222,11 +225,11 @@ class Shrunk(eqx.Module):
         ({"rates": (np.nan,)}, "learning rate nan is not usable"),
         ({"seeds": ()}, r"seeds are \[\]; give at least one, and none twice"),
         ({"seeds": (1, 2, 1)}, r"seeds are \[1, 2, 1\]; give at least one, and none twice"),
-        ({"seeds": (-1,)}, r"seeds are \[-1\]; .* from 0 to 4294967295"),
-        ({"seeds": (2**32,)}, r"seeds are \[4294967296\]; .* from 0 to 4294967295"),
-        ({"steps": -1}, "steps is -1; it must be at least 0"),
-        ({"batch": 0}, "batch is 0; it must be at least 1"),
-        ({"evaluation_batch": 0}, "evaluation_batch is 0; it must be at least 1"),
+        ({"seeds": (-1,)}, r"seed -1 is not usable; .* from 0 to 2\^32-1"),
+        ({"seeds": (2**32,)}, r"seed 4294967296 is not usable; .* from 0 to 2\^32-1"),
+        ({"steps": -1}, "steps is -1; it must be a whole number of at least 0"),
+        ({"batch": 0}, "batch is 0; it must be a whole number of at least 1"),
+        ({"evaluation_batch": 0}, "evaluation_batch is 0; it must be a whole number of at least 1"),
         ({"clip": 0.0}, "clip is 0.0; it must be positive, or None for no clipping"),
         ({"clip": -1.0}, "clip is -1.0; it must be positive"),
         ({"clip": np.nan}, "clip is nan; it must be positive"),

@@ -243,9 +243,10 @@ class _Engine:
             def update(rate, gradient, state, model, loss, diverged_at, optimizer=optimizer):
                 updates, state = optimizer(rate).update(gradient, state, model)
                 model = optax.apply_updates(model, updates)
-                finite = jnp.isfinite(loss) & _all_finite(model)
-                now = (diverged_at < 0) & ~finite
-                diverged_at = jnp.where(now, step + 1, diverged_at)
+                # The loss is that of the iterate before this update, the model the one after it.
+                lost = jnp.where(jnp.isfinite(loss), step + 1, step)
+                now = (diverged_at < 0) & ~(jnp.isfinite(loss) & _all_finite(model))
+                diverged_at = jnp.where(now, lost, diverged_at)
                 alive = diverged_at < 0
                 model = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), model)
                 return model, state, diverged_at
@@ -342,10 +343,16 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
         if ahead is not None and step < steps:  # the step that was looked at is not made twice
             runs, step = ahead, step + 1
             progress(count * step, count * steps)
-    return _dataset(engine, runs, stops, due, records)
+    # Whether the last iterate's loss is finite shows in the step that would follow.
+    last = engine.advance(runs, steps, steps + 1).diverged_at
+    diverged_at = tuple(
+        np.where(np.asarray(at) > steps, before, at)
+        for at, before in zip(last, runs.diverged_at, strict=True)
+    )
+    return _dataset(engine, diverged_at, stops, due, records)
 
 
-def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
+def _dataset(engine: _Engine, of_runs, stops, due, records) -> xr.Dataset:
     rates = sorted({rate for group in engine.groups for rate in group.learning_rates})
     names = [group.name for group in engine.groups]
     dims = ("optimizer", "learning_rate", "seed")
@@ -359,8 +366,9 @@ def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
             result[index, columns] = np.moveaxis(np.asarray(values), 1, 0)
         return result
 
-    diverged_at = place(runs.diverged_at, -1, np.int32)
-    was_run = place([np.ones(d.shape, bool) for d in runs.diverged_at], False, bool)
+    diverged_at = place(of_runs, -1, np.int32)
+    was_run = place([np.ones(d.shape, bool) for d in of_runs], False, bool)
+    lost = (diverged_at >= 0)[..., None] & (np.array(stops) >= diverged_at[..., None])
     status = np.where(was_run, Status.finished, Status.not_run)
     status = np.where(diverged_at >= 0, Status.diverged, status).astype(np.int8)
     variables: dict[str, Any] = {
@@ -383,6 +391,7 @@ def _dataset(engine: _Engine, runs: _Runs, stops, due, records) -> xr.Dataset:
             dtype = of_optimizers[0].dtype
             values = np.full((*shape, len(stops), *sizes), np.nan, dtype)
             values[:, :, :, rows] = place(of_optimizers, np.nan, dtype, (len(rows), *sizes))
+            values[lost] = np.nan
             variables[name] = (
                 (*dims, "step", *variable.dims),
                 values,
