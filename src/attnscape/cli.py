@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import tyro
@@ -164,16 +166,25 @@ def main() -> None:
         description=f"A wind tunnel for Transformer optimization.\n\nArtifacts:\n{_ARTIFACT_LIST}",
     )
     warnings.formatwarning = _format_warning
+    before = signal.signal(signal.SIGINT, _interrupted)
     try:
         command()
     except UsageError as error:
         sys.exit(f"attnscape: {error}")
-    except KeyboardInterrupt:
-        print(
-            "\nattnscape: interrupted; finished runs are kept, the one under way is not.",
-            file=sys.stderr,
-        )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A regular exit crashes where XLA is compiling in a thread of its own.
-        os._exit(130)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """Ends the process on Ctrl-C, at once.
+
+    Neither an exception nor a regular exit would do: XLA calls Python back while it compiles, and
+    crashes on either. What is being written then has not got its name yet, and never will.
+    """
+    sys.stdout.flush()
+    # The progress bar hides the cursor of a terminal.
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    words = "interrupted; finished runs are kept, the one under way is not."
+    sys.stderr.write(f"{show_cursor}\nattnscape: {words}\n")
+    sys.stderr.flush()
+    os._exit(130)
