@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -207,4 +206,4 @@ def test_durations_are_said_in_words(seconds: float, words: str):
 def test_plans_are_kept_whole(reproduce, tmp_path: Path):
     reproduce(FIRST)
     kept = json.loads((tmp_path / f"{FIRST.name}.json").read_text("utf-8"))["plan"]
-    assert kept == dataclasses.asdict(QUICK)
+    assert kept == QUICK.as_json()

@@ -43,6 +43,8 @@ class Reproduce:
         tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as many as the paper has)"),
     ] = None
     """Seeds 0, 1, ..., seeds - 1 of every experiment."""
+    tune: bool = False
+    """Search for all learning rates first, instead of taking the published ones."""
     all_steps: bool = False
     """All 10,000 steps where the default is shortened for its cost."""
     out: Path = Path("results")

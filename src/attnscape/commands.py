@@ -51,7 +51,10 @@ def reproduce(options: Reproduce) -> None:
     if options.seeds is not None and options.seeds < 1:
         raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
     plan = dataclasses.replace(
-        QUICK if options.quick else FULL, recipe=options.recipe, all_steps=options.all_steps
+        QUICK if options.quick else FULL,
+        recipe=options.recipe,
+        tune=options.tune,
+        all_steps=options.all_steps,
     )
     if options.seeds is not None:
         plan = dataclasses.replace(plan, seeds=options.seeds)

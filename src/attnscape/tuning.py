@@ -33,12 +33,14 @@ class Search:
         table: A row a run: optimizer, learning_rate, seed, loss (infinite where it diverged).
         extended: Optimizers for which the grid had to go on.
         at_edge: Optimizers whose best rate is still the first or last that was tried.
+        trials: The experiments that were run, one after the other.
     """
 
     rates: Mapping[str, float]
     table: pd.DataFrame
     extended: tuple[str, ...]
     at_edge: tuple[str, ...]
+    trials: tuple[Experiment, ...] = ()
 
     def warning(self) -> str | None:
         """A sentence for people where a best rate lies on the edge of what was tried."""
@@ -65,7 +67,7 @@ def search(
     """
     due = {name: tuple(grid) for name in experiment.optimizers}
     tried: dict[str, list[float]] = {name: [] for name in due}
-    table, extensions, extended = pd.DataFrame(), 0, set[str]()
+    table, trials, extended = pd.DataFrame(), list[Experiment](), set[str]()
     while True:
         trial = dataclasses.replace(
             experiment,
@@ -75,6 +77,7 @@ def search(
             seeds=seeds,
             measures=(EvaluationLoss(at(experiment.steps)),),
         )
+        trials.append(trial)
         table = pd.concat([table, final_losses(run(trial))], ignore_index=True)
         for name, rates in due.items():
             tried[name] = sorted([*tried[name], *rates])
@@ -82,10 +85,9 @@ def search(
         due = {
             name: more for name in tried if (more := beyond(best[name], tried[name])) is not None
         }
-        if not due or extensions == _MOST_EXTENSIONS:
-            return Search(best, table, tuple(sorted(extended)), at_edge=tuple(due))
+        if not due or len(trials) > _MOST_EXTENSIONS:
+            return Search(best, table, tuple(sorted(extended)), tuple(due), tuple(trials))
         extended.update(due)
-        extensions += 1
 
 
 def final_losses(dataset: xr.Dataset) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from attnscape import objective
 from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
+from attnscape.measures._spectrum import eigenvalues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Curvature(Measure):
         bounds = [len(list(group)) for _, group in itertools.groupby(blocks)]
         starts = itertools.accumulate(bounds, initial=0)
         of_blocks = [
-            jnp.linalg.eigvalsh(hessian[start : start + size, start : start + size])
+            eigenvalues(hessian[start : start + size, start : start + size])
             for start, size in zip(starts, bounds, strict=False)
         ]
         return {
-            "hessian_eigenvalues": jnp.linalg.eigvalsh(hessian),
+            "hessian_eigenvalues": eigenvalues(hessian),
             "hessian_diagonal": jnp.diag(hessian),
             "hessian_row_norm": jnp.linalg.norm(hessian, axis=1),
             "block_eigenvalues": jnp.concatenate(of_blocks),
@@ -68,7 +69,7 @@ class Curvature(Measure):
         correction = 1 - self.beta2 ** jnp.maximum(states[0].count, 1)
         second_moment = ravel_pytree(states[0].nu)[0].astype(hessian.dtype) / correction
         scale = (jnp.sqrt(second_moment) + self.eps) ** -0.5
-        return jnp.linalg.eigvalsh(scale[:, None] * hessian * scale[None, :])[-1]
+        return eigenvalues(scale[:, None] * hessian * scale[None, :])[-1]
 
     def variables(self) -> Mapping[str, Variable]:
         return {

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from attnscape import objective
 from attnscape.errors import UsageError
 from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, at
+from attnscape.measures._spectrum import eigenvalues
 from attnscape.tasks import derived_key
 
 _TOGETHER = 50  # stochastic gradients a kernel call; bounds the memory that prompts take
@@ -83,7 +84,7 @@ class GradientNoise(Measure):
             "noise_norm": jnp.linalg.norm(noise, axis=-1),
             "noise_coordinate": noise[..., coordinates],
             "noise_projection": noise @ directions,
-            "noise_covariance_eigenvalues": jnp.linalg.eigvalsh(covariance),
+            "noise_covariance_eigenvalues": jax.vmap(eigenvalues)(covariance),
         }
 
     def variables(self) -> Mapping[str, Variable]:

@@ -23,7 +23,7 @@ from attnscape.paper.runs import (
     check_steps,
     listed,
 )
-from attnscape.paper.settings import CONVENTIONS, MAIN, SPHERE, Convention, Plan, Setting
+from attnscape.paper.settings import CONVENTIONS, MAIN, SPHERE, Convention, Plan
 from attnscape.training import Status
 
 CODE = "code"
@@ -55,11 +55,9 @@ class Ablation(Artifact):
     """Ratios SGDM / Adam of loss, robust condition number and directional smoothness.
 
     Attributes:
-        settings: Each with all changes that change anything in it.
         steps: Of the robust condition number.
     """
 
-    settings: tuple[Setting, ...] = (*MAIN, SPHERE)
     steps: tuple[int, ...] = STEPS
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
@@ -69,7 +67,8 @@ class Ablation(Artifact):
         for setting in self.settings:
             for change, taken in RECIPE_CHANGES.items():
                 overrides = dict.fromkeys(taken, "paper")
-                changed = dataclasses.replace(plan, recipe="code", overrides=overrides)
+                # Learning rates are one of the conventions: none that were searched for.
+                changed = dataclasses.replace(plan, recipe="code", overrides=overrides, searches={})
                 experiment = setting.experiment(changed)
                 base = chosen.get(f"{setting.name}{_BETWEEN}{CODE}")
                 if base is None or experiment.run_id != base.run_id:
@@ -132,7 +131,7 @@ class Ablation(Artifact):
                 "of the public code; each change takes one convention from the text, and is left "
                 "out where it changes nothing. On the runs of `code`, R has other definitions: "
                 f"{definitions}.",
-                conventions(dataclasses.replace(plan, recipe="code", overrides={})),
+                conventions(dataclasses.replace(plan, recipe="code", overrides={}), self.settings),
             ]
         )
 
@@ -171,4 +170,5 @@ ABLATION = Ablation(
     "ablation",
     "What depends on the differences between the public code and the text",
     "SGD has the larger loss, robust condition number and directional smoothness.",
+    (*MAIN, SPHERE),
 )

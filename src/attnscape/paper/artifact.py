@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import xarray as xr
 
 from attnscape.estimators import Interval
 from attnscape.experiment import Experiment
-from attnscape.paper.settings import Plan
+from attnscape.paper.settings import Plan, Setting
 from attnscape.training import Status
 
 Results = Mapping[str, xr.Dataset]
@@ -25,11 +25,15 @@ class Artifact(abc.ABC):
         name: On the command line and in file names.
         title: One line for people.
         statement: What the paper says about it, in a sentence.
+        settings: What it is about: its panels, rows or columns.
+        remark: A sentence for the caption.
     """
 
     name: str
     title: str
     statement: str
+    settings: tuple[Setting, ...] = ()
+    remark: str = ""
 
     @abc.abstractmethod
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
@@ -52,24 +56,34 @@ class Artifact(abc.ABC):
         return None
 
 
-def conventions(plan: Plan, *, form: bool = True) -> str:
-    """The recipe in words, for captions."""
-    return initial_model(plan, form=form) + (
-        ", 1000 fresh prompts a step, gradients clipped by global norm before the optimizer, SGD "
-        "with momentum 0.9 (SGDM), Adam with beta1 = beta2 = 0.9."
+def conventions(plan: Plan, settings: Sequence[Setting]) -> str:
+    """The recipe of these settings in words, for captions."""
+    clip = _each(settings, lambda setting: f"{setting.clip[plan.recipe_of('clip')]:g}")
+    return initial_model(plan, settings) + (
+        f", {_each(settings, lambda setting: str(setting.batch))} fresh prompts a step, gradients "
+        f"clipped by global norm at {clip} before the optimizer, SGD with momentum 0.9 (SGDM), "
+        "Adam with beta1 = beta2 = 0.9."
     )
 
 
-def initial_model(plan: Plan, *, form: bool = True) -> str:
+def initial_model(plan: Plan, settings: Sequence[Setting]) -> str:
     """What of the recipe counts before any step, in words without a full stop."""
     words = f"Recipe `{plan.recipe}`"
     for convention, recipe in plan.overrides.items():
         words += f", {convention} of `{recipe}`"
-    words += ": "
-    if form:
-        of_form = {"code": "block", "paper": "full"}[plan.recipe_of("form")]
-        words += f"{of_form} form of P and Q, "
-    return words + "initial entries N(0, 0.05^2)"
+    form = _each(settings, lambda setting: setting.form[plan.recipe_of("form")])
+    scale = _each(settings, lambda setting: f"{setting.scale[plan.recipe_of('scale')]:g}^2")
+    return f"{words}: {form} form of P and Q, initial entries N(0, {scale})"
+
+
+def _each(settings: Sequence[Setting], value: Callable[[Setting], str]) -> str:
+    """The value that all settings have, or all values with the settings that have them."""
+    names: dict[str, list[str]] = {}
+    for setting in settings:
+        names.setdefault(value(setting), []).append(setting.name)
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{each} ({', '.join(owners)})" for each, owners in names.items())
 
 
 def ends(interval: Interval) -> str:

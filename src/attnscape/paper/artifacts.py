@@ -8,7 +8,8 @@ from types import MappingProxyType
 from attnscape.paper.ablation import ABLATION
 from attnscape.paper.artifact import Artifact
 from attnscape.paper.condition import FIG11, FIG14, TAB_CONDITION
-from attnscape.paper.loss_curves import FIG2, FIG9, FIG12
+from attnscape.paper.landscape import FIG15
+from attnscape.paper.loss_curves import FIG2, FIG7, FIG8_LEFT, FIG8_RIGHT, FIG9, FIG12
 from attnscape.paper.noise import FIG3, FIG10, FIG13
 from attnscape.paper.smoothness import FIG5, FIG16
 from attnscape.paper.tables import TABLE1, TABLE2
@@ -19,12 +20,16 @@ _ALL = (
     TAB_CONDITION,
     FIG5,
     FIG16,
+    FIG7,
+    FIG8_LEFT,
+    FIG8_RIGHT,
     FIG9,
     FIG10,
     FIG11,
     FIG12,
     FIG13,
     FIG14,
+    FIG15,
     TABLE1,
     TABLE2,
     ABLATION,

@@ -60,13 +60,11 @@ class ConditionTable(Artifact):
     """R_SGD / R_Adam, seed by seed: as printed, and its distribution over many seeds.
 
     Attributes:
-        settings: The rows.
         steps: When.
         seeds: The first so many seeds are the printed table's.
         printed: Mean and standard deviation at each step, by setting.
     """
 
-    settings: tuple[Setting, ...] = MAIN
     steps: tuple[int, ...] = STEPS
     seeds: int = 6
     printed: Mapping[str, tuple[tuple[float, float], ...]] = dataclasses.field(
@@ -173,7 +171,7 @@ class ConditionTable(Artifact):
                 "optimizers.",
                 "Dead parameters (exactly zero rows of the Hessian) and negative eigenvalues are, "
                 "of all: " + "; ".join(shares) + ".",
-                conventions(plan),
+                conventions(plan, self.settings),
                 rates_in_words(results),
             ]
         )
@@ -228,14 +226,10 @@ class ConditionCurves(Artifact):
     """A column a setting, a row a convention, a line an optimizer.
 
     Attributes:
-        settings: The columns.
         conventions: Names of `CONDITION_NUMBERS`.
-        remark: A sentence for the caption.
     """
 
-    settings: tuple[Setting, ...] = ()
     conventions: tuple[str, ...] = (PUBLIC_CODE,)
-    remark: str = ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: setting.experiment(plan) for setting in self.settings}
@@ -252,7 +246,8 @@ class ConditionCurves(Artifact):
         columns = ["setting", "convention", "optimizer", "learning_rate", "seed", "step"]
         return pd.concat(frames, ignore_index=True)[[*columns, "condition_number"]]
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def shown(self, results: Results) -> str:
+        """What is drawn, in words."""
         dataset = next(iter(results.values()))
         seeds, steps = dataset.sizes["seed"], np.unique(self.frame(results)["step"])
         rows = [str(CONDITION_NUMBERS[name]) for name in self.conventions]
@@ -265,11 +260,13 @@ class ConditionCurves(Artifact):
                 "Lines: geometric mean over seeds; bands: smallest to largest of the seeds; a line "
                 "stops where a run has diverged.",
                 f"Dead parameters (exactly zero rows of the Hessian): {', '.join(dead)}.",
-                conventions(plan),
-                rates_in_words(results),
-                self.remark,
             ]
-        ).strip()
+        )
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        recipe = conventions(plan, self.settings)
+        words = [self.shown(results), recipe, rates_in_words(results), self.remark]
+        return " ".join(words).strip()
 
 
 def _shares(dataset: xr.Dataset) -> tuple[float, float]:
@@ -290,21 +287,22 @@ TAB_CONDITION = ConditionTable(
     "Ratio of robust condition numbers, SGDM over Adam (Fig. 4, right table)",
     "SGD has a larger robust condition number than Adam at steps 750 and 1250 in all three "
     "settings.",
+    MAIN,
 )
 FIG11 = ConditionCurves(
     "fig11",
     "Robust condition number for covariates with light and heavy tails (Fig. 11)",
     "The gap in the robust condition number is larger for heavier-tailed covariates.",
     (SPHERE, SETTING_1, HEAVY_TAILED),
-    remark="E|x|^2 is 1 for spherical and heavy-tailed covariates and 5 for Gaussian ones; the "
-    "scale of the Hessian cancels in the condition number.",
+    "E|x|^2 is 1 for spherical and heavy-tailed covariates and 5 for Gaussian ones; the scale of "
+    "the Hessian cancels in the condition number.",
 )
 FIG14 = ConditionCurves(
     "fig14",
     "Robust condition number for different numbers of layers (Fig. 14)",
     "The gap in the robust condition number is more pronounced for 4, 6, 8 layers than for 2.",
     DEPTHS,
+    "The share of dead parameters falls with depth and moves the median of the upper row; the "
+    "lower row does not have them.",
     (PUBLIC_CODE, f"{PUBLIC_CODE}-live"),
-    remark="The share of dead parameters falls with depth and moves the median of the upper row; "
-    "the lower row does not have them.",
 )

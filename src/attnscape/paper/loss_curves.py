@@ -1,4 +1,4 @@
-"""Loss curves of SGDM and Adam (Fig. 2, 9, 12, and every other picture of losses)."""
+"""Loss curves of SGDM and Adam (Fig. 2, 7, 8, 9, 12)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pandas as pd
 
 from attnscape.experiment import Experiment
 from attnscape.paper.artifact import Artifact, Results, conventions, rates_in_words, tidy
-from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan, Setting
+from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan
+from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +18,10 @@ class LossCurves(Artifact):
     """A panel a setting, a line an optimizer.
 
     Attributes:
-        settings: The panels.
-        remark: A sentence for the caption.
+        one_scale: Whether the panels share the axis of the loss.
     """
 
-    settings: tuple[Setting, ...] = ()
-    remark: str = ""
+    one_scale: bool = False
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: setting.experiment(plan) for setting in self.settings}
@@ -34,19 +33,20 @@ class LossCurves(Artifact):
         """
         return tidy(results, ["loss"])
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def shown(self, results: Results) -> str:
+        """What is drawn, in words."""
         dataset = next(iter(results.values()))
         seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
-        return " ".join(
-            [
-                f"Loss along {last:,} steps, {seeds} seeds, on a log axis. Lines: mean over seeds; "
-                "bands: smallest to largest of the seeds; both end where a run diverges. The loss "
-                "is taken every 50 steps on one fixed batch of 1000 prompts that all runs share.",
-                conventions(plan),
-                rates_in_words(results),
-                self.remark,
-            ]
-        ).strip()
+        return (
+            f"Loss along {last:,} steps, {seeds} seeds, on a log axis. Lines: mean over seeds; "
+            "bands: smallest to largest of the seeds; both end where a run diverges. The loss "
+            "is taken every 50 steps on one fixed batch of 1000 prompts that all runs share."
+        )
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        recipe = conventions(plan, self.settings)
+        words = [self.shown(results), recipe, rates_in_words(results), self.remark]
+        return " ".join(words).strip()
 
 
 _VARIANCE = (
@@ -73,4 +73,31 @@ FIG12 = LossCurves(
     "Loss for different numbers of layers (Fig. 12)",
     "The gap between Adam and SGD grows with depth, while the loss falls for both.",
     DEPTHS,
+    one_scale=True,
+)
+FIG7 = LossCurves(
+    "fig7",
+    "Linear attention and softmax attention, three layers (Fig. 7)",
+    "The loss of linear attention decreases much faster than that of softmax attention.",
+    (LINEAR, SOFTMAX),
+    "Softmax runs over the keys of all n + 1 tokens before the mask takes the query out, and is "
+    "not divided by n again. " + SEARCHED,
+    one_scale=True,
+)
+FIG8_LEFT = LossCurves(
+    "fig8-left",
+    "Separate query and key matrices (Fig. 8, left)",
+    "The loss with separate query and key matrices is largely the same as with one matrix Q.",
+    (FACTORED, SETTING_1),
+    "Q = W_Q^T W_K. The factors' initial entries are drawn so that those of Q have the standard "
+    "deviation that they have without factors. The paper gives no learning rates of its own for "
+    "the left panel: they are Setting 1's.",
+    one_scale=True,
+)
+FIG8_RIGHT = LossCurves(
+    "fig8-right",
+    "A larger Transformer: L = 8, d = 20, n = 60 (Fig. 8, right)",
+    "With 8 layers and covariates of dimension 20 the loss plot is similar.",
+    (WIDE,),
+    SEARCHED,
 )

@@ -27,7 +27,7 @@ from attnscape.estimators import (
 from attnscape.experiment import Experiment
 from attnscape.measures import GradientNoise
 from attnscape.paper.artifact import Artifact, Results, ends, initial_model
-from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan, Setting
+from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan
 
 FAR_SHARE = 0.001  # of the reference, beyond the quantile that counts as far
 _RESAMPLES = 200  # of the bootstrap: each of 60,000 norms costs some milliseconds
@@ -90,15 +90,7 @@ def noise_tails(noise: xr.Dataset) -> Tails:
 
 @dataclasses.dataclass(frozen=True)
 class NoiseHistograms(Artifact):
-    """A panel a setting: histogram of the norms of gradient noise, with a q-q plot.
-
-    Attributes:
-        settings: The panels.
-        remark: A sentence for the caption.
-    """
-
-    settings: tuple[Setting, ...] = ()
-    remark: str = ""
+    """A panel a setting: histogram of the norms of gradient noise, with a q-q plot."""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: setting.noise_experiment(plan) for setting in self.settings}
@@ -147,7 +139,8 @@ class NoiseHistograms(Artifact):
             rows, columns=["setting", "quantity", "ours", "low", "high", "gaussian"]
         )
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def shown(self, results: Results) -> str:
+        """What is drawn, and the tails in numbers."""
         dataset = next(iter(results.values()))
         samples, seeds = dataset.sizes["sample"], dataset.sizes["seed"]
         batch = int(dataset["batch_size"][0])
@@ -168,12 +161,14 @@ class NoiseHistograms(Artifact):
                 "standard deviation of the norms. Inset: q-q plot of the norms (vertical) against "
                 "both laws, at the plotting positions of "
                 "scipy.stats.probplot; points on the grey diagonal follow their law.",
-                f"{initial_model(plan)}.",
                 f"Tails, {seeds} seeds pooled, each in units of its own reference, with 95 % "
                 f"intervals over samples: {statistics}.",
-                self.remark,
             ]
-        ).strip()
+        )
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        recipe = f"{initial_model(plan, self.settings)}."
+        return " ".join([self.shown(results), recipe, self.remark]).strip()
 
 
 def _of_seeds(noise: xr.Dataset) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -28,17 +28,14 @@ from attnscape.models import Form, LinearTransformer
 from attnscape.optimizers import NAMED
 from attnscape.tasks import RegressionTask, Sphere
 from attnscape.tasks.covariates import Radial
+from attnscape.tuning import Search
 
 RecipeName = Literal["code", "paper"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 Convention = Literal["rates", "clip", "form", "scale"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
-LANDSCAPE: tuple[Measure, ...] = (
-    EvaluationLoss(),
-    TrainingLoss(),
-    Curvature(),
-    DirectionalSmoothness(),
-)
+LOSSES: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss())
+LANDSCAPE: tuple[Measure, ...] = (*LOSSES, Curvature(), DirectionalSmoothness())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +48,8 @@ class Plan:
         steps: At most so many updates of each run, and so many samples of gradient noise; None for
             as many as the paper has.
         all_steps: Also where the default is shortened for its cost (Fig. 8 right).
-        rates: Learning rates that replace the published ones: by setting, then by optimizer.
+        tune: Whether learning rates are searched for, and replace the published ones.
+        searches: By setting: what was found so far.
         overrides: Conventions that are taken from another recipe than `recipe`.
         many_seeds: As `seeds`, of experiments that show a distribution over seeds.
 
@@ -63,7 +61,8 @@ class Plan:
     seeds: int | None = None
     steps: int | None = None
     all_steps: bool = False
-    rates: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    tune: bool = False
+    searches: Mapping[str, Search] = dataclasses.field(default_factory=dict)
     overrides: Mapping[Convention, RecipeName] = dataclasses.field(default_factory=dict)
     many_seeds: int = 100
 
@@ -74,6 +73,16 @@ class Plan:
                     f"The override {convention!r}: {recipe!r} is not known; conventions are "
                     f"{', '.join(CONVENTIONS)}, recipes are {' and '.join(RECIPES)}."
                 )
+
+    @property
+    def rates(self) -> dict[str, dict[str, float]]:
+        """Learning rates that were found, by setting, then by optimizer."""
+        return {setting: dict(search.rates) for setting, search in self.searches.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, the searches as the rates that they found."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"overrides": dict(self.overrides), "searches": self.rates}
 
     def recipe_of(self, convention: Convention) -> RecipeName:
         """The recipe that a convention is taken from."""
@@ -98,6 +107,7 @@ class Setting:
         title: As in figures.
         task: Where prompts come from.
         rates: Of each recipe: learning rates by optimizer.
+        published: Whether these rates are the paper's; else they are of a search recorded here.
         init: Makes the model; called with key, layers, dim, form and scale.
         layers: L.
         clip: Of each recipe: global norm for clipping.
@@ -114,6 +124,7 @@ class Setting:
     title: str
     task: RegressionTask
     rates: Mapping[RecipeName, Mapping[str, float]]
+    published: bool = True
     init: Callable[..., Any] = LinearTransformer.init
     layers: int = 3
     clip: Mapping[RecipeName, float] = _by_recipe(1.0, 1.0)
@@ -127,7 +138,8 @@ class Setting:
 
     def experiment(self, plan: Plan, **changes: Any) -> Experiment:
         """SGDM and Adam on this setting; `changes` replace fields of the experiment."""
-        rates = plan.rates.get(self.name, self.rates[plan.recipe_of("rates")])
+        found = plan.searches.get(self.name)
+        rates = found.rates if found else self.rates[plan.recipe_of("rates")]
         longest = self.all_steps if plan.all_steps else self.steps
         experiment = Experiment(
             name="-".join(self._name_parts(plan)),

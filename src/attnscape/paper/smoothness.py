@@ -20,15 +20,7 @@ _LAST = 2_000  # of the steps that Fig. 16 shows
 
 @dataclasses.dataclass(frozen=True)
 class SmoothnessCurves(Artifact):
-    """Directional smoothness against step: a panel a setting, a line an optimizer.
-
-    Attributes:
-        settings: The panels.
-        remark: A sentence for the caption.
-    """
-
-    settings: tuple[Setting, ...] = ()
-    remark: str = ""
+    """Directional smoothness against step: a panel a setting, a line an optimizer."""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: setting.experiment(plan) for setting in self.settings}
@@ -37,7 +29,8 @@ class SmoothnessCurves(Artifact):
         """The columns setting, optimizer, learning_rate, seed, step, directional_smoothness."""
         return tidy(results, ["directional_smoothness"])
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def shown(self, results: Results) -> str:
+        """What is drawn, in words."""
         frame = self.frame(results)
         dataset = next(iter(results.values()))
         seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
@@ -50,11 +43,13 @@ class SmoothnessCurves(Artifact):
                 "log axis. Negative values have no place on it: a line breaks where the median is, "
                 "and ticks below each panel, a row an optimizer, mark every step at which at least "
                 f"one seed is negative. Share of negative values: {negative_shares(frame)}.",
-                conventions(plan),
-                rates_in_words(results),
-                self.remark,
             ]
-        ).strip()
+        )
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        recipe = conventions(plan, self.settings)
+        words = [self.shown(results), recipe, rates_in_words(results), self.remark]
+        return " ".join(words).strip()
 
 
 def negative_shares(frame: pd.DataFrame) -> str:
@@ -75,14 +70,7 @@ class SmoothnessScatter(Artifact):
     """Directional smoothness against the gradient norm, a point a step of Adam: a panel a setting.
 
     All seeds are run and stand in the table; the picture shows the first, as the paper does.
-
-    Attributes:
-        settings: The panels.
-        remark: A sentence for the caption.
     """
-
-    settings: tuple[Setting, ...] = ()
-    remark: str = ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: _every_step_of_adam(setting, plan) for setting in self.settings}
@@ -138,7 +126,7 @@ class SmoothnessScatter(Artifact):
                 f"seed 0 by block bootstrap along the run, of means by bootstrap over {seeds} "
                 "seeds.",
                 *runs,
-                conventions(plan),
+                conventions(plan, self.settings),
                 rates_in_words(results),
                 self.remark,
             ]

@@ -24,18 +24,16 @@ from attnscape.paper.settings import (
     RecipeName,
     Setting,
 )
+from attnscape.paper.variants import FACTORED, NONLINEAR, SOFTMAX, WIDE
 from attnscape.tasks import Gaussian, Linear, Radial, Sphere
+from attnscape.tuning import TUNING_SEEDS, final_losses
+
+_TRIAL = ", trial "  # between a setting and the number of a trial of its search
 
 
 @dataclasses.dataclass(frozen=True)
 class SettingsTable(Artifact):
-    """A table that says something of every setting and needs no runs.
-
-    Attributes:
-        settings: Its rows.
-    """
-
-    settings: tuple[Setting, ...] = (*MAIN, SPHERE, HEAVY_TAILED, *DEPTHS)
+    """A table that says something of every setting: a row each."""
 
     @abc.abstractmethod
     def rows(self, plan: Plan) -> pd.DataFrame:
@@ -91,34 +89,70 @@ class TableOfSettings(SettingsTable):
 
 
 class TableOfRates(SettingsTable):
-    """Table 2: learning rates by setting and optimizer."""
+    """Table 2: learning rates by setting and optimizer, and what a search for them saw."""
 
     def rows(self, plan: Plan) -> pd.DataFrame:
-        """The columns setting, optimizer, printed, code, and found where the plan has such."""
+        """The columns setting, optimizer, printed, code, recorded, and found if searched for."""
         table = pd.DataFrame(
             [
                 {
                     "setting": setting.title,
                     "optimizer": optimizer,
-                    "printed": setting.rates["paper"][optimizer],
-                    "code": setting.rates["code"][optimizer],
+                    "printed": setting.rates["paper"][optimizer] if setting.published else None,
+                    "code": rate if setting.published else None,
+                    "recorded": None if setting.published else rate,
                     "found": plan.rates.get(setting.name, {}).get(optimizer),
                 }
                 for setting in self.settings
-                for optimizer in setting.rates["code"]
+                for optimizer, rate in setting.rates["code"].items()
             ]
         )
-        return table if plan.rates else table.drop(columns="found")
+        return table if plan.searches else table.drop(columns="found")
+
+    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+        """The trials of the plan's searches, found already."""
+        return {
+            f"{setting.name}{_TRIAL}{number}": trial
+            for setting in self.settings
+            if setting.name in plan.searches
+            for number, trial in enumerate(plan.searches[setting.name].trials, start=1)
+        }
+
+    def frame(self, results: Results) -> pd.DataFrame:
+        """Of a search: the columns setting, optimizer, learning_rate, seed, loss.
+
+        A row a run; the loss is that of the last step, infinite where the run diverged. Without a
+        search, the table.
+        """
+        if not results:
+            return super().frame(results)
+        frames = [
+            final_losses(trial).assign(setting=key.partition(_TRIAL)[0])
+            for key, trial in results.items()
+        ]
+        columns = ["setting", "optimizer", "learning_rate", "seed", "loss"]
+        return pd.concat(frames, ignore_index=True)[columns]
 
     def caption(self, results: Results, plan: Plan) -> str:
-        words = (
+        words = [
             "Learning rates. `printed` are those of the paper's Table 2, which the recipe `paper` "
-            "uses; `code` those of the public code, which the recipe `code` uses. Adam's rates of "
-            "Settings 1 and 2 are swapped in print."
-        )
-        if plan.rates:
-            words += " `found` are those of a search of our own, which replace both."
-        return words
+            "uses; `code` those of the public code, which the recipe `code` uses; `recorded` those "
+            "of a search, where the paper gives none. Adam's rates of Settings 1 and 2 are swapped "
+            "in print."
+        ]
+        if plan.searches:
+            words.append(
+                "`found` are those of a search of our own, which replace the others: the smallest "
+                f"median final loss over {len(TUNING_SEEDS)} seeds that no result is reported on "
+                "(a diverged run counts as infinite), on a 1-2-5 grid of 10 values that goes on "
+                "where the best is its first or last. Lines: that median; bands: smallest to "
+                "largest of the seeds; dots: the best rate; dotted lines: the rates of the recipe."
+            )
+        for setting in self.settings:
+            warning = setting.name in plan.searches and plan.searches[setting.name].warning()
+            if warning:
+                words.append(f"{setting.title}: {warning}")
+        return " ".join(words)
 
 
 def _law(covariates: Any, dim: int) -> tuple[str, float | None, float | None]:
@@ -145,13 +179,16 @@ def _both(by_recipe: Mapping[RecipeName, Any]) -> str:
     return " / ".join(dict.fromkeys(f"{by_recipe[recipe]}" for recipe in RECIPES))
 
 
+_ALL = (*MAIN, SPHERE, HEAVY_TAILED, *DEPTHS, SOFTMAX, FACTORED, WIDE, NONLINEAR)
 TABLE1 = TableOfSettings(
     "table1",
     "The settings (Table 1)",
     "Three settings with different lengths of context and laws of covariates.",
+    _ALL,
 )
 TABLE2 = TableOfRates(
     "table2",
     "Learning rates (Table 2)",
     "The best of ten learning rates for each setting and optimizer.",
+    _ALL,
 )

@@ -60,7 +60,7 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
     out = results.writable_directory(out)
     experiments = artifact.experiments(plan)
     found = {
-        key: _obtain(experiment, out / "runs", artifact.name, say)
+        key: obtain(experiment, out / "runs", artifact.name, say)
         for key, experiment in experiments.items()
     }
     runs = {key: results.find(experiment, out / "runs") for key, experiment in experiments.items()}
@@ -79,9 +79,10 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
     )
 
 
-def _obtain(
+def obtain(
     experiment: Experiment, directory: Path, artifact: str, say: Callable[[str], None]
 ) -> xr.Dataset:
+    """Runs the experiment of an artifact, or finds its result, and shows how far it is."""
     if results.find(experiment, directory) is None:
         say(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps")
     with ProgressBar(experiment.name) as bar:

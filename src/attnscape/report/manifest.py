@@ -123,7 +123,7 @@ class Manifest:
             title=made.artifact.title,
             statement=made.artifact.statement,
             command=command,
-            plan=dataclasses.asdict(plan),
+            plan=plan.as_json(),
             caption=made.caption,
             comparison=None if made.comparison is None else Table.of(made.comparison),
             files={suffix: _relative(path, out) for suffix, path in made.files.items()},

@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import xarray as xr
+
 from attnscape import results
 from attnscape.errors import UsageError
+from attnscape.experiment import Experiment
 from attnscape.paper import claims
 from attnscape.paper.artifact import Artifact, Results
+from attnscape.paper.searches import with_searches
 from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
-from attnscape.report.make import make
+from attnscape.report.make import make, obtain
 from attnscape.report.manifest import Manifest, read_all, save_verdicts
 from attnscape.report.page import write_page
 
@@ -65,6 +69,9 @@ def reproduce(
         say(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
         start = time.perf_counter()
         try:
+            plan = with_searches(
+                plan, artifact.settings, functools.partial(_trial, artifact, out, say), say
+            )
             made = make(artifact, out, plan, say)
         except UsageError as error:
             failed.append(artifact.name)
@@ -77,6 +84,12 @@ def reproduce(
         manifest.save(out)
         write_page(out)
     return Reproduced(_judge(out), failed, write_page(out))
+
+
+def _trial(
+    artifact: Artifact, out: Path, say: Callable[[str], None], experiment: Experiment
+) -> xr.Dataset:
+    return obtain(experiment, out / "runs", artifact.name, say)
 
 
 def _failure(artifact: Artifact, out: Path, command: str, sentence: str) -> Manifest:

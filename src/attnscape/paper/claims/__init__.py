@@ -20,7 +20,7 @@ CLAIMS: Mapping[Callable[[Mapping[str, Results]], Verdict], tuple[str, ...]] = {
     comparisons.adam_moves_along_smoother_directions: ("fig5",),
     comparisons.smoothness_grows_with_the_gradient: ("fig16",),
     effects.linear_attention_learns_faster: ("fig7",),
-    effects.variants_behave_alike: ("fig8-left", "fig8-right", "fig2"),
+    effects.variants_behave_alike: ("fig8-left", "fig8-right"),
     effects.heavier_tails_make_it_harder: ("fig9", "fig10", "fig11"),
     effects.deeper_means_harder: ("fig12", "fig13", "fig14"),
     comparisons.nonlinear_regression_looks_the_same: ("fig15",),

@@ -11,16 +11,20 @@ from attnscape.estimators import PUBLIC_CODE
 from attnscape.paper.ablation import Ablation
 from attnscape.paper.artifact import Artifact
 from attnscape.paper.condition import ConditionCurves, ConditionTable
+from attnscape.paper.landscape import Landscape
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
 from attnscape.paper.settings import Setting
 from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
+from attnscape.paper.tables import TableOfRates
 from attnscape.report.draw import (
     ablation,
     condition_curves,
     condition_ratios,
+    landscape,
     loss_curves,
     noise,
+    rates,
     smoothness,
 )
 
@@ -33,7 +37,7 @@ def draw(artifact: Artifact, frame: pd.DataFrame) -> Figure | None:
 
 @draw.register
 def _(artifact: LossCurves, frame: pd.DataFrame) -> Figure:
-    return loss_curves.figure(frame, _titles(artifact.settings))
+    return loss_curves.figure(frame, _titles(artifact.settings), one_scale=artifact.one_scale)
 
 
 @draw.register
@@ -67,6 +71,20 @@ def _(artifact: SmoothnessCurves, frame: pd.DataFrame) -> Figure:
 @draw.register
 def _(artifact: SmoothnessScatter, frame: pd.DataFrame) -> Figure:
     return smoothness.scatter(frame, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: Landscape, frame: pd.DataFrame) -> Figure:
+    (setting,) = artifact.settings
+    return landscape.figure(frame, setting.title)
+
+
+@draw.register
+def _(artifact: TableOfRates, frame: pd.DataFrame) -> Figure | None:
+    if "loss" not in frame:  # nothing was searched for
+        return None
+    recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
+    return rates.figure(frame, _titles(artifact.settings), recipe)
 
 
 def _titles(settings: tuple[Setting, ...]) -> dict[str, str]:

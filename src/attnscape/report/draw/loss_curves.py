@@ -11,16 +11,17 @@ from matplotlib.figure import Figure
 from attnscape.report.style import of_optimizer, style
 
 
-def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = False) -> Figure:
     """A panel for each setting named in `titles`, in that order.
 
     Args:
         frame: Columns setting, optimizer, learning_rate, seed, step, loss.
         titles: Of the panels, by setting.
+        one_scale: Whether the panels share the axis of the loss.
     """
     with style():
         result = Figure(figsize=(3.6 * len(titles), 3.2), layout="constrained")
-        axes = result.subplots(1, len(titles), squeeze=False)[0]
+        axes = result.subplots(1, len(titles), squeeze=False, sharey=one_scale)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
             panel(axis, frame[frame["setting"] == setting])
             axis.set_title(title)

@@ -1,0 +1,61 @@
+"""Settings with other models than linear attention with one matrix Q: Fig. 7, 8 and 15.
+
+The paper gives no learning rates for Fig. 7 and for the right half of Fig. 8. Those here are of the
+search that `attnscape reproduce fig7 fig8-right --tune` makes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+
+from attnscape.models import AttentionTransformer, FactoredLinearTransformer, WithMLP
+from attnscape.paper.settings import LOSSES, SETTING_1, Setting, rates_of
+from attnscape.tasks import RegressionTask, ReluNetwork
+
+SEARCHED = (
+    "The paper gives no learning rates here: they are those with the smallest median final loss "
+    "over three seeds of their own, on a 1-2-5 grid that goes on where the best lies on its edge."
+)
+LINEAR = dataclasses.replace(
+    SETTING_1,
+    name="linear",
+    title="Linear attention",
+    rates=rates_of(0.2, 0.01),
+    published=False,
+    measures=LOSSES,
+)
+SOFTMAX = dataclasses.replace(
+    LINEAR,
+    name="softmax",
+    title="Softmax attention",
+    rates=rates_of(0.002, 0.001),
+    init=AttentionTransformer.init,
+)
+FACTORED = dataclasses.replace(
+    SETTING_1,
+    name="factored",
+    title="Separate query and key matrices",
+    init=FactoredLinearTransformer.init,
+    measures=LOSSES,
+)
+WIDE = dataclasses.replace(
+    LINEAR,
+    name="wide",
+    title="L = 8, d = 20, n = 60",
+    task=RegressionTask(dim=20, context=60),
+    rates=rates_of(0.02, 0.005),
+    layers=8,
+    steps=2_000,  # each costs some 200 steps of Setting 1
+)
+NONLINEAR = Setting(
+    "nonlinear",
+    "Nonlinear regression, an MLP in front",
+    RegressionTask(context=20, response=ReluNetwork()),
+    rates_of(0.05, 0.01),
+    init=WithMLP.init,
+    form=MappingProxyType({"code": "full", "paper": "full"}),
+    scale=MappingProxyType({"code": 0.1, "paper": 0.1}),
+    batch=2000,
+    seeds=5,
+)

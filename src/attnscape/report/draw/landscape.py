@@ -1,0 +1,37 @@
+"""Four features of one setting: loss, gradient noise, condition, smoothness."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from attnscape.report.draw import condition_curves, loss_curves, noise, smoothness
+from attnscape.report.style import style
+
+
+def figure(frame: pd.DataFrame, title: str) -> Figure:
+    """Two rows of two panels.
+
+    Args:
+        frame: Columns panel (loss, noise, condition, smoothness) and those that each panel reads.
+        title: Of the whole.
+    """
+    parts = {
+        "loss": (loss_curves.panel, "loss (mean squared error)"),
+        "noise": (noise.panel, "density"),
+        "condition": (condition_curves.panel, "robust condition number"),
+        "smoothness": (smoothness.curves_panel, "directional smoothness"),
+    }
+    with style():
+        result = Figure(figsize=(8.4, 7.4), layout="constrained")
+        axes = result.subplots(2, 2).flat
+        for axis, (name, (panel, label)) in zip(axes, parts.items(), strict=True):
+            of_panel = frame[frame["panel"] == name]
+            if name == "noise":
+                of_panel = of_panel[of_panel["seed"] == of_panel["seed"].min()]
+            panel(axis, of_panel)
+            axis.set_ylabel(label)
+            if name == "noise":
+                axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        result.suptitle(title, x=0.01, ha="left", fontsize="medium")
+        return result
