@@ -71,7 +71,7 @@ def _versions() -> dict[str, str]:
 
 def main(
     out: Annotated[Path, tyro.conf.arg(help="folder for benchmark.json")] = Path("results"),
-    quick: Annotated[bool, tyro.conf.arg(help="fewer cases and rounds, below a minute")] = False,
+    quick: Annotated[bool, tyro.conf.arg(help="fewer cases and rounds: a minute or two")] = False,
 ) -> None:
     """Measures how fast attnscape is on this machine."""
     if native.why_unavailable():
