@@ -6,23 +6,28 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import rich
 import tyro
+from rich.console import Console
 
 from attnscape import native
+from benchmarks.agreement import DisagreementError
 from benchmarks.drawing import drawing
 from benchmarks.effort import FULL, QUICK, Effort, threads
 from benchmarks.kernels import dense_hessian, kernels
+from benchmarks.models import models
 from benchmarks.scaling import scaling
 from benchmarks.steps import eager_torch, training
 from benchmarks.table import tables
 
 _PARTS: dict[str, Callable[[Effort], Any]] = {
     "training": training,
+    "models": models,
     "kernels": kernels,
     "hessian": dense_hessian,
     "drawing": drawing,
@@ -32,7 +37,7 @@ _PARTS: dict[str, Callable[[Effort], Any]] = {
 
 def measure(effort: Effort, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any]:
     """Everything that is measured, ready for JSON."""
-    result = {"schema": 1, "machine": _machine(), "versions": _versions()}
+    result = {"schema": 1, "batch": effort.batch, "machine": _machine(), "versions": _versions()}
     for name, part in _PARTS.items():
         if name == "kernels" and native.why_unavailable():
             result[name] = []
@@ -66,7 +71,7 @@ def _versions() -> dict[str, str]:
 
 def main(
     out: Annotated[Path, tyro.conf.arg(help="folder for benchmark.json")] = Path("results"),
-    quick: Annotated[bool, tyro.conf.arg(help="fewer cases and rounds, below a minute")] = False,
+    quick: Annotated[bool, tyro.conf.arg(help="fewer cases and rounds: a minute or two")] = False,
 ) -> None:
     """Measures how fast attnscape is on this machine."""
     if native.why_unavailable():
@@ -75,10 +80,14 @@ def main(
         rich.print(
             "PyTorch is not installed: measuring attnscape alone (pip install torch==2.13.0)."
         )
-    result = measure(QUICK if quick else FULL, rich.print)
+    try:
+        result = measure(QUICK if quick else FULL, rich.print)
+    except DisagreementError as error:
+        sys.exit(str(error))
     out.mkdir(parents=True, exist_ok=True)
     (out / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n")
-    rich.print(*tables(result), sep="\n")
+    # A file has no width of its own; the tables are made for 100 columns.
+    Console(width=None if sys.stdout.isatty() else 100).print(*tables(result), sep="\n")
     rich.print(f"Raw numbers: {out / 'benchmark.json'}")
 
 

@@ -7,13 +7,13 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from typing import Any, ClassVar
 
 import numpy as np
 
 from attnscape import train
-from attnscape.measures import Schedule, every
+from attnscape.measures import Iterate, Measure, Schedule, every
 
 
 def in_turns(actions: Mapping[Any, Callable[[], float]], rounds: int) -> dict[Any, list[float]]:
@@ -53,20 +53,17 @@ def ratio(slower: Sequence[float], faster: Sequence[float], factor: float = 1) -
 
 
 @dataclasses.dataclass(frozen=True)
-class _Pause:
+class _Pause(Measure):
     """A measure of nothing, which makes `train` stop on its schedule."""
 
     schedule: Schedule
+    needs_training: ClassVar[bool] = False
 
-    def __call__(self, iterate) -> dict:
+    def __call__(self, iterate: Iterate) -> dict:
         return {}
 
-    def attributes(self) -> dict:
+    def variables(self) -> dict:
         return {}
-
-
-class _AbandonedError(Exception):
-    pass
 
 
 class PausedTraining(contextlib.AbstractContextManager):
@@ -81,7 +78,7 @@ class PausedTraining(contextlib.AbstractContextManager):
     """
 
     def __init__(self, segment: int, segments: int, **arguments: Any):
-        self._segment, self._abandoned = segment, False
+        self._segment, self._cancelled = segment, False
         self._go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
         pool = ThreadPoolExecutor(1)
         self._training = pool.submit(
@@ -112,9 +109,10 @@ class PausedTraining(contextlib.AbstractContextManager):
     def _hold(self, done: int, total: int) -> None:
         self._waits.release()
         self._go.acquire()
-        if self._abandoned:
-            raise _AbandonedError
+        if self._cancelled:
+            raise CancelledError
 
     def __exit__(self, *_) -> None:
-        self._abandoned = True
+        self._cancelled = True
         self._go.release()
+        wait([self._training])

@@ -1,18 +1,23 @@
-"""Drawing alone: prompts a second of each path. Run by itself, it prints attnscape's as JSON."""
+"""Drawing alone: prompts a second of each path.
+
+Run by itself, it reads an Effort and prints attnscape's seconds, both as JSON.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
 from attnscape.tasks import derived_key
 from benchmarks.clock import in_turns, ratio, seconds_of, summary
-from benchmarks.effort import BATCH, FULL, SEEDS, TASKS, Effort
+from benchmarks.effort import SEEDS, TASKS, Effort
 
 try:
     from benchmarks import eager_torch
@@ -20,16 +25,18 @@ except ImportError:
     eager_torch = None
 
 
-def drawing(effort: Effort, batch: int = BATCH) -> list[dict]:
+def drawing(effort: Effort) -> list[dict]:
     """Seconds a prompt by the kernels and by PyTorch, in turns, and by XLA in its own process."""
-    actions = {("attnscape", setting): _ours(setting, effort, batch) for setting in effort.settings}
+    actions = {("attnscape", setting): _ours(setting, effort) for setting in effort.settings}
     if eager_torch:
         for setting in effort.settings:
-            actions["torch", setting] = _theirs(setting, effort, batch)
+            actions["torch", setting] = _theirs(setting, effort)
     seconds = in_turns(actions, effort.rounds)
     without_kernels = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "benchmarks.drawing", str(effort.seconds)],
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.drawing"],
+        input=json.dumps(dataclasses.asdict(effort)),
         env={**os.environ, "ATTNSCAPE_KERNELS": "off"},
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=True,
@@ -50,7 +57,7 @@ def drawing(effort: Effort, batch: int = BATCH) -> list[dict]:
     return rows
 
 
-def _ours(setting: int, effort: Effort, batch: int):
+def _ours(setting: int, effort: Effort):
     """Times the moments of one batch for each of six seeds, as training draws them."""
     keys = jax.random.split(jax.random.key(0), SEEDS)
 
@@ -58,7 +65,7 @@ def _ours(setting: int, effort: Effort, batch: int):
     def repeat(times):
         def turn(step, total):
             drawn = jax.vmap(
-                lambda key: TASKS[setting].sample_moments(derived_key(key, step), batch)
+                lambda key: TASKS[setting].sample_moments(derived_key(key, step), effort.batch)
             )(keys)
             # The sum keeps XLA from leaving out what nobody reads.
             return total + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(drawn))
@@ -70,16 +77,17 @@ def _ours(setting: int, effort: Effort, batch: int):
 
     seconds(1)
     times = max(1, round(8 * effort.seconds / seconds(8)))
-    return lambda: seconds(times) / (times * SEEDS * batch)
+    return lambda: seconds(times) / (times * SEEDS * effort.batch)
 
 
-def _theirs(setting: int, effort: Effort, batch: int):
-    return lambda: seconds_of(lambda: eager_torch.draw(setting, batch), effort.seconds) / batch
+def _theirs(setting: int, effort: Effort):
+    def draw():
+        eager_torch.draw(setting, effort.batch)
+
+    return lambda: seconds_of(draw, effort.seconds, effort.batch)
 
 
 if __name__ == "__main__":
-    import dataclasses
-
-    effort = dataclasses.replace(FULL, seconds=float(sys.argv[1]))
-    actions = {setting: _ours(setting, effort, BATCH) for setting in TASKS}
-    print(json.dumps(in_turns(actions, 3)))
+    effort = Effort(**json.load(sys.stdin))
+    actions = {setting: _ours(setting, effort) for setting in effort.settings}
+    print(json.dumps(in_turns(actions, min(3, effort.rounds))))

@@ -13,7 +13,6 @@ import scipy.stats
 from attnscape import LinearTransformer, RegressionTask, optimizers
 from attnscape.tasks import Radial
 
-BATCH = 1000
 SEEDS = 6
 TASKS = {
     1: RegressionTask(),
@@ -28,9 +27,11 @@ class Effort:
     Attributes:
         rounds: How often all that is compared is measured, in turns.
         seconds: Of one measurement.
+        batch: Prompts of a batch, where it is not what varies.
         hessians: Repetitions of PyTorch's Hessian, which takes many seconds.
-        settings: Settings whose training and drawing are timed.
-        runs: How many runs are trained at once.
+        training: (setting, layers, runs) of trainings that are timed.
+        models: Names in `benchmarks.models.CASES` of those whose training is timed too.
+        settings: Settings whose drawing is timed.
         kernels: (quantity, form, layers, dim, dtype) of kernels that are timed.
         contexts: n in the scaling tables.
         depths: L in the scaling tables.
@@ -40,9 +41,14 @@ class Effort:
 
     rounds: int = 9
     seconds: float = 0.1
+    batch: int = 1000
     hessians: int = 2
+    training: Sequence[tuple[int, int, int]] = (
+        *((setting, 3, runs) for setting in (1, 3) for runs in (1, 12, 120)),
+        *((1, 8, runs) for runs in (1, 12)),
+    )
+    models: Sequence[str] = ("softmax", "mlp")
     settings: Sequence[int] = (1, 3)
-    runs: Sequence[int] = (1, 12, 120)
     kernels: Sequence[tuple[str, str, int, int, str]] = (
         ("gradient", "block", 3, 5, "float32"),
         ("gradient", "block", 3, 5, "float64"),

@@ -7,7 +7,7 @@ import numpy as np
 
 from attnscape import RegressionTask, hessian, hvp, native, value_and_gradient
 from benchmarks.clock import in_turns, ratio, seconds_of, summary
-from benchmarks.effort import BATCH, TASKS, Effort, model, threads
+from benchmarks.effort import TASKS, Effort, model, threads
 
 try:
     import torch
@@ -19,19 +19,19 @@ except ImportError:
 _MANY = 24  # runs of one call, so that what a call costs beside them does not show
 
 
-def kernels(effort: Effort, batch: int = BATCH) -> list[dict]:
+def kernels(effort: Effort) -> list[dict]:
     """Operations a second of each kernel on all threads, and the share of the measured peak."""
-    return [_kernel(*case, effort, batch) for case in effort.kernels]
+    return [_kernel(*case, effort) for case in effort.kernels]
 
 
-def _kernel(quantity, form, layers, dim, dtype, effort: Effort, batch: int) -> dict:
+def _kernel(quantity, form, layers, dim, dtype, effort: Effort) -> dict:
     task = RegressionTask(dim=dim, context=20 if dim == 5 else 60)
     with jax.enable_x64(dtype == "float64"):
         timer = hvp_timer if quantity == "hvp" else gradient_timer
         start = model(layers, dim, form, dtype)
         seconds = in_turns(
             {
-                "kernel": timer(task, start, dtype, effort.seconds, batch),
+                "kernel": timer(task, start, dtype, effort.seconds, effort.batch),
                 "peak": lambda: 1 / native.peak(dtype, threads(), effort.seconds / 2),
             },
             effort.rounds,
@@ -74,7 +74,10 @@ def hvp_timer(task, start, dtype, budget, batch):
 
 
 def _timer(task, models, derivative, dtype, budget, batch, prompts):
-    """Drawing is excluded: a loop without a turn, which only draws, is subtracted."""
+    """Drawing is excluded: a loop without a turn, which only draws, is subtracted.
+
+    Of that the least of three is taken: one stall there could exceed all the rest.
+    """
 
     @jax.jit
     def repeat(models, times):
@@ -90,14 +93,14 @@ def _timer(task, models, derivative, dtype, budget, batch, prompts):
 
     seconds(1)
     times = max(1, round(8 * budget / seconds(8)))
-    return lambda: (seconds(times) - seconds(0)) / (times * prompts)
+    return lambda: (seconds(times) - min(seconds(0) for _ in range(3))) / (times * prompts)
 
 
-def dense_hessian(effort: Effort, batch: int = BATCH) -> dict:
+def dense_hessian(effort: Effort) -> dict:
     """The exact Hessian in float64, by attnscape and by `torch.autograd.functional.hessian`."""
     with jax.enable_x64(True):
         start = model(3, dtype="float64")(jax.random.key(0))
-        prompts = TASKS[1].sample(jax.random.key(1), batch, "float64")
+        prompts = TASKS[1].sample(jax.random.key(1), effort.batch, "float64")
         moments = jax.jit(lambda prompts: prompts.moments())(prompts)
         compiled = jax.jit(hessian)
         matrix = compiled(start, moments)
@@ -111,7 +114,7 @@ def dense_hessian(effort: Effort, batch: int = BATCH) -> dict:
             arguments += eager_torch.from_prompts(prompts)
             actions["torch"] = lambda: seconds_of(lambda: eager_torch.hessian(*arguments), 0)
         seconds = in_turns(actions, effort.hessians)
-    result = {"parameters": len(matrix), "batch": batch, "attnscape": summary(seconds["attnscape"])}
+    result = {"parameters": len(matrix), "attnscape": summary(seconds["attnscape"])}
     if eager_torch:
         result["torch"] = summary(seconds["torch"])
         result["ratio"] = ratio(seconds["torch"], seconds["attnscape"])

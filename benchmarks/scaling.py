@@ -6,24 +6,25 @@ import contextlib
 
 from attnscape import RegressionTask
 from benchmarks.clock import in_turns, summary
-from benchmarks.effort import BATCH, Effort, model
+from benchmarks.effort import Effort, model
 from benchmarks.kernels import gradient_timer
 from benchmarks.steps import paused
 
-_RUNS = 12  # where their number is not what varies
+RUNS = 12  # where their number is not what varies
 
 
 def scaling(effort: Effort) -> list[dict]:
-    """Seconds of a gradient of one run, or of a training step of all, beside what varies."""
-    gradients = {
-        ("gradient", "context", context): gradient_timer(
-            RegressionTask(context=context), model(3), "float32", effort.seconds, BATCH
-        )
-        for context in effort.contexts
-    }
+    """Seconds of a gradient of one run, or of a step of all, and what varies."""
+
+    def gradient(context):
+        task = RegressionTask(context=context)
+        a_prompt = gradient_timer(task, model(3), "float32", effort.seconds, effort.batch)
+        return lambda: effort.batch * a_prompt()
+
+    gradients = {("gradient", "context", context): gradient(context) for context in effort.contexts}
     with contextlib.ExitStack() as stack:
 
-        def step(layers=3, runs=_RUNS, **batch):
+        def step(layers=3, runs=RUNS, **batch):
             training = paused(effort, 1, layers, runs, **batch)
             return stack.enter_context(training).seconds_per_step
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.agreement import require_agreement
 from benchmarks.clock import PausedTraining, in_turns, ratio, seconds_of, summary
-from benchmarks.effort import BATCH, TASKS, Effort, grid, model, segment
+from benchmarks.effort import TASKS, Effort, grid, model, segment
 
 try:
     import torch
@@ -18,16 +19,12 @@ except ImportError:
     torch = eager_torch = None
 
 
-def training(effort: Effort, batch: int = BATCH) -> dict[str, Any]:
+def training(effort: Effort) -> dict[str, Any]:
     """Seconds a step and the ratios to PyTorch, for each (setting, layers, runs)."""
-    cases = [(setting, 3, runs) for setting in effort.settings for runs in effort.runs]
-    cases += [(1, 8, runs) for runs in effort.runs if runs <= 12]
-    threads, loops = _eager_loops(sorted({case[:2] for case in cases}), effort, batch)
+    cases = effort.training
+    threads, loops = _eager_loops(sorted({case[:2] for case in cases}), effort)
     with contextlib.ExitStack() as stack:
-        ours = {
-            case: stack.enter_context(paused(effort, *case, batch)).seconds_per_step
-            for case in cases
-        }
+        ours = {case: stack.enter_context(paused(effort, *case)).seconds_per_step for case in cases}
         seconds = in_turns({**ours, **loops}, effort.rounds)
     rows = []
     for setting, layers, runs in cases:
@@ -45,9 +42,10 @@ def training(effort: Effort, batch: int = BATCH) -> dict[str, Any]:
 
 
 def paused(
-    effort: Effort, setting: int, layers: int, runs: int, batch: int = BATCH
+    effort: Effort, setting: int, layers: int, runs: int, batch: int | None = None
 ) -> PausedTraining:
     """A training that is timed in segments of about `effort.seconds`."""
+    batch = batch or effort.batch
     return PausedTraining(
         segment(effort.seconds, runs, layers, batch),
         effort.rounds,
@@ -58,13 +56,22 @@ def paused(
     )
 
 
-def _eager_loops(cases, effort: Effort, batch: int):
+def _eager_loops(cases, effort: Effort):
     """How PyTorch's threads were chosen, and a timed loop of each case, form and optimizer."""
     if not eager_torch:
         return None, {}
 
+    for setting, layers in cases:
+        for form, predict in eager_torch.FORMS.items():
+            require_agreement(form, predict, model(layers), TASKS[setting])
+
     def loop(setting, layers, form, name):
-        step = eager_torch.training_step(form, name, setting, layers, batch)
+        step = eager_torch.training_step(
+            eager_torch.FORMS[form],
+            eager_torch.matrices(layers, size=5, scale=0.05),
+            name,
+            lambda: eager_torch.draw(setting, effort.batch),
+        )
         step()
         return lambda: seconds_of(step, effort.seconds / 2)
 
@@ -74,6 +81,6 @@ def _eager_loops(cases, effort: Effort, batch: int):
         for form in eager_torch.FORMS
         for name in ("sgdm", "adam")
     }
-    tried = eager_torch.use_best_threads(next(iter(loops.values())))
-    threads = {"used": torch.get_num_threads(), "run_step": tried}
-    return threads, loops
+    tried = eager_torch.try_threads(next(iter(loops.values())))
+    torch.set_num_threads(eager_torch.fastest(tried))
+    return {"used": eager_torch.fastest(tried), "run_step": tried}, loops

@@ -8,56 +8,90 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from benchmarks.scaling import RUNS
+
 # What the project aims at on a machine with two processors.
 _RATIO_TARGETS = {1: 40, 12: 80, 120: 180}  # of Setting 1, L = 3, by runs
 _SPEED_TARGET = 0.7  # of Setting 3, beside Setting 1
 _SHARE_TARGET = 0.5  # of the peak: gradient, block form, L = 3, d = 5, float32
 _HESSIAN_TARGET = 50
+_RUN_STEP_TARGETS = {"softmax": 3, "mlp": 4}  # milliseconds
 
 
 def tables(result: dict[str, Any]) -> Iterator[Table]:
     """One table for each part of the result; numbers in brackets span the middle 80 % of rounds."""
-    yield _training(result["training"])
+    batch = result["batch"]
+    yield _training(result["training"], batch)
+    yield _models(result["models"])
     if result["kernels"]:
         yield _kernels(result["kernels"])
-    yield _hessian(result["hessian"])
+    yield _hessian(result["hessian"], batch)
     yield _drawing(result["drawing"])
-    yield _scaling(result["scaling"])
+    yield _scaling(result["scaling"], batch)
 
 
-def _training(part: dict[str, Any]) -> Table:
+def _training(part: dict[str, Any], batch: int) -> Table:
     threads = part["torch_threads"]
     note = "" if threads is None else (
-        "PyTorch trains one run after another: its time for a run-step "
-        f"({threads['used']} thread(s), the faster setting) times the number of runs."
+        "Times faster: PyTorch trains one run after another, so that it takes its time for a "
+        f"run-step ({threads['used']} thread(s), the faster setting) times the number of runs."
     )  # fmt: skip
     columns = (
         "setting",
         "L",
         "runs",
         "ms a step",
-        "PyTorch, ms a run-step",
+        "PyTorch, ms\na run-step",
         "times faster",
-        "target",
+        "aim",
+        "than eq. 7\nas written",
+        "speed, of\nSetting 1",
+        "aim",
     )
-    table = _table("Training steps of 1,000 fresh prompts", columns, note)
-    table.add_column("than eq. 7 as written", justify="right")
-    table.add_column("speed beside Setting 1", justify="right")
+    table = _table(f"Training steps of {batch:,} fresh prompts", columns, note)
     for row in part["rows"]:
         setting, layers, runs = row["setting"], row["layers"], row["runs"]
-        target = _RATIO_TARGETS.get(runs) if (setting, layers) == (1, 3) else None
+        aim = _RATIO_TARGETS.get(runs) if (setting, layers) == (1, 3) else None
         theirs = row.get("tuned")
         speed = row.get("speed_of_setting_1") if setting == 3 else None
         table.add_row(
             str(setting),
             str(layers),
             str(runs),
-            _spread(row["step"], 1e3, 3),
-            _spread(theirs["run_step"], 1e3, 2) if theirs else "-",
+            _middle(row["step"], 1e3, 3),
+            _middle(theirs["run_step"], 1e3, 2) if theirs else "-",
             _spread(theirs["ratio"], 1, 0) if theirs else "-",
-            f">= {target}" if target else "",
-            _spread(row["as_written"]["ratio"], 1, 0) if theirs else "-",
-            f"{_spread(speed, 1, 2)} (target {_SPEED_TARGET})" if speed else "",
+            f">= {aim}" if aim else "",
+            _middle(row["as_written"]["ratio"], 1, 0) if theirs else "-",
+            _middle(speed, 1, 2) if speed else "",
+            f">= {_SPEED_TARGET}" if speed else "",
+        )
+    return table
+
+
+def _models(rows: list[dict[str, Any]]) -> Table:
+    columns = (
+        "model",
+        "prompts",
+        "runs",
+        "ms a run-step",
+        "aim",
+        "PyTorch, ms\na run-step",
+        "threads",
+        "times faster",
+    )
+    table = _table("Training steps of other models, fresh prompts, L = 3, d = 5", columns)
+    for row in rows:
+        theirs = row.get("torch")
+        table.add_row(
+            row["model"],
+            f"{row['batch']:,}",
+            str(row["runs"]),
+            _spread(row["run_step"], 1e3, 2),
+            f"<= {_RUN_STEP_TARGETS[row['model']]}",
+            _spread(theirs["run_step"], 1e3, 1) if theirs else "-",
+            str(theirs["threads"]) if theirs else "-",
+            _spread(theirs["ratio"], 1, 1) if theirs else "-",
         )
     return table
 
@@ -69,10 +103,11 @@ def _kernels(rows: list[dict[str, Any]]) -> Table:
         "L",
         "d",
         "dtype",
+        "operations\na prompt",
         "ns a prompt",
         "GFLOP/s",
         "% of FMA peak",
-        "target",
+        "aim",
     )
     table = _table("Kernels, drawing excluded", columns)
     for row in rows:
@@ -80,18 +115,19 @@ def _kernels(rows: list[dict[str, Any]]) -> Table:
         aimed = case == ["gradient", "block", 3, 5, "float32"]
         table.add_row(
             *map(str, case),
-            _spread(row["seconds_per_prompt"], 1e9, 1),
-            _spread(row["gflops"], 1, 1),
+            f"{row['operations_per_prompt']:,}",
+            _middle(row["seconds_per_prompt"], 1e9, 1),
+            _middle(row["gflops"], 1, 1),
             _spread(row["share_of_peak"], 100, 0),
             f">= {_SHARE_TARGET:.0%}" if aimed else "",
         )
     return table
 
 
-def _hessian(part: dict[str, Any]) -> Table:
-    columns = ("attnscape, ms", "PyTorch, ms", "times faster", "target")
+def _hessian(part: dict[str, Any], batch: int) -> Table:
+    columns = ("attnscape, ms", "PyTorch, ms", "times faster", "aim")
     size = part["parameters"]
-    table = _table(f"Exact Hessian, {size} x {size}, float64, {part['batch']} prompts", columns)
+    table = _table(f"Exact Hessian, {size} x {size}, float64, {batch:,} prompts", columns)
     table.add_row(
         _spread(part["attnscape"], 1e3, 1),
         _spread(part["torch"], 1e3, 0) if "torch" in part else "-",
@@ -106,7 +142,7 @@ def _drawing(rows: list[dict[str, Any]]) -> Table:
     table = _table("Drawing, million prompts a second", columns)
     for row in rows:
         rates = [
-            f"{1e-6 / row[path]['median']:.3g}" if path in row else "-"
+            f"{1e-6 / row[path]['median']:.3f}" if path in row else "-"
             for path in ("attnscape", "xla", "torch")
         ]
         faster = _spread(row["ratio"], 1, 1) if "ratio" in row else "-"
@@ -114,31 +150,41 @@ def _drawing(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _scaling(rows: list[dict[str, Any]]) -> Table:
-    columns = ("cost of a", "with", "=", "us", "us for each unit")
-    table = _table("Growth (12 runs, L = 3, 1,000 prompts where they do not vary)", columns)
+def _scaling(rows: list[dict[str, Any]], batch: int) -> Table:
+    columns = ("cost of a", "with", "=", "us", "us for each")
+    note = (
+        f"A gradient is one run's on {batch:,} prompts, a step is of all runs, on fresh prompts. "
+        f"Where they do not vary: {RUNS} runs, L = 3, n = 20, {batch:,} prompts."
+    )
+    table = _table("Growth", columns, note)
     names = {"context": "n", "layers": "L"}
+    units = {"layers": "layer", "batch": "prompt", "runs": "run"}  # no growth with n: no unit
     for before, row in zip([None, *rows], rows, strict=False):
-        if before and before["of"] != row["of"]:
+        of = row["of"]
+        if before and before["of"] != of:
             table.add_section()
-        unit = row["seconds"]["median"] / row["value"] * 1e6
+        each = row["seconds"]["median"] / row["value"] * 1e6
         table.add_row(
             row["cost"],
-            names.get(row["of"], row["of"]),
+            names.get(of, of),
             str(row["value"]),
             _spread(row["seconds"], 1e6, 1),
-            "" if row["of"] == "context" else f"{unit:.3g}",
+            f"{each:,.1f} a {units[of]}" if of in units else "",
         )
     return table
 
 
 def _table(title: str, columns: tuple[str, ...], note: str = "") -> Table:
-    table = Table(title=title, caption=note or None, box=box.SIMPLE_HEAD)
+    table = Table(title=title, caption=note or None, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for column in columns:
         table.add_column(column, justify="right")
     return table
 
 
+def _middle(summary: dict[str, Any], factor: float, digits: int) -> str:
+    return f"{factor * summary['median']:.{digits}f}"
+
+
 def _spread(summary: dict[str, Any], factor: float, digits: int) -> str:
-    low, middle, high = (factor * summary[name] for name in ("low", "median", "high"))
-    return f"{middle:.{digits}f} [dim]({low:.{digits}f} to {high:.{digits}f})[/dim]"
+    low, high = (factor * summary[name] for name in ("low", "high"))
+    return f"{_middle(summary, factor, digits)} [dim]({low:.{digits}f}-{high:.{digits}f})[/dim]"

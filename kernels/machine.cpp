@@ -51,19 +51,28 @@ double peak(int threads, double seconds) {
   return sum;
 }
 
-template <Form form>
+// Operations of the reduced form on one prompt, with the types that the kernels
+// give it: N is Counted for loss and gradient, Dual<Counted> for a
+// Hessian-vector product, whose moments and sums are plain.
+template <class N, Form form>
 int64_t count_operations(int size, int layers) {
   const int64_t parameters = 2 * static_cast<int64_t>(layers) * size * size;
-  std::vector<CountedParameter> point(parameters);
-  std::vector<Counted> gradient(parameters), scratch(tape_numbers(size, layers));
+  std::vector<N> point(parameters), scratch(tape_numbers(size, layers));
+  std::vector<Counted> gradient(parameters);
   std::vector<Counted> gram(size * size), cross(size), query(size);
-  ReducedForm<form, 0, Counted, CountedParameter, Counted, Counted> reduced(
+  ReducedForm<form, 0, N, N, Counted, Counted> reduced(
       size, layers, point.data(), point.data() + parameters / 2, scratch.data());
-  Counted loss;
+  N loss;
   Counted::operations = 0;
   reduced.add({gram.data(), cross.data(), query.data(), Counted{}}, loss, gradient.data(),
               gradient.data() + parameters / 2);
   return Counted::operations;
+}
+
+template <class N>
+int64_t count_operations(int form, int size, int layers) {
+  return form == static_cast<int>(Form::full) ? count_operations<N, Form::full>(size, layers)
+                                              : count_operations<N, Form::block>(size, layers);
 }
 
 }  // namespace
@@ -78,10 +87,13 @@ double attnscape_peak(int bytes, int threads, double seconds) {
 }
 
 // Floating-point operations of loss and gradient for one prompt.
-int64_t attnscape_operations(int form, int size, int layers) {
-  return form == static_cast<int>(attnscape::Form::full)
-             ? attnscape::count_operations<attnscape::Form::full>(size, layers)
-             : attnscape::count_operations<attnscape::Form::block>(size, layers);
+int64_t attnscape_gradient_operations(int form, int size, int layers) {
+  return attnscape::count_operations<attnscape::Counted>(form, size, layers);
+}
+
+// Floating-point operations of a Hessian-vector product for one prompt.
+int64_t attnscape_hvp_operations(int form, int size, int layers) {
+  return attnscape::count_operations<attnscape::Dual<attnscape::Counted>>(form, size, layers);
 }
 
 int attnscape_register_bits() { return 8 * attnscape::kRegisterBytes; }

@@ -4,6 +4,7 @@
 //   Lanes<F>          loss and gradient
 //   Dual<Lanes<F>>    the same with a tangent: Hessian-vector products
 //   Counted           nothing: it counts floating-point operations
+//   Dual<Counted>     the same of a Hessian-vector product
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,20 @@ struct Dual {
 };
 
 // A number that only counts. Additions and multiplications are one operation
-// each, a fused product two.
+// each, so a fused product is two.
 struct Counted {
   static inline thread_local int64_t operations = 0;
+
+  template <class Other>
+  Counted& operator+=(const Other&) {
+    ++operations;
+    return *this;
+  }
+  friend Counted operator*(const Counted&, const Counted&) {
+    ++operations;
+    return {};
+  }
 };
-struct CountedParameter {};  // a parameter, shared by all prompts
 
 // The parts of a number, so that tiles can keep each part in a register:
 // compilers give up on arrays of structures.
@@ -60,23 +70,6 @@ inline void add_product_of_parts(typename Parts<NC>::Part* sum, const typename P
   if constexpr (dual_a) sum[tangent] += a[1] * b[0];
 }
 
-template <>
-inline void add_product_of_parts<Counted, Counted, Counted>(Counted*, const Counted*,
-                                                            const Counted*) {
-  Counted::operations += 2;
-}
-template <>
-inline void add_product_of_parts<Counted, CountedParameter, Counted>(Counted*,
-                                                                     const CountedParameter*,
-                                                                     const Counted*) {
-  Counted::operations += 2;
-}
-template <>
-inline void add_product_of_parts<Counted, Counted, CountedParameter>(Counted*, const Counted*,
-                                                                     const CountedParameter*) {
-  Counted::operations += 2;
-}
-
 template <class NC, class NA, class NB>
 inline void add_product(NC& sum, const NA& a, const NB& b) {
   add_product_of_parts<NC, NA, NB>(&Parts<NC>::of(sum, 0), &Parts<NA>::of(a, 0),
@@ -88,7 +81,6 @@ template <class NC, class NA>
 inline void add(NC& sum, const NA& a) {
   for (int i = 0; i < Parts<NA>::kCount; ++i) Parts<NC>::of(sum, i) += Parts<NA>::of(a, i);
 }
-inline void add(Counted&, const Counted&) { Counted::operations += 1; }
 
 // sum += a; where the sum is plain and a is dual, only the tangent is wanted.
 template <class Sum, class N>
@@ -138,6 +130,5 @@ template <class N>
 inline void add_one(N& a) {
   Parts<N>::of(a, 0) += 1;
 }
-inline void add_one(Counted&) { Counted::operations += 1; }
 
 }  // namespace attnscape

@@ -107,6 +107,7 @@ def test_without_kernels_the_native_path_says_why(why, monkeypatch):
     for refused in (
         lambda: native.peak("float32", 1),
         lambda: native.gradient_operations("block", 1, 1),
+        lambda: native.hvp_operations("block", 1, 1),
         native.register_bits,
     ):
         with pytest.raises(RuntimeError, match=why):
@@ -135,13 +136,34 @@ def test_operations_are_those_of_the_formula():
 
 
 @needs_kernels
+def test_operations_of_a_hessian_vector_product_are_those_of_the_formula():
+    """The same layer with tangents: moments have none, and of the gradient only they are wanted.
+
+    A product of two duals is six operations, of a dual and a moment four; both sum value and
+    tangent. u and b: 4 m^2 each; a and e: 6 m^2 each; the gradient in Q: 4 m^2. A = I and the sum
+    with c, where no tangents are added: m each. The residual t + q . s + e . a: 1 + 4 m + 6 m. Its
+    square 6, its double 2. The two scaled vectors: 12 m.
+    """
+    for m in (1, 5, 9):
+        assert native.hvp_operations("block", 1, m) == 24 * m**2 + 24 * m + 9
+
+
+@needs_kernels
 @pytest.mark.parametrize(("form", "dim"), [("block", 5), ("full", 3)])
 def test_operations_grow_linearly_beyond_the_first_and_last_layer(form, dim):
-    """A middle layer: 14 matrix products; the block form adds u, an outer product, two products."""
+    """A middle layer: 14 matrix products; the block form adds u, an outer product, two products.
+
+    In a Hessian-vector product a middle layer has two matrix products with G and two into the
+    gradient, of 4 m^3 operations, and ten of 6 m^3; the block form adds u and one product with G,
+    of 4 m^2, an outer product and two products of 6 m^2.
+    """
     m = dim + 1 if form == "full" else dim
-    layer = 28 * m**3 + (10 * m**2 + m if form == "block" else 0)
-    counts = [native.gradient_operations(form, layers, dim) for layers in range(2, 9)]
-    assert set(np.diff(counts)) == {layer}
+    block = form == "block"
+    for count, layer in (
+        (native.gradient_operations, 28 * m**3 + block * (10 * m**2 + m)),
+        (native.hvp_operations, 76 * m**3 + block * (26 * m**2 + m)),
+    ):
+        assert set(np.diff([count(form, layers, dim) for layers in range(2, 9)])) == {layer}
 
 
 @needs_kernels

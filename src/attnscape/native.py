@@ -60,8 +60,9 @@ def library() -> ctypes.CDLL | None:
         jax.ffi.register_ffi_target(f"attnscape_{name}", jax.ffi.pycapsule(handler), platform="cpu")
     library.attnscape_peak.restype = ctypes.c_double
     library.attnscape_peak.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_double]
-    library.attnscape_operations.restype = ctypes.c_int64
-    library.attnscape_operations.argtypes = [ctypes.c_int] * 3
+    for count in (library.attnscape_gradient_operations, library.attnscape_hvp_operations):
+        count.restype = ctypes.c_int64
+        count.argtypes = [ctypes.c_int] * 3
     return library
 
 
@@ -146,11 +147,20 @@ def peak(dtype: jax.typing.DTypeLike, threads: int, seconds: float = 0.2) -> flo
 
 def gradient_operations(form: str, layers: int, dim: int) -> int:
     """Floating-point operations of loss and gradient for one prompt, counted by the kernel."""
+    return _operations("gradient", form, layers, dim)
+
+
+def hvp_operations(form: str, layers: int, dim: int) -> int:
+    """Floating-point operations of a Hessian-vector product for one prompt, counted likewise."""
+    return _operations("hvp", form, layers, dim)
+
+
+def _operations(quantity: str, form: str, layers: int, dim: int) -> int:
     kernels = library()
     if kernels is None:
         raise RuntimeError(why_unavailable())
     size = dim + 1 if form == "full" else dim
-    return kernels.attnscape_operations(FORMS.index(form), size, layers)
+    return getattr(kernels, f"attnscape_{quantity}_operations")(FORMS.index(form), size, layers)
 
 
 def register_bits() -> int:

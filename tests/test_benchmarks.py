@@ -1,0 +1,114 @@
+"""The benchmarks: they compare equals, and what they measure can be stored and shown."""
+
+import dataclasses
+import io
+import json
+import math
+
+import jax
+import pytest
+from rich.console import Console
+
+from attnscape import native
+from benchmarks.__main__ import measure
+from benchmarks.agreement import DisagreementError, require_agreement
+from benchmarks.effort import QUICK, TASKS, model
+from benchmarks.models import CASES
+from benchmarks.table import tables
+from support import needs_kernels, needs_torch
+
+TINY = dataclasses.replace(
+    QUICK,
+    rounds=1,
+    seconds=1e-3,
+    batch=100,
+    training=((1, 2, 1),),
+    models=("softmax",),
+    settings=(1,),
+    kernels=(("hvp", "block", 8, 5, "float64"),),
+    contexts=(5,),
+    depths=(2,),
+    batches=(),
+    widths=(),
+)
+
+
+@needs_torch
+@pytest.mark.parametrize("form", ["tuned", "as_written"])
+@pytest.mark.parametrize("setting", TASKS)
+def test_the_eager_loops_have_the_loss_and_gradient_of_attnscape(form, setting):
+    from benchmarks import eager_torch
+
+    require_agreement(form, eager_torch.FORMS[form], model(3), TASKS[setting])
+
+
+@needs_torch
+@pytest.mark.parametrize("name", CASES)
+def test_the_eager_loops_of_other_models_have_their_loss_and_gradient(name):
+    from benchmarks import eager_torch
+
+    case = CASES[name]
+    require_agreement(name, getattr(eager_torch, case.predict), case.make, case.task)
+
+
+@needs_torch
+def test_what_differs_is_not_compared():
+    from benchmarks import eager_torch
+
+    def scaled(P, Q, tokens):
+        return eager_torch.tuned(P, Q * (1 + 1e-9), tokens)
+
+    with pytest.raises(DisagreementError, match=r"'scaled' differs from attnscape's by .*e-"):
+        require_agreement("scaled", scaled, model(3), TASKS[1])
+
+
+def numbers(tree):
+    """All numbers of nested dicts and lists that hold measurements."""
+    if isinstance(tree, dict):
+        return [number for part in tree.values() for number in numbers(part)]
+    if isinstance(tree, list):
+        return [number for part in tree for number in numbers(part)]
+    return [tree] if isinstance(tree, int | float) else []
+
+
+@pytest.fixture(scope="module")
+def result():
+    # Nobody reads these times, so what XLA makes need not be fast either.
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield measure(TINY)
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def test_everything_measured_is_positive_and_can_be_stored(result):
+    assert list(result) == [
+        "schema",
+        "batch",
+        "machine",
+        "versions",
+        "training",
+        "models",
+        "kernels",
+        "hessian",
+        "drawing",
+        "scaling",
+    ]
+    assert len(result["kernels"]) == (0 if native.why_unavailable() else len(TINY.kernels))
+    found = numbers(json.loads(json.dumps(result, allow_nan=False)))
+    assert all(number > 0 and math.isfinite(number) for number in found)
+
+
+@needs_torch
+@needs_kernels
+def test_every_part_is_compared_with_torch_or_with_the_peak(result):
+    for row in result["training"]["rows"]:
+        assert {"step", "tuned", "as_written"} <= set(row)
+    assert all("ratio" in row["torch"] for row in result["models"])
+    assert all("share_of_peak" in row for row in result["kernels"])
+    assert "ratio" in result["hessian"]
+    assert all("ratio" in row for row in result["drawing"])
+
+
+def test_tables_fit_a_terminal_of_100_columns(result):
+    written = io.StringIO()
+    Console(file=written, width=1000).print(*tables(result))
+    assert max(len(line.rstrip()) for line in written.getvalue().splitlines()) <= 100
