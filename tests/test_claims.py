@@ -1,0 +1,182 @@
+"""Claims on results whose answer is known: what is claimed, its opposite, and neither."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from attnscape.estimators import Interval
+from attnscape.paper import claims
+from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.paper.claims import _comparisons as comparisons
+from attnscape.paper.claims import _effects as effects
+from attnscape.paper.claims._parts import Part, together
+from attnscape.training import Status
+
+SEEDS = 6
+STEPS = np.arange(0, 2001, 50)
+RUN = ("optimizer", "learning_rate", "seed")
+MAIN = ("setting-1", "setting-2", "setting-3")
+
+
+def dataset(by_optimizer: dict[str, dict[str, np.ndarray]], lost: tuple[str, ...] = ()):
+    """A result with variables (seed, step) or (seed, step, more) of each optimizer."""
+    names = list(by_optimizer)
+    variables = {}
+    for name, values in by_optimizer[names[0]].items():
+        stacked = np.stack([by_optimizer[optimizer][name] for optimizer in names])[:, None]
+        variables[name] = ((*RUN, "step", *["parameter"] * (values.ndim - 2)), stacked)
+    status = np.full((len(names), 1, SEEDS), Status.finished, np.int8)
+    for name in lost:
+        status[names.index(name), 0, 0] = Status.diverged
+        for _, values in variables.values():
+            values[names.index(name), 0, 0] = np.nan
+    return xr.Dataset(
+        {"status": (RUN, status), **variables},
+        {"optimizer": names, "learning_rate": [0.1], "seed": range(SEEDS), "step": STEPS},
+    )
+
+
+def curves(scale: float, seed: int) -> dict[str, np.ndarray]:
+    """Losses that fall to about `scale`, a little different for each seed."""
+    rng = np.random.default_rng(seed)
+    spread = np.exp(0.1 * rng.standard_normal((SEEDS, 1)))
+    return {"loss": spread * (scale + 5 * np.exp(-STEPS / 200)[None])}
+
+
+def losses(sgdm: float, adam: float, **changes) -> xr.Dataset:
+    return dataset({"sgdm": curves(sgdm, 0), "adam": curves(adam, 1)}, **changes)
+
+
+def noise(norms: np.ndarray) -> xr.Dataset:
+    """Norms (seed, sample) of noise whose covariance is the identity of 10 dimensions."""
+    place = (None, None, slice(None), None, None)
+    dims = (*RUN, "step", "batch_size")
+    return xr.Dataset(
+        {
+            "noise_norm": ((*dims, "sample"), norms[place]),
+            "noise_covariance_eigenvalues": (
+                (*dims, "eigenvalue"),
+                np.ones((len(norms), 10))[place],
+            ),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("sgdm", "adam", "verdict"),
+    [(0.02, 0.01, "holds"), (0.01, 0.02, "does not hold"), (0.01, 0.01, "undecided")],
+)
+def test_adam_reaches_lower_loss(sgdm, adam, verdict):
+    judged = comparisons.adam_reaches_lower_loss({"fig2": dict.fromkeys(MAIN, losses(sgdm, adam))})
+    assert judged.verdict == verdict
+    assert judged.number == 1
+
+
+def test_a_claim_that_fails_in_one_setting_holds_in_part():
+    results = {"a": losses(0.02, 0.01), "b": losses(0.01, 0.02)}
+    judged = comparisons.adam_reaches_lower_loss({"fig2": results})
+    assert judged.verdict == "holds in part"
+    assert "does not hold" in judged.numbers
+
+
+def test_diverged_runs_are_left_out_and_counted():
+    results = {"a": losses(0.02, 0.01, lost=("sgdm",))}
+    judged = comparisons.adam_reaches_lower_loss({"fig2": results})
+    assert judged.verdict == "holds"
+    assert "1 of the pairs left out as diverged" in judged.numbers
+
+
+def test_gaussian_noise_is_not_called_heavy_tailed():
+    rng = np.random.default_rng(0)
+    gaussian = np.linalg.norm(rng.standard_normal((SEEDS, 5000, 10)), axis=-1)
+    heavy = np.linalg.norm(rng.standard_t(3, (SEEDS, 5000, 10)) / np.sqrt(3), axis=-1)
+    for norms, allowed in ((gaussian, {"undecided", "does not hold"}), (heavy, {"holds"})):
+        judged = comparisons.gradient_noise_is_heavy_tailed({"fig3": {"a": noise(norms)}})
+        assert judged.verdict in allowed
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(4, "holds"), (0.25, "does not hold")])
+def test_condition(factor, verdict):
+    rng = np.random.default_rng(0)
+
+    def hessians(largest):
+        diagonal = 1 + 0.05 * rng.random((SEEDS, STEPS.size, 9))
+        diagonal[..., 0] = largest
+        rows = diagonal.copy()
+        return {
+            "hessian_diagonal": diagonal,
+            "hessian_eigenvalues": np.sort(diagonal, axis=-1),
+            "hessian_row_norm": rows,
+        }
+
+    result = dataset({"sgdm": hessians(100.0 * factor), "adam": hessians(100.0)})
+    result = result.sel(step=[750, 1250])
+    judged = comparisons.adam_sees_better_condition({"tab-condition": {"a": result}})
+    assert judged.verdict == verdict
+    assert f"eigenvalue-absolute: {verdict}" in judged.dependence
+
+
+@pytest.mark.parametrize(
+    ("sgdm", "adam", "verdict"), [(5, 1, "holds"), (-5, 1, "does not hold"), (1, 1, "undecided")]
+)
+def test_smoothness_counts_with_its_sign(sgdm, adam, verdict):
+    rng = np.random.default_rng(0)
+    values = {
+        name: {"directional_smoothness": mean + rng.standard_normal((SEEDS, STEPS.size))}
+        for name, mean in (("sgdm", sgdm), ("adam", adam))
+    }
+    judged = comparisons.adam_moves_along_smoother_directions({"fig5": {"a": dataset(values)}})
+    assert judged.verdict == verdict
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(1, "holds"), (-1, "does not hold")])
+def test_smoothness_grows_with_the_gradient(slope, verdict):
+    norm = np.exp(np.random.default_rng(0).standard_normal((SEEDS, STEPS.size)))
+    values = {"evaluation_gradient_norm": norm, "directional_smoothness": norm**slope}
+    judged = comparisons.smoothness_grows_with_the_gradient(
+        {"fig16": {"a": dataset({"adam": values})}}
+    )
+    assert judged.verdict == verdict
+
+
+def test_linear_attention_is_judged_at_the_same_step():
+    made = {"fig7": {"linear": losses(0.01, 0.01), "softmax": losses(1, 1)}}
+    assert effects.linear_attention_learns_faster(made).verdict == "holds"
+    made = {"fig7": {"linear": losses(1, 1), "softmax": losses(0.01, 0.01)}}
+    assert effects.linear_attention_learns_faster(made).verdict != "holds"
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "holds"), (10.0, "holds in part")])
+def test_alike_means_within_a_factor_of_two(factor, verdict):
+    base = losses(0.02, 0.01)
+    made = {
+        "fig8-left": {"factored": losses(0.02 * factor, 0.01 * factor), "setting-1": base},
+        "fig8-right": {"wide": base},
+    }
+    assert effects.variants_behave_alike(made).verdict == verdict
+
+
+def test_claims_are_judged_where_all_their_artifacts_are_there():
+    assert claims.all_verdicts({}) == []
+    (only,) = claims.all_verdicts({"fig2": {"a": losses(0.02, 0.01)}})
+    assert only.number == 1
+
+
+def test_every_artifact_that_a_claim_needs_is_made():
+    needed = {name for names in claims.CLAIMS.values() for name in names}
+    assert needed <= set(ARTIFACTS)
+
+
+def test_parts_join_to_one_verdict():
+    def part(low, high, **changes):
+        return Part("x", Interval((low + high) / 2, low, high, 0.95), **changes)
+
+    yes, no, open_ = part(2, 3), part(0.1, 0.2), part(0.5, 2)
+    assert [p.verdict for p in (yes, no, open_)] == ["holds", "does not hold", "undecided"]
+    assert part(0.1, 0.2, above=False).verdict == "holds"
+    assert together([yes, yes]) == "holds"
+    assert together([yes, no]) == together([yes, open_]) == "holds in part"
+    assert together([no, open_]) == "does not hold"
+    assert together([open_]) == "undecided"

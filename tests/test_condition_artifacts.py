@@ -1,0 +1,110 @@
+"""Tables and curves of robust condition numbers, and the ablation, on small runs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from attnscape.errors import UsageError
+from attnscape.estimators import CONDITION_NUMBERS, PUBLIC_CODE
+from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, every
+from attnscape.paper.ablation import ABLATION
+from attnscape.paper.condition import FIG14, PRINTED, TAB_CONDITION
+from attnscape.paper.settings import SETTING_2, SPHERE, Plan
+from attnscape.report.make import Made, make
+
+_SMALL = dataclasses.replace(SETTING_2, layers=2, batch=50)
+_STEPS = (2, 4)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    artifact = dataclasses.replace(TAB_CONDITION, settings=(_SMALL,), steps=_STEPS, seeds=3)
+    return make(artifact, tmp_path_factory.mktemp("table"), Plan(many_seeds=4, steps=4), print)
+
+
+def test_the_table_compares_all_definitions_at_its_steps(table: Made):
+    frame = table.frame
+    assert set(frame["convention"]) == set(CONDITION_NUMBERS)
+    assert set(frame["step"]) == set(_STEPS)
+    assert set(frame["seed"]) == set(range(4))
+    np.testing.assert_allclose(frame["ratio"], frame["sgdm"] / frame["adam"])
+
+
+def test_the_number_of_the_public_code_is_largest_over_lower_median(table: Made):
+    run = table.results["setting-2"].sel(optimizer="adam", step=4, seed=1)
+    diagonal = np.sort(np.abs(run["hessian_diagonal"].dropna("learning_rate").values[0]))
+    by_hand = diagonal[-1] / diagonal[(diagonal.size - 1) // 2]
+    frame = table.frame.query("step == 4 and seed == 1 and convention == @PUBLIC_CODE")
+    assert frame["adam"].item() == pytest.approx(by_hand)
+
+
+def test_our_mean_stands_beside_the_printed_one(table: Made):
+    frame = table.frame.query("convention == @PUBLIC_CODE and seed < 3")
+    for position, step in enumerate(_STEPS):
+        row = table.comparison.iloc[position]
+        mean, std = PRINTED["setting-2"][position]
+        assert row["ours"] == pytest.approx(frame[frame["step"] == step]["ratio"].mean())
+        assert (row["printed"], row["printed_high"]) == (mean, mean + std)
+        assert row["inside"] == (abs(row["ours"] - mean) <= std)
+
+
+def test_all_files_are_written(table: Made):
+    assert set(table.files) == {"csv", "txt", "tex", "png", "pdf"}
+    assert "3.14 (0.97)" in table.files["tex"].read_text()
+    assert "fixed batch of 1000 prompts" in table.caption
+
+
+def test_a_plan_that_ends_too_early_is_refused():
+    with pytest.raises(UsageError, match="at least 1250 steps"):
+        TAB_CONDITION.experiments(Plan(steps=1000))
+
+
+def test_curves_have_a_row_a_definition(tmp_path):
+    small = dataclasses.replace(_SMALL, measures=(Curvature(every(2)),))
+    artifact = dataclasses.replace(FIG14, settings=(small,))
+    made = make(artifact, tmp_path, Plan(seeds=2, steps=4), print)
+    assert set(made.frame["convention"]) == {PUBLIC_CODE, f"{PUBLIC_CODE}-live"}
+    assert set(made.frame["step"]) == {0, 2, 4}
+    assert (made.frame["condition_number"] > 1).all()
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    measures = (EvaluationLoss(every(1)), Curvature(every(2)), DirectionalSmoothness(every(1)))
+    settings = tuple(
+        dataclasses.replace(setting, layers=2, batch=50, measures=measures)
+        for setting in (SETTING_2, SPHERE)
+    )
+    artifact = dataclasses.replace(ABLATION, settings=settings, steps=_STEPS)
+    return make(artifact, tmp_path_factory.mktemp("ablation"), Plan(seeds=3, steps=4), print)
+
+
+def test_the_ablation_changes_one_convention_at_a_time(ablation: Made):
+    changes = ablation.frame.groupby("setting")["change"].unique()
+    assert "printed rates" in changes["setting-2"]  # swapped in print
+    assert "printed rates" not in changes["sphere"]  # the same in both
+    assert "clip at 1" in changes["sphere"]  # 0.1 in the public code
+    assert "clip at 1" not in changes["setting-2"]
+    assert set(ablation.frame["statistic"]) == {
+        "final loss",
+        "R at step 2",
+        "R at step 4",
+        "directional smoothness",
+    }
+
+
+def test_the_ablation_reads_the_ratio_from_the_runs(ablation: Made):
+    row = ablation.frame.query(
+        "setting == 'setting-2' and change == 'code' and statistic == 'final loss'"
+    ).iloc[0]
+    loss = ablation.results["setting-2|code"]["loss"]
+    final = {
+        name: loss.sel(optimizer=name).dropna("learning_rate", how="all").median("step").values[0]
+        for name in ("sgdm", "adam")
+    }
+    assert row["geometric_mean"] == pytest.approx(
+        np.exp(np.log(final["sgdm"] / final["adam"]).mean()), rel=1e-5
+    )
