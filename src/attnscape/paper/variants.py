@@ -44,7 +44,7 @@ WIDE = dataclasses.replace(
     name="wide",
     title="L = 8, d = 20, n = 60",
     task=RegressionTask(dim=20, context=60),
-    rates=rates_of(0.02, 0.005),
+    rates=rates_of(0.05, 0.0002),
     layers=8,
     steps=2_000,  # each costs some 200 steps of Setting 1
 )
