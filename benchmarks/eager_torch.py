@@ -51,7 +51,7 @@ def softmax(P: Tensor, Q: Tensor, tokens: Tensor) -> Tensor:
     for P_l, Q_l in token_matrices(P, Q):
         context = tokens[:, :-1]
         weights = torch.softmax((tokens @ Q_l.T) @ tokens.mT, dim=-1)
-        tokens = tokens + weights[:, :, :-1] @ (context @ P_l.T)
+        tokens = tokens + weights[:, :, :-1] @ (context @ P_l.T) / context.shape[1]
     return -tokens[:, -1, -1]
 
 

@@ -24,9 +24,9 @@ class AttentionTransformer(Transformer):
 
     - `linear`: s / n, the same model as `LinearTransformer`;
     - `relu`: max(s, 0) / n;
-    - `softmax`: exp(s) over its sum over all n + 1 keys, the query's own included; only then does
-      the mask M take the query out of the sum over values. They are not divided by n as eq. 8
-      divides scores: a softmax is an average already.
+    - `softmax`: exp(s) over its sum over all n + 1 keys, the query's own included, / n; only then
+      does the mask M take the query out of the sum over values. A softmax is an average already;
+      the division by n is eq. 8's, and the public code of the paper keeps it.
 
     Attributes:
         P: Value matrices, (L, m, m).
@@ -83,8 +83,9 @@ class AttentionTransformer(Transformer):
         n = scores.shape[-1] - 1
         match self.activation:
             case "softmax":
-                return jax.nn.softmax(scores, axis=-2)
+                weights = jax.nn.softmax(scores, axis=-2)
             case "relu":
-                return jax.nn.relu(scores) / n
+                weights = jax.nn.relu(scores)
             case _:
-                return scores / n
+                weights = scores
+        return weights / n
