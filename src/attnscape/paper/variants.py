@@ -29,7 +29,7 @@ SOFTMAX = dataclasses.replace(
     LINEAR,
     name="softmax",
     title="Softmax attention",
-    rates=rates_of(0.002, 0.001),
+    rates=rates_of(0.5, 0.01),
     init=AttentionTransformer.init,
 )
 FACTORED = dataclasses.replace(
