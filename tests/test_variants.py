@@ -53,6 +53,8 @@ def test_nonlinear_regression_has_its_own_recipe():
 def test_the_larger_transformer_is_shortened_unless_all_steps_are_asked_for():
     assert WIDE.experiment(FULL).steps == 2_000
     assert WIDE.experiment(Plan(all_steps=True)).steps == 10_000
+    assert WIDE.experiment(Plan(steps=2_000)).steps == 400  # a fifth, as by default
+    assert WIDE.experiment(Plan(steps=2_000, all_steps=True)).steps == 2_000
 
 
 @pytest.mark.parametrize("artifact", [FIG7, FIG8_LEFT, FIG8_RIGHT], ids=lambda each: each.name)

@@ -140,7 +140,6 @@ class Setting:
         """SGDM and Adam on this setting; `changes` replace fields of the experiment."""
         found = plan.searches.get(self.name)
         rates = found.rates if found else self.rates[plan.recipe_of("rates")]
-        longest = self.all_steps if plan.all_steps else self.steps
         experiment = Experiment(
             name="-".join(self._name_parts(plan)),
             task=self.task,
@@ -148,12 +147,17 @@ class Setting:
             optimizers={name: NAMED[name] for name in rates},
             learning_rates={name: (rate,) for name, rate in rates.items()},
             seeds=tuple(range(plan.seeds or self.seeds)),
-            steps=min(longest, plan.steps or longest),
+            steps=self._steps(plan),
             batch=self.batch,
             clip=self.clip[plan.recipe_of("clip")],
             measures=self.measures,
         )
         return dataclasses.replace(experiment, **changes)
+
+    def _steps(self, plan: Plan) -> int:
+        """The plan's, shortened in the proportion in which the setting is by default."""
+        steps = min(self.all_steps, plan.steps or self.all_steps)
+        return steps if plan.all_steps else max(1, steps * self.steps // self.all_steps)
 
     def noise_experiment(self, plan: Plan) -> Experiment:
         """Gradient noise at initialisation, of each seed."""
