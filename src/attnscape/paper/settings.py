@@ -107,7 +107,7 @@ class Setting:
         title: As in figures.
         task: Where prompts come from.
         rates: Of each recipe: learning rates by optimizer.
-        published: Whether these rates are the paper's; else they are of a search recorded here.
+        published: Whether the paper gives these rates; else they stand in for what it leaves out.
         init: Makes the model; called with key, layers, dim, form and scale.
         layers: L.
         clip: Of each recipe: global norm for clipping.

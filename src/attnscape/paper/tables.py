@@ -136,8 +136,9 @@ class TableOfRates(SettingsTable):
     def caption(self, results: Results, plan: Plan) -> str:
         words = [
             "Learning rates. `printed` are those of the paper's Table 2, which the recipe `paper` "
-            "uses; `code` those of the public code, which the recipe `code` uses; `recorded` those "
-            "of a search, where the paper gives none. Adam's rates of Settings 1 and 2 are swapped "
+            "uses; `code` those of the public code, which the recipe `code` uses; `recorded` what "
+            "stands in where the paper gives none: rates found by a search, and those of Setting 1 "
+            "for separate query and key matrices. Adam's rates of Settings 1 and 2 are swapped "
             "in print."
         ]
         if plan.searches:

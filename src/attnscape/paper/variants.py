@@ -36,6 +36,7 @@ FACTORED = dataclasses.replace(
     SETTING_1,
     name="factored",
     title="Separate query and key matrices",
+    published=False,
     init=FactoredLinearTransformer.init,
     measures=LOSSES,
 )
