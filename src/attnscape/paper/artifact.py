@@ -107,6 +107,18 @@ def tidy(results: Results, variables: Sequence[str]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns]
 
 
+def diverged_in_words(results: Results) -> str:
+    """How many runs diverged, panel by panel; empty where none did."""
+    parts = []
+    for name, dataset in results.items():
+        lost = (dataset["status"] == Status.diverged).any("learning_rate").sum("seed")
+        counts = {str(o): int(lost.sel(optimizer=o)) for o in dataset["optimizer"].values}
+        words = ", ".join(f"{optimizer} {count}" for optimizer, count in counts.items() if count)
+        if words:
+            parts.append(f"{name} {words} of {dataset.sizes['seed']} seeds")
+    return f"Diverged: {'; '.join(parts)}." if parts else ""
+
+
 def rates_in_words(results: Results) -> str:
     """The learning rates that were run, panel by panel."""
     parts = []

@@ -22,7 +22,13 @@ from attnscape.estimators import (
 )
 from attnscape.experiment import Experiment
 from attnscape.measures import Curvature, at
-from attnscape.paper.artifact import Artifact, Results, conventions, rates_in_words
+from attnscape.paper.artifact import (
+    Artifact,
+    Results,
+    conventions,
+    diverged_in_words,
+    rates_in_words,
+)
 from attnscape.paper.runs import (
     check_steps,
     condition_numbers,
@@ -265,8 +271,8 @@ class ConditionCurves(Artifact):
 
     def caption(self, results: Results, plan: Plan) -> str:
         recipe = conventions(plan, self.settings)
-        words = [self.shown(results), recipe, rates_in_words(results), self.remark]
-        return " ".join(words).strip()
+        runs = [rates_in_words(results), diverged_in_words(results)]
+        return " ".join(filter(None, [self.shown(results), recipe, *runs, self.remark]))
 
 
 def _shares(dataset: xr.Dataset) -> tuple[float, float]:

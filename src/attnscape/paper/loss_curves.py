@@ -8,7 +8,14 @@ from collections.abc import Mapping
 import pandas as pd
 
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results, conventions, rates_in_words, tidy
+from attnscape.paper.artifact import (
+    Artifact,
+    Results,
+    conventions,
+    diverged_in_words,
+    rates_in_words,
+    tidy,
+)
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, LOSSES, MAIN, SETTING_1, SPHERE, Plan
 from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE
 
@@ -49,8 +56,8 @@ class LossCurves(Artifact):
 
     def caption(self, results: Results, plan: Plan) -> str:
         recipe = conventions(plan, self.settings)
-        words = [self.shown(results), recipe, rates_in_words(results), self.remark]
-        return " ".join(words).strip()
+        runs = [rates_in_words(results), diverged_in_words(results)]
+        return " ".join(filter(None, [self.shown(results), recipe, *runs, self.remark]))
 
 
 _VARIANCE = (

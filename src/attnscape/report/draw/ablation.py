@@ -31,8 +31,7 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes = result.subplots(1, len(statistics), squeeze=False, sharey=True)[0]
         for axis, statistic in zip(axes, statistics, strict=True):
             panel(axis, frame[frame["statistic"] == statistic], list(titles), changes)
-            axis.set_title(statistic)
-        result.supxlabel("SGDM / Adam", fontsize="medium")
+            axis.set(title=statistic, xlabel="SGDM / Adam")
         looks = zip(titles.values(), _COLORS, _MARKERS, strict=False)
         result.legend(
             handles=[
