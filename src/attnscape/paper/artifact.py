@@ -56,6 +56,35 @@ class Artifact(abc.ABC):
         return None
 
 
+class SettingCurves(Artifact):
+    """A panel a setting, a line an optimizer, along the runs that the setting plans."""
+
+    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+        return {setting.name: setting.experiment(plan) for setting in self.settings}
+
+    @abc.abstractmethod
+    def shown(self, results: Results) -> str:
+        """What is drawn, in words."""
+
+    def caption(self, results: Results, plan: Plan) -> str:
+        return f"{self.shown(results)} {how_run(self, results, plan)}"
+
+
+def how_run(artifact: Artifact, results: Results, plan: Plan) -> str:
+    """For captions: recipe, learning rates, runs that diverged, and the artifact's remark."""
+    return " ".join(
+        filter(
+            None,
+            [
+                conventions(plan, artifact.settings),
+                rates_in_words(results),
+                diverged_in_words(results),
+                artifact.remark,
+            ],
+        )
+    )
+
+
 def conventions(plan: Plan, settings: Sequence[Setting]) -> str:
     """The recipe of these settings in words, for captions."""
     clip = _each(settings, lambda setting: f"{setting.clip[plan.recipe_of('clip')]:g}")

@@ -22,13 +22,7 @@ from attnscape.estimators import (
 )
 from attnscape.experiment import Experiment
 from attnscape.measures import Curvature, at
-from attnscape.paper.artifact import (
-    Artifact,
-    Results,
-    conventions,
-    diverged_in_words,
-    rates_in_words,
-)
+from attnscape.paper.artifact import Artifact, Results, SettingCurves, how_run
 from attnscape.paper.runs import (
     check_steps,
     condition_numbers,
@@ -177,8 +171,7 @@ class ConditionTable(Artifact):
                 "optimizers.",
                 "Dead parameters (exactly zero rows of the Hessian) and negative eigenvalues are, "
                 "of all: " + "; ".join(shares) + ".",
-                conventions(plan, self.settings),
-                rates_in_words(results),
+                how_run(self, results, plan),
             ]
         )
 
@@ -228,7 +221,7 @@ class ConditionTable(Artifact):
 
 
 @dataclasses.dataclass(frozen=True)
-class ConditionCurves(Artifact):
+class ConditionCurves(SettingCurves):
     """A column a setting, a row a convention, a line an optimizer.
 
     Attributes:
@@ -236,9 +229,6 @@ class ConditionCurves(Artifact):
     """
 
     conventions: tuple[str, ...] = (PUBLIC_CODE,)
-
-    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        return {setting.name: setting.experiment(plan) for setting in self.settings}
 
     def frame(self, results: Results) -> pd.DataFrame:
         """The columns setting, convention, optimizer, learning_rate, seed, step, condition_number.
@@ -253,7 +243,6 @@ class ConditionCurves(Artifact):
         return pd.concat(frames, ignore_index=True)[[*columns, "condition_number"]]
 
     def shown(self, results: Results) -> str:
-        """What is drawn, in words."""
         dataset = next(iter(results.values()))
         seeds, steps = dataset.sizes["seed"], np.unique(self.frame(results)["step"])
         rows = [str(CONDITION_NUMBERS[name]) for name in self.conventions]
@@ -268,11 +257,6 @@ class ConditionCurves(Artifact):
                 f"Dead parameters (exactly zero rows of the Hessian): {', '.join(dead)}.",
             ]
         )
-
-    def caption(self, results: Results, plan: Plan) -> str:
-        recipe = conventions(plan, self.settings)
-        runs = [rates_in_words(results), diverged_in_words(results)]
-        return " ".join(filter(None, [self.shown(results), recipe, *runs, self.remark]))
 
 
 def _shares(dataset: xr.Dataset) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results, conventions, rates_in_words
+from attnscape.paper.artifact import Artifact, Results, how_run
 from attnscape.paper.condition import ConditionCurves
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
@@ -55,8 +55,7 @@ class Landscape(Artifact):
         runs = {key: dataset for key, dataset in results.items() if not key.endswith(_NOISE)}
         shown = [part.shown(of_part) for part, of_part in self._parts(results).values()]
         panels = [place + words for place, words in zip(_PLACES, shown, strict=True)]
-        recipe = conventions(plan, self.settings)
-        return " ".join([*panels, recipe, rates_in_words(runs), self.remark]).strip()
+        return " ".join([*panels, how_run(self, runs, plan)])
 
     def _parts(self, results: Results) -> dict[str, tuple[Any, Results]]:
         """Of each panel: the artifact that has it alone, and its results."""

@@ -8,20 +8,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import (
-    Artifact,
-    Results,
-    conventions,
-    diverged_in_words,
-    rates_in_words,
-    tidy,
-)
+from attnscape.paper.artifact import Results, SettingCurves, tidy
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, LOSSES, MAIN, SETTING_1, SPHERE, Plan
 from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE
 
 
 @dataclasses.dataclass(frozen=True)
-class LossCurves(Artifact):
+class LossCurves(SettingCurves):
     """A panel a setting, a line an optimizer.
 
     Attributes:
@@ -45,7 +38,6 @@ class LossCurves(Artifact):
         return tidy(results, ["loss"])
 
     def shown(self, results: Results) -> str:
-        """What is drawn, in words."""
         dataset = next(iter(results.values()))
         seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
         return (
@@ -53,11 +45,6 @@ class LossCurves(Artifact):
             "bands: smallest to largest of the seeds; both end where a run diverges. The loss "
             "is taken every 50 steps on one fixed batch of 1000 prompts that all runs share."
         )
-
-    def caption(self, results: Results, plan: Plan) -> str:
-        recipe = conventions(plan, self.settings)
-        runs = [rates_in_words(results), diverged_in_words(results)]
-        return " ".join(filter(None, [self.shown(results), recipe, *runs, self.remark]))
 
 
 _VARIANCE = (

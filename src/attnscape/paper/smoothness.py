@@ -12,25 +12,21 @@ import pandas as pd
 from attnscape.estimators import Interval, SmoothnessFit, bootstrap, fit_smoothness, log_trend
 from attnscape.experiment import Experiment
 from attnscape.measures import DirectionalSmoothness, every
-from attnscape.paper.artifact import Artifact, Results, conventions, ends, rates_in_words, tidy
+from attnscape.paper.artifact import Artifact, Results, SettingCurves, ends, how_run, tidy
 from attnscape.paper.settings import MAIN, Plan, Setting
 
 _LAST = 2_000  # of the steps that Fig. 16 shows
 
 
 @dataclasses.dataclass(frozen=True)
-class SmoothnessCurves(Artifact):
+class SmoothnessCurves(SettingCurves):
     """Directional smoothness against step: a panel a setting, a line an optimizer."""
-
-    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        return {setting.name: setting.experiment(plan) for setting in self.settings}
 
     def frame(self, results: Results) -> pd.DataFrame:
         """The columns setting, optimizer, learning_rate, seed, step, directional_smoothness."""
         return tidy(results, ["directional_smoothness"])
 
     def shown(self, results: Results) -> str:
-        """What is drawn, in words."""
         frame = self.frame(results)
         dataset = next(iter(results.values()))
         seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
@@ -45,11 +41,6 @@ class SmoothnessCurves(Artifact):
                 f"one seed is negative. Share of negative values: {negative_shares(frame)}.",
             ]
         )
-
-    def caption(self, results: Results, plan: Plan) -> str:
-        recipe = conventions(plan, self.settings)
-        words = [self.shown(results), recipe, rates_in_words(results), self.remark]
-        return " ".join(words).strip()
 
 
 def negative_shares(frame: pd.DataFrame) -> str:
@@ -126,11 +117,9 @@ class SmoothnessScatter(Artifact):
                 f"seed 0 by block bootstrap along the run, of means by bootstrap over {seeds} "
                 "seeds.",
                 *runs,
-                conventions(plan, self.settings),
-                rates_in_words(results),
-                self.remark,
+                how_run(self, results, plan),
             ]
-        ).strip()
+        )
 
 
 def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:

@@ -12,11 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import xarray as xr
-
 from attnscape import results
 from attnscape.errors import UsageError
-from attnscape.experiment import Experiment
 from attnscape.paper import claims
 from attnscape.paper.artifact import Artifact, Results
 from attnscape.paper.searches import with_searches
@@ -69,9 +66,8 @@ def reproduce(
         say(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
         start = time.perf_counter()
         try:
-            plan = with_searches(
-                plan, artifact.settings, functools.partial(_trial, artifact, out, say), say
-            )
+            run = functools.partial(obtain, directory=out / "runs", artifact=artifact.name, say=say)
+            plan = with_searches(plan, artifact.settings, run, say)
             made = make(artifact, out, plan, say)
         except UsageError as error:
             failed.append(artifact.name)
@@ -84,12 +80,6 @@ def reproduce(
         manifest.save(out)
         write_page(out)
     return Reproduced(_judge(out), failed, write_page(out))
-
-
-def _trial(
-    artifact: Artifact, out: Path, say: Callable[[str], None], experiment: Experiment
-) -> xr.Dataset:
-    return obtain(experiment, out / "runs", artifact.name, say)
 
 
 def _failure(artifact: Artifact, out: Path, command: str, sentence: str) -> Manifest:

@@ -26,10 +26,7 @@ def figure(frame: pd.DataFrame, title: str) -> Figure:
         result = Figure(figsize=(8.4, 7.4), layout="constrained")
         axes = result.subplots(2, 2).flat
         for axis, (name, (panel, label)) in zip(axes, parts.items(), strict=True):
-            of_panel = frame[frame["panel"] == name]
-            if name == "noise":
-                of_panel = of_panel[of_panel["seed"] == of_panel["seed"].min()]
-            panel(axis, of_panel)
+            panel(axis, frame[frame["panel"] == name])
             axis.set_ylabel(label)
             if name == "noise":
                 axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))

@@ -31,8 +31,7 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         result = Figure(figsize=(3.9 * len(titles), 3.6), layout="constrained")
         axes = result.subplots(1, len(titles), squeeze=False)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            of_setting = frame[frame["setting"] == setting]
-            panel(axis, of_setting[of_setting["seed"] == of_setting["seed"].min()])
+            panel(axis, frame[frame["setting"] == setting])
             axis.set_title(title)
         axes[0].set_ylabel("density")
         handles, labels = axes[0].get_legend_handles_labels()
@@ -41,7 +40,8 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Histogram of one seed's norms and the densities of both laws; inset: their q-q plots."""
+    """Histogram of the first seed's norms, densities of both laws; inset: their q-q plots."""
+    frame = frame[frame["seed"] == frame["seed"].min()]
     norms = frame["noise_norm"].to_numpy(np.float64)
     reference = frame["gaussian_norm_quantile"].to_numpy(np.float64)
     fitted = norms.mean() + norms.std(ddof=1) * frame["normal_quantile"].to_numpy(np.float64)
