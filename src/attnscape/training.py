@@ -22,7 +22,7 @@ import numpy as np
 import optax
 import xarray as xr
 from jaxtyping import Array
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from attnscape import objective
 from attnscape.errors import UsageError
@@ -193,6 +193,7 @@ class _Engine:
             lambda key: eqx.filter(_astype(self._dtype, model(key)), eqx.is_inexact_array)
         )(init_keys)
         self.advance = jax.jit(self._advance)
+        self._pools = ThreadpoolController()  # finding the libraries takes milliseconds
 
     def draw_evaluation(self, seed: int, batch: int) -> None:
         """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
@@ -299,7 +300,7 @@ class _Engine:
             with contextlib.ExitStack() as context:
                 # The spectra of some hundred small matrices are soonest done one after the other:
                 # BLAS threads that share each of them mostly wait for one another.
-                context.enter_context(threadpool_limits(1, user_api="blas"))
+                context.enter_context(self._pools.limit(limits=1, user_api="blas"))
                 if double:
                     context.enter_context(jax.enable_x64(True))
                 return [
