@@ -37,12 +37,12 @@ HASH_EVERYTHING = """
 import functools, hashlib, os
 import jax, numpy as np
 from attnscape import LinearTransformer, RegressionTask, objective, train
-from attnscape.optimizers import NAMED
+from attnscape.optimizers import PAPER
 
 task, model = RegressionTask(), LinearTransformer.init(jax.random.key(1))
 prompts = task.sample_moments(jax.random.key(2), 1001)
 runs = train(
-    task, functools.partial(LinearTransformer.init, layers=3, dim=5), NAMED, (0.02, 0.1), (0, 1),
+    task, functools.partial(LinearTransformer.init, layers=3, dim=5), PAPER, (0.02, 0.1), (0, 1),
     steps=50, batch=300,
 )
 arrays = [

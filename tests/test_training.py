@@ -12,7 +12,7 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, objective, train
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, TrainingLoss, at, every, log_spaced
-from attnscape.optimizers import NAMED, adam
+from attnscape.optimizers import PAPER, adam
 from attnscape.tasks import derived_key
 from attnscape.training import Status
 from support import needs_kernels, relative
@@ -23,7 +23,7 @@ OFTEN = (EvaluationLoss(every(1)), TrainingLoss(every(1)))
 MEASURED = ("loss", "training_loss", "gradient_norm")
 
 
-def run(optimizers=NAMED, rates=(0.02, 0.1), seeds=(3, 0), **changes):
+def run(optimizers=PAPER, rates=(0.02, 0.1), seeds=(3, 0), **changes):
     settings = {"steps": 12, "batch": 50, "evaluation_batch": 60, "measures": OFTEN} | changes
     return train(TASK, MODEL, optimizers, rates, seeds, **settings)
 
@@ -60,10 +60,10 @@ def test_the_same_call_twice_gives_the_same_bits(company):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", PAPER)
 def test_a_run_alone_equals_the_run_in_company(company, name):
     for rate, seed in ((0.02, 3), (0.1, 0)):
-        alone = run({name: NAMED[name]}, (rate,), (seed,))
+        alone = run({name: PAPER[name]}, (rate,), (seed,))
         where = {"optimizer": [name], "learning_rate": [rate], "seed": [seed]}
         assert_same_bits(alone, company.sel(where))
 
@@ -81,7 +81,7 @@ def test_the_engine_equals_a_plain_loop_over_the_token_form(precision, x64):
     """Prompts by `sample`, gradients of the token form, optax: nothing shared with the engine."""
     steps, rate, seed = 30, 0.1, 4
     got = train(
-        TASK, MODEL, NAMED, (rate,), (seed,),
+        TASK, MODEL, PAPER, (rate,), (seed,),
         steps=steps, batch=50, measures=OFTEN, precision=precision, evaluation_seed=2,
         evaluation_batch=60,
     ).sel(learning_rate=rate, seed=seed)  # fmt: skip
@@ -93,7 +93,7 @@ def test_the_engine_equals_a_plain_loop_over_the_token_form(precision, x64):
         return jnp.mean((model(prompts) - prompts.target) ** 2)
 
     gradient = jax.jit(jax.grad(loss))
-    for name, factory in NAMED.items():
+    for name, factory in PAPER.items():
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), factory(rate))
         model = MODEL(init_key, dtype="float64")
         state = optimizer.init(model)

@@ -6,7 +6,7 @@ import pytest
 from attnscape import tuning
 from attnscape.experiment import Experiment
 from attnscape.models import LinearTransformer
-from attnscape.optimizers import NAMED
+from attnscape.optimizers import PAPER
 from attnscape.tasks import RegressionTask
 from attnscape.training import Status
 
@@ -17,8 +17,8 @@ def experiment() -> Experiment:
         name="tiny",
         task=RegressionTask(dim=2, context=4),
         model=functools.partial(LinearTransformer.init, layers=1, dim=2),
-        optimizers=dict(NAMED),
-        learning_rates=dict.fromkeys(NAMED, (1.0,)),
+        optimizers=dict(PAPER),
+        learning_rates=dict.fromkeys(PAPER, (1.0,)),
         seeds=(0,),
         steps=3,
         batch=8,

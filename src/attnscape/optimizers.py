@@ -1,41 +1,264 @@
-"""Optimizers by name: factories that take a learning rate, as optax builds them."""
+"""Optimizers by name or reference: factories that take a learning rate, as optax builds them.
+
+Where optax has defaults, the named optimizers take them, except where a docstring says otherwise.
+"""
 
 from __future__ import annotations
 
+import abc
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import jax
+import numpy as np
 import optax
+from optax import contrib
 
+from attnscape import loading
 from attnscape.errors import UsageError
 
-Factory = Callable[[float], optax.GradientTransformation]
+Rate = float | jax.Array
 
 
-def sgdm(learning_rate: float | jax.Array) -> optax.GradientTransformation:
+class EvaluatedElsewhere(NamedTuple):
+    """An optimizer whose authors judge it at another point than the one its gradients are taken at.
+
+    Attributes:
+        init: As of an `optax.GradientTransformationExtraArgs`.
+        update: Likewise.
+        evaluation_point: `(state, parameters)` to the parameters that measures look at.
+    """
+
+    init: Callable[..., Any]
+    update: Callable[..., Any]
+    evaluation_point: Callable[[Any, Any], Any]
+
+
+Transformation = optax.GradientTransformation | EvaluatedElsewhere
+
+
+# The loss and its gradient at a run's present parameters.
+LossAndGradient = Callable[[], tuple[float, Sequence[jax.Array]]]
+
+
+@runtime_checkable
+class OutsideRun(Protocol):
+    """A run of an optimizer outside of JAX."""
+
+    def step(self, loss_and_gradient: LossAndGradient) -> None:
+        """Changes the run's parameters in place by one step."""
+        ...
+
+    def evaluation_point(self) -> Sequence[np.ndarray]:
+        """The parameters that measures look at, as new arrays."""
+        ...
+
+
+class Outside(abc.ABC):
+    """An optimizer that steps arrays outside of JAX, one run after the other.
+
+    It stands wherever a factory does.
+    """
+
+    @abc.abstractmethod
+    def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> OutsideRun:
+        """A run that owns these arrays and changes them in place."""
+
+
+Factory = Callable[[Any], Transformation] | Outside
+
+
+def sgd(learning_rate: Rate) -> optax.GradientTransformation:
+    """SGD without momentum."""
+    return optax.sgd(learning_rate)
+
+
+def sgdm(learning_rate: Rate) -> optax.GradientTransformation:
     """SGD with momentum 0.9, no dampening, no Nesterov."""
     return optax.sgd(learning_rate, momentum=0.9)
 
 
-def adam(learning_rate: float | jax.Array) -> optax.GradientTransformation:
+def nesterov(learning_rate: Rate) -> optax.GradientTransformation:
+    """SGD with Nesterov momentum 0.9."""
+    return optax.sgd(learning_rate, momentum=0.9, nesterov=True)
+
+
+def sign(learning_rate: Rate) -> optax.GradientTransformation:
+    """The sign of the gradient."""
+    return optax.sign_sgd(learning_rate)
+
+
+def signum(learning_rate: Rate) -> optax.GradientTransformation:
+    """The sign of the gradients' running mean (0.9)."""
+    return optax.signum(learning_rate)
+
+
+def normalised(learning_rate: Rate) -> optax.GradientTransformation:
+    """Momentum 0.9 on gradients divided by their global norm."""
+    return optax.chain(contrib.normalize(), optax.sgd(learning_rate, momentum=0.9))
+
+
+def rmsprop(learning_rate: Rate) -> optax.GradientTransformation:
+    """RMSprop, decay 0.9."""
+    return optax.rmsprop(learning_rate)
+
+
+def adagrad(learning_rate: Rate) -> optax.GradientTransformation:
+    """Adagrad."""
+    return optax.adagrad(learning_rate)
+
+
+def adam(learning_rate: Rate) -> optax.GradientTransformation:
     """Adam with beta1 = beta2 = 0.9, eps 1e-8, bias correction, no weight decay (the paper's)."""
     return optax.adam(learning_rate, b1=0.9, b2=0.9, eps=1e-8)
 
 
-NAMED: Mapping[str, Factory] = MappingProxyType({"sgdm": sgdm, "adam": adam})
+def adamw(learning_rate: Rate) -> optax.GradientTransformation:
+    """AdamW, beta2 0.999, weight decay 1e-4."""
+    return optax.adamw(learning_rate)
+
+
+def nadam(learning_rate: Rate) -> optax.GradientTransformation:
+    """Adam with Nesterov momentum, beta2 0.999."""
+    return optax.nadam(learning_rate)
+
+
+def lion(learning_rate: Rate) -> optax.GradientTransformation:
+    """Lion, beta1 0.9, beta2 0.99, no weight decay."""
+    return optax.lion(learning_rate, weight_decay=0.0)
+
+
+def adafactor(learning_rate: Rate) -> optax.GradientTransformation:
+    """Adafactor with a given rate; matrices here are too small to be factored."""
+    return optax.adafactor(learning_rate)
+
+
+def lamb(learning_rate: Rate) -> optax.GradientTransformation:
+    """LAMB, no weight decay."""
+    return optax.lamb(learning_rate)
+
+
+def muon(learning_rate: Rate) -> optax.GradientTransformation:
+    """Muon on the matrices of every layer, Adam on all other parameters, at the same rate."""
+
+    def matrices(parameters: Any) -> Any:
+        def of(leaf: jax.Array) -> contrib.MuonDimensionNumbers | None:
+            return contrib.MuonDimensionNumbers(-2, -1) if leaf.ndim >= 2 else None
+
+        return jax.tree.map(of, parameters)
+
+    return contrib.muon(learning_rate, muon_weight_dimension_numbers=matrices)
+
+
+def sophia(learning_rate: Rate) -> optax.GradientTransformation:
+    """Sophia-H: clipped by a Hutchinson estimate of the Hessian diagonal, made every 10 steps."""
+    return contrib.sophia(learning_rate, weight_decay=0.0)
+
+
+def schedule_free(learning_rate: Rate) -> EvaluatedElsewhere:
+    """Schedule-free SGD, beta 0.9, measured at the average x (Defazio et al., 2024)."""
+    method = contrib.schedule_free_sgd(learning_rate)
+    return EvaluatedElsewhere(method.init, method.update, contrib.schedule_free_eval_params)
+
+
+def schedule_free_adamw(learning_rate: Rate) -> EvaluatedElsewhere:
+    """Schedule-free AdamW, no weight decay, measured at the average x (Defazio et al., 2024)."""
+    method = contrib.schedule_free_adamw(learning_rate)
+    return EvaluatedElsewhere(method.init, method.update, contrib.schedule_free_eval_params)
+
+
+def prodigy(learning_rate: Rate) -> optax.GradientTransformation:
+    """Prodigy; the learning rate multiplies the one that it estimates."""
+    return contrib.prodigy(learning_rate)
+
+
+def ademamix(learning_rate: Rate) -> optax.GradientTransformation:
+    """AdEMAMix."""
+    return contrib.ademamix(learning_rate)
+
+
+NAMED: Mapping[str, Factory] = MappingProxyType(
+    {
+        factory.__name__.replace("_", "-"): factory
+        for factory in (
+            sgd,
+            sgdm,
+            nesterov,
+            sign,
+            signum,
+            normalised,
+            rmsprop,
+            adagrad,
+            adam,
+            adamw,
+            nadam,
+            lion,
+            adafactor,
+            lamb,
+            muon,
+            sophia,
+            schedule_free,
+            schedule_free_adamw,
+            prodigy,
+            ademamix,
+        )
+    }
+)
+
+
+PAPER: Mapping[str, Factory] = MappingProxyType({name: NAMED[name] for name in ("sgdm", "adam")})
 
 
 def by_name(name: str) -> Factory:
-    """The factory of that name.
+    """The factory of that name, or the one that a reference names.
+
+    Args:
+        name: A name of `NAMED`; `my_file.py:factory` or `package.module:factory`; or, with
+            `torch:` before it, a class or factory for PyTorch, as
+            `attnscape.interop.torch_optimizers.by_reference` reads it.
 
     Raises:
         UsageError: If there is none.
     """
+    if name.startswith("torch:"):
+        from attnscape.interop.torch_optimizers import by_reference
+
+        return by_reference(name.removeprefix("torch:"))
+    if loading.is_reference(name):
+        factory: Any = loading.load_object(name)
+        if not (callable(factory) or isinstance(factory, Outside)):
+            raise UsageError(
+                f"{name} is {factory!r}; it must be a function from a learning rate to an "
+                "optax.GradientTransformation."
+            )
+        return cast(Factory, factory)
     if name not in NAMED:
-        raise UsageError(f"There is no optimizer {name!r}; there are {', '.join(sorted(NAMED))}.")
+        raise UsageError(
+            f"There is no optimizer {name!r}; there are {', '.join(NAMED)}, and your own as "
+            "my_file.py:factory or torch:package.Class."
+        )
     return NAMED[name]
+
+
+def chosen(names: Sequence[str]) -> dict[str, Factory]:
+    """The factories that names or references stand for, each under a short label.
+
+    Of a reference, the label is the thing's own name.
+
+    Raises:
+        UsageError: If one does not exist, or two have the same label.
+    """
+    factories: dict[str, Factory] = {}
+    for name in names:
+        label = name if name in NAMED else name.rpartition(":")[2].rpartition(".")[2]
+        if label in factories:
+            raise UsageError(
+                f"Two optimizers are called {label}; give each once, and own ones other names."
+            )
+        factories[label] = by_name(name)
+    return factories
 
 
 def check_learning_rate(learning_rate: float) -> float:
@@ -51,7 +274,9 @@ def check_learning_rate(learning_rate: float) -> float:
     return float(learning_rate)
 
 
-def clipped(factory: Factory, clip: float | None) -> Factory:
+def clipped(
+    factory: Callable[[Any], Transformation], clip: float | None
+) -> Callable[[Any], Transformation]:
     """Clips gradients to a global norm before the optimizer sees them.
 
     Args:
@@ -60,6 +285,17 @@ def clipped(factory: Factory, clip: float | None) -> Factory:
     """
     if clip is None:
         return factory
-    return lambda learning_rate: optax.chain(
-        optax.clip_by_global_norm(clip), factory(learning_rate)
-    )
+
+    def with_clipping(learning_rate: Any) -> Transformation:
+        inner = factory(learning_rate)
+        if not isinstance(inner, EvaluatedElsewhere):
+            return optax.chain(optax.clip_by_global_norm(clip), inner)
+        transformation = optax.GradientTransformationExtraArgs(inner.init, inner.update)
+        chain = optax.chain(optax.clip_by_global_norm(clip), transformation)
+        return EvaluatedElsewhere(
+            chain.init,
+            chain.update,
+            lambda state, parameters: inner.evaluation_point(state[-1], parameters),
+        )
+
+    return with_clipping

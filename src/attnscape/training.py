@@ -8,7 +8,6 @@ step repeats inside one compiled loop, vectorised over seeds and (optimizer, lea
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import functools
 import numbers
@@ -19,7 +18,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import xarray as xr
 from jaxtyping import Array
 from threadpoolctl import ThreadpoolController
@@ -27,7 +25,8 @@ from threadpoolctl import ThreadpoolController
 from attnscape import objective
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Iterate, Measure, TrainingLoss
-from attnscape.optimizers import Factory, check_learning_rate, clipped
+from attnscape.optimizers import Factory, Outside, check_learning_rate
+from attnscape.stepping import Group, Inside, OutsideJax, Problem, Runs, Stepping
 from attnscape.tasks import RegressionTask, derived_key
 
 Precision = Literal["float32", "float64"]
@@ -59,15 +58,6 @@ def silent(done: int, total: int) -> None:
     """Says nothing."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """The runs of one optimizer: all its learning rates, side by side."""
-
-    name: str
-    factory: Factory
-    learning_rates: tuple[float, ...]
-
-
 def train(
     task: RegressionTask,
     model: Callable[[Array], Callable],
@@ -90,7 +80,9 @@ def train(
         task: Where prompts come from.
         model: Makes the initial model of a seed from a key, for example
             `functools.partial(LinearTransformer.init, layers=3, dim=5)`.
-        optimizers: For each name, a function from a learning rate to an optax transformation.
+        optimizers: For each name, a function from a learning rate to an optax transformation, whose
+            `update` gets the keywords of `attnscape.stepping.Problem.keywords`; or an
+            `attnscape.optimizers.Outside`.
         learning_rates: The rates of all optimizers, or of each by name.
         seeds: A seed fixes the initial model and the prompts of every step.
         steps: Updates of each run.
@@ -120,13 +112,13 @@ def train(
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         engine = _Engine(task, model, groups, clip, batch, precision, seeds)
         engine.draw_evaluation(evaluation_seed, evaluation_batch)
-        return _run(engine, steps, tuple(measures), progress)
+        return _run(engine, steps, tuple(measures), progress).sel(optimizer=list(optimizers))
 
 
 def _groups(
     optimizers: Mapping[str, Factory],
     learning_rates: Mapping[str, Sequence[float]] | Sequence[float],
-) -> tuple[_Group, ...]:
+) -> tuple[Group, ...]:
     if not optimizers:
         raise UsageError("No optimizer was given; name at least one.")
     rates_of = (
@@ -144,7 +136,7 @@ def _groups(
         rates = tuple(dict.fromkeys(check_learning_rate(rate) for rate in rates_of[name]))
         if not rates:
             raise UsageError(f"No learning rate was given for {name}; give at least one.")
-        groups.append(_Group(name, factory, rates))
+        groups.append(Group(name, factory, rates))
     return tuple(groups)
 
 
@@ -163,36 +155,32 @@ def _check_seeds(seeds: Sequence[int], evaluation_seed: int) -> None:
             raise UsageError(f"The seed {seed} is not usable; give whole numbers from 0 to 2^32-1.")
 
 
-class _Runs(eqx.Module):
-    """The state of all runs; every array has the leading axes (seed, learning rate)."""
-
-    models: tuple[Any, ...]  # one entry an optimizer
-    states: tuple[Any, ...]
-    diverged_at: tuple[jax.Array, ...]
+# Of each kind of stepping, its runs.
+_States = tuple[Runs, ...]
 
 
 class _Engine:
-    """The compiled pieces: initial state, a segment of steps, a measurement."""
+    """All runs of a training, and the measurements of them."""
 
     def __init__(self, task, model, groups, clip, batch, precision, seeds):
-        self.groups, self.seeds = groups, tuple(seeds)
-        self._batch, self._dtype = batch, jnp.dtype(precision)
-        self._optimizers = [clipped(group.factory, clip) for group in groups]
-        self._rates = [np.array(group.learning_rates, self._dtype) for group in groups]
+        self.seeds = tuple(seeds)
+        self._batch, dtype = batch, jnp.dtype(precision)
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(
             jnp.array(self.seeds, jnp.uint32)
         )
         init_keys, self._data_keys = keys[:, 0], keys[:, 1]
 
-        first = self.first_model = _astype(self._dtype, model(init_keys[0]))
+        first = self.first_model = _astype(dtype, model(init_keys[0]))
         self._static = eqx.partition(first, eqx.is_inexact_array)[1]
         sample = task.sample_moments if objective.sees_moments_only(first) else task.sample
-        self._draw = functools.partial(sample, dtype=self._dtype)
+        self._draw = functools.partial(sample, dtype=dtype)
         self._draw_double = functools.partial(sample, dtype=jnp.dtype("float64"))
-        self._initial_models = jax.vmap(
-            lambda key: eqx.filter(_astype(self._dtype, model(key)), eqx.is_inexact_array)
+        initial_models = jax.vmap(
+            lambda key: eqx.filter(_astype(dtype, model(key)), eqx.is_inexact_array)
         )(init_keys)
-        self.advance = jax.jit(self._advance)
+        problem = Problem(initial_models, self._static, self._training_data, clip, dtype)
+        self._steppings = _steppings(problem, groups)
+        self.groups = tuple(group for stepping in self._steppings for group in stepping.groups)
         self._pools = ThreadpoolController()  # finding the libraries takes milliseconds
 
     def draw_evaluation(self, seed: int, batch: int) -> None:
@@ -200,74 +188,33 @@ class _Engine:
         key = jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
         self.evaluation = jax.jit(self._draw, static_argnums=1)(key, batch)
 
-    def start(self) -> _Runs:
+    def start(self) -> _States:
         """All runs at step 0."""
-        models, states, diverged = [], [], []
-        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
-            count = len(rates)
-            spread = jax.tree.map(
-                lambda a, count=count: jnp.repeat(a[:, None], count, axis=1), self._initial_models
-            )
-            models.append(spread)
-            states.append(
-                jax.vmap(jax.vmap(lambda rate, m, o=optimizer: o(rate).init(m)), (None, 0))(
-                    rates, spread
-                )
-            )
-            diverged.append(jnp.full((len(self.seeds), len(rates)), -1, jnp.int32))
-        return _Runs(tuple(models), tuple(states), tuple(diverged))
+        return tuple(stepping.start() for stepping in self._steppings)
+
+    def advance(self, runs: _States, first: int, last: int) -> _States:
+        """Updates number first, ..., last - 1."""
+        return tuple(
+            stepping.advance(own, first, last)
+            for stepping, own in zip(self._steppings, runs, strict=True)
+        )
+
+    def _evaluated(self, runs: _States) -> list[Any]:
+        """Of each optimizer, the models that measures look at."""
+        return [
+            model
+            for stepping, own in zip(self._steppings, runs, strict=True)
+            for model in stepping.evaluated(own)
+        ]
 
     def _training_data(self, step):
         return jax.vmap(lambda key: self._draw(derived_key(key, step), self._batch))(
             self._data_keys
         )
 
-    def _advance(self, runs: _Runs, first: int | jax.Array, last: int | jax.Array) -> _Runs:
-        """Updates number first, ..., last - 1."""
-        return jax.lax.fori_loop(first, last, self._step, runs)
-
-    def _step(self, step: jax.Array, runs: _Runs) -> _Runs:
-        data = self._training_data(step)
-
-        def value_and_gradient(model, prompts):
-            loss, gradient = objective.value_and_gradient(eqx.combine(model, self._static), prompts)
-            return loss, eqx.filter(gradient, eqx.is_inexact_array)
-
-        # One call for the runs of all optimizers, so that the threads share them evenly.
-        together = jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *runs.models)
-        losses, gradients = jax.vmap(jax.vmap(value_and_gradient, (0, None)))(together, data)
-        models, states, diverged, start = [], [], [], 0
-        for index, (optimizer, rates) in enumerate(zip(self._optimizers, self._rates, strict=True)):
-            mine = slice(start, start + len(rates))
-            start += len(rates)
-
-            def update(rate, gradient, state, model, loss, diverged_at, optimizer=optimizer):
-                updates, state = optimizer(rate).update(gradient, state, model)
-                model = optax.apply_updates(model, updates)
-                # The loss is that of the iterate before this update, the model the one after it.
-                lost = jnp.where(jnp.isfinite(loss), step + 1, step)
-                now = (diverged_at < 0) & ~(jnp.isfinite(loss) & _all_finite(model))
-                diverged_at = jnp.where(now, lost, diverged_at)
-                alive = diverged_at < 0
-                model = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), model)
-                return model, state, diverged_at
-
-            updated = jax.vmap(jax.vmap(update), (None, 0, 0, 0, 0, 0))(
-                rates,
-                jax.tree.map(lambda a, mine=mine: a[:, mine], gradients),
-                runs.states[index],
-                runs.models[index],
-                losses[:, mine],
-                runs.diverged_at[index],
-            )
-            models.append(updated[0])
-            states.append(updated[1])
-            diverged.append(updated[2])
-        return _Runs(tuple(models), tuple(states), tuple(diverged))
-
     def measurer(
         self, measure: Measure
-    ) -> Callable[[_Runs, int, _Runs | None], list[dict[str, np.ndarray]]]:
+    ) -> Callable[[_States, int, _States | None], list[dict[str, np.ndarray]]]:
         """A function that takes `measure` of all runs: one dict an optimizer.
 
         It is called with the runs, their step and, where the measure needs it, the runs one step
@@ -294,9 +241,13 @@ class _Engine:
         over_runs = jax.vmap(jax.vmap(one, (0, 0, 0, None, None, None)), (0, 0, 0, 0, 0, None))
         take = jax.jit(over_runs)
 
-        def measured(runs: _Runs, step: int, ahead: _Runs | None) -> list[dict[str, np.ndarray]]:
+        def measured(
+            runs: _States, step: int, ahead: _States | None
+        ) -> list[dict[str, np.ndarray]]:
             training, keys = prepare(step)
-            models_ahead = ahead.models if ahead else [None] * len(runs.models)
+            models = self._evaluated(runs)
+            models_ahead = self._evaluated(ahead) if ahead else [None] * len(models)
+            states = [state for own in runs for state in own.states]
             with contextlib.ExitStack() as context:
                 # The spectra of some hundred small matrices are soonest done one after the other:
                 # BLAS threads that share each of them mostly wait for one another.
@@ -305,9 +256,7 @@ class _Engine:
                     context.enter_context(jax.enable_x64(True))
                 return [
                     jax.device_get(take(model, state, later, training, keys, self.evaluation))
-                    for model, state, later in zip(
-                        runs.models, runs.states, models_ahead, strict=True
-                    )
+                    for model, state, later in zip(models, states, models_ahead, strict=True)
                 ]
 
         return measured
@@ -317,8 +266,12 @@ def _astype(dtype, tree):
     return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, tree)
 
 
-def _all_finite(tree) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(tree)]))
+def _steppings(problem: Problem, groups: Sequence[Group]) -> list[Stepping]:
+    """The optimizers of JAX, then those outside of it; either may be missing."""
+    inside = [group for group in groups if not isinstance(group.factory, Outside)]
+    outside = [group for group in groups if isinstance(group.factory, Outside)]
+    steppings: list[Stepping] = [Inside(problem, inside)] if inside else []
+    return [*steppings, OutsideJax(problem, outside)] if outside else steppings
 
 
 def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -> xr.Dataset:
@@ -327,12 +280,12 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
     takers = {measure: engine.measurer(measure) for measure in measures}
     records: dict[Measure, list[list[dict]]] = {measure: [] for measure in measures}
     count = len(engine.seeds) * sum(len(group.learning_rates) for group in engine.groups)
-    runs, step = engine.start(), 0
+    runs, step, ahead = engine.start(), 0, None
     progress(0, count * steps)
     for stop in stops:
         while step < stop:
             last = min(stop, step + _LONGEST_SEGMENT)
-            runs = jax.block_until_ready(engine.advance(runs, step, last))
+            runs = engine.advance(runs, step, last)
             step = last
             progress(count * step, count * steps)
         now = [measure for measure in measures if step in due[measure]]
@@ -345,10 +298,11 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
             runs, step = ahead, step + 1
             progress(count * step, count * steps)
     # Whether the last iterate's loss is finite shows in the step that would follow.
-    last = engine.advance(runs, steps, steps + 1).diverged_at
+    before = [at for own in runs for at in own.diverged_at]
+    last = [at for own in ahead or engine.advance(runs, steps, steps + 1) for at in own.diverged_at]
     diverged_at = tuple(
-        np.where(np.asarray(at) > steps, before, at)
-        for at, before in zip(last, runs.diverged_at, strict=True)
+        np.where(np.asarray(later) > steps, at, later)
+        for at, later in zip(before, last, strict=True)
     )
     return _dataset(engine, diverged_at, stops, due, records)
 

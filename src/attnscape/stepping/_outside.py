@@ -1,0 +1,123 @@
+"""Optimizers outside of JAX: their runs are stepped one after the other, on the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from attnscape.errors import UsageError
+from attnscape.loading import told
+from attnscape.optimizers import Outside, OutsideRun
+from attnscape.stepping._problem import Group, Problem, Runs
+
+
+class _Run:
+    """One run: the parameters that its optimizer changes in place, and whether it is alive."""
+
+    def __init__(self, name: str, factory: Outside, rate: float, leaves: list[np.ndarray]) -> None:
+        self.name, self.leaves, self.diverged_at = name, leaves, -1
+        try:
+            self._optimizer: OutsideRun = factory.start(rate, leaves)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"The optimizer {name} failed: {told(error)}.") from error
+
+    def step(self, number: int, loss_and_gradient: Any, data: Any) -> None:
+        """Update `number` on its batch."""
+        if self.diverged_at >= 0:
+            return
+        losses = []
+
+        def here() -> tuple[float, Sequence[jax.Array]]:
+            # What is called is done before the optimizer goes on to change the arrays.
+            loss, gradient = jax.block_until_ready(loss_and_gradient(self.leaves, data))
+            losses.append(float(loss))
+            return losses[-1], gradient
+
+        try:
+            self._optimizer.step(here)
+        except Exception as error:
+            raise UsageError(f"The optimizer {self.name} failed: {told(error)}.") from error
+        finite = all(np.isfinite(losses[:1]))
+        if not finite or not all(np.isfinite(leaf).all() for leaf in self.leaves):
+            self.diverged_at = number + 1 if finite else number
+
+    def evaluation_point(self) -> list[np.ndarray]:
+        """What measures look at; NaN after divergence."""
+        if self.diverged_at >= 0:
+            return [np.full_like(leaf, np.nan) for leaf in self.leaves]
+        return [np.array(leaf) for leaf in self._optimizer.evaluation_point()]
+
+
+class OutsideJax:
+    """Runs of optimizers that keep their state to themselves: they go forwards only."""
+
+    def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:
+        self.groups = tuple(groups)
+        self._problem = problem
+        first = jax.tree.map(lambda a: a[0], problem.initial_models)
+        self._tree = jax.tree.structure(first)
+        self._loss_and_gradient = jax.jit(self._clipped)
+        self._data = jax.jit(self._by_seed)
+        self._runs: list[list[list[_Run]]] = []  # group, seed, learning rate
+
+    def start(self) -> Runs:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self._problem.initial_models)]
+        self._runs = [
+            [
+                [
+                    # A new array for each run: optimizers write into it.
+                    _Run(group.name, _outside(group), rate, [np.array(a[seed]) for a in leaves])
+                    for rate in group.learning_rates
+                ]
+                for seed in range(self._problem.seeds)
+            ]
+            for group in self.groups
+        ]
+        return self._snapshot()
+
+    def advance(self, runs: Runs, first: int, last: int) -> Runs:
+        for number in range(first, last):
+            for seed, data in enumerate(self._data(number)):
+                for of_group in self._runs:
+                    for run in of_group[seed]:
+                        run.step(number, self._loss_and_gradient, data)
+        return self._snapshot()
+
+    def evaluated(self, runs: Runs) -> tuple[Any, ...]:
+        return runs.models
+
+    def _clipped(self, leaves: list[jax.Array], data: Any) -> tuple[jax.Array, list[jax.Array]]:
+        model = jax.tree.unflatten(self._tree, leaves)
+        loss, gradient = self._problem.value_and_gradient(model, data)
+        if self._problem.clip is not None:
+            clipping = optax.clip_by_global_norm(self._problem.clip)
+            gradient = clipping.update(gradient, clipping.init(model))[0]
+        return loss, jax.tree.leaves(gradient)
+
+    def _by_seed(self, step: jax.Array) -> list[Any]:
+        data = self._problem.training_data(step)
+        return [jax.tree.map(lambda a, s=s: a[s], data) for s in range(self._problem.seeds)]
+
+    def _snapshot(self) -> Runs:
+        models, diverged = [], []
+        for of_group in self._runs:
+            points = [[run.evaluation_point() for run in of_seed] for of_seed in of_group]
+            leaves = [
+                jnp.array([[run[k] for run in of_seed] for of_seed in points])
+                for k in range(self._tree.num_leaves)
+            ]
+            models.append(jax.tree.unflatten(self._tree, leaves))
+            diverged.append(np.array([[r.diverged_at for r in s] for s in of_group], np.int32))
+        return Runs(tuple(models), ((),) * len(models), tuple(diverged))
+
+
+def _outside(group: Group) -> Outside:
+    assert isinstance(group.factory, Outside)
+    return group.factory

@@ -1,0 +1,113 @@
+"""What all runs share, and the state that they are in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from attnscape import objective
+from attnscape.optimizers import Factory
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The runs of one optimizer: all its learning rates, side by side."""
+
+    name: str
+    factory: Factory
+    learning_rates: tuple[float, ...]
+
+
+class Runs(eqx.Module):
+    """The state of runs; every array has the leading axes (seed, learning rate)."""
+
+    models: tuple[Any, ...]  # one entry an optimizer
+    states: tuple[Any, ...]
+    diverged_at: tuple[Any, ...]
+
+
+@runtime_checkable
+class Stepping(Protocol):
+    """Runs of some optimizers."""
+
+    groups: tuple[Group, ...]
+
+    def start(self) -> Runs:
+        """All runs at step 0."""
+        ...
+
+    def advance(self, runs: Runs, first: int, last: int) -> Runs:
+        """The runs after updates number first, ..., last - 1."""
+        ...
+
+    def evaluated(self, runs: Runs) -> tuple[Any, ...]:
+        """Of each optimizer, the models that measures look at."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What all runs share.
+
+    Attributes:
+        initial_models: The parameters that runs start at, with the leading axis (seed,).
+        static: The rest of the model.
+        training_data: The batch of a step, with the leading axis (seed,).
+        clip: Global norm for clipping, or None.
+        dtype: Of the parameters.
+    """
+
+    initial_models: Any
+    static: Any
+    training_data: Callable[[int | Array], Any]
+    clip: float | None
+    dtype: jnp.dtype
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return len(jax.tree.leaves(self.initial_models)[0])
+
+    def loss(self, model: Any, prompts: Any) -> Array:
+        """Of one run's parameters on a batch."""
+        return objective.loss(eqx.combine(model, self.static), prompts)
+
+    def value_and_gradient(self, model: Any, prompts: Any) -> tuple[Array, Any]:
+        """Of one run's parameters on a batch; the gradient has the parameters' structure."""
+        loss, gradient = objective.value_and_gradient(eqx.combine(model, self.static), prompts)
+        return loss, eqx.filter(gradient, eqx.is_inexact_array)
+
+    def hessian_diagonal(self, model: Any, prompts: Any) -> Any:
+        """Exact, with the parameters' structure."""
+        hessian = objective.hessian(eqx.combine(model, self.static), prompts)
+        return ravel_pytree(model)[1](jnp.diag(hessian))
+
+    def keywords(self, model: Any, prompts: Any, loss: Array, gradient: Any) -> dict[str, Any]:
+        """What an optimizer's `update` is given beside the clipped gradient, all on its batch.
+
+        `value` and `grad` (not clipped); the functions of parameters `value_fn` and `obj_fn` (the
+        loss), `grad_fn` and `hessian_diagonal_fn`. Names and meaning are those of optax.
+        """
+
+        def loss_at(parameters: Any) -> Array:
+            return self.loss(parameters, prompts)
+
+        def gradient_at(parameters: Any, step: Any = None) -> Any:
+            del step  # optax's SAM says in which of its steps it asks
+            return self.value_and_gradient(parameters, prompts)[1]
+
+        return {
+            "value": loss,
+            "grad": gradient,
+            "value_fn": loss_at,
+            "obj_fn": loss_at,
+            "grad_fn": gradient_at,
+            "hessian_diagonal_fn": lambda parameters: self.hessian_diagonal(parameters, prompts),
+        }
