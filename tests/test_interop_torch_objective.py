@@ -122,8 +122,8 @@ def test_loss_and_derivatives_are_those_of_the_jax_path(form, x64):
         assert relative(got.numpy(), wanted) < 1e-12
 
 
-# Float32 rounding passes through three layers and two derivatives: the project's promise is 1e-5.
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+# Some hundred operations, at most as many roundings: 100 eps is 1.2e-5 and 2e-14.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_a_probe_in_a_training_loop_measures_what_the_jax_path_does(
     optimizer, dtype, tolerance, x64
@@ -151,15 +151,10 @@ def test_a_probe_in_a_training_loop_measures_what_the_jax_path_does(
         iterate = Iterate(model, None, prompts[0], jax.random.key(0), None, update=change)
         wanted = DirectionalSmoothness()(iterate)
         curvature = {name: np.asarray(v) for name, v in Curvature()(iterate).items()}
-        sharpness = np.abs(curvature["hessian_eigenvalues"]).max()
         loss = jax_objective.loss(model, prompts[0])
         assert float(got["loss"]) == pytest.approx(float(loss), rel=tolerance)
-        for name in ("evaluation_gradient_norm", "update_norm"):
+        for name in ("evaluation_gradient_norm", "directional_smoothness", "update_norm"):
             assert float(got[name]) == pytest.approx(float(wanted[name]), rel=tolerance)
-        # Rounding of u^T H u is relative to the norm of H, also where the product is small.
-        assert float(got["directional_smoothness"]) == pytest.approx(
-            float(wanted["directional_smoothness"]), abs=tolerance * sharpness
-        )
         if step == 2:
             assert np.isnan(got["noise_norm"]).all()
             assert np.isnan(got["hessian_eigenvalues"]).all()
@@ -180,11 +175,7 @@ def test_a_probe_in_a_training_loop_measures_what_the_jax_path_does(
             for name in ("diagonal-lower-median", "diagonal-median")
         )
         assert number != median  # so that the two medians are told apart
-        # The median is smaller than the largest entry by the number itself, and so is what an
-        # error relative to the largest entry is relative to it.
-        assert float(got["condition_number"]) == pytest.approx(
-            float(number), rel=tolerance * max(1, float(number))
-        )
+        assert float(got["condition_number"]) == pytest.approx(float(number), rel=tolerance)
         assert float(got["condition_number_low"]) == float(got["condition_number"])
         assert float(got["condition_number_high"]) == float(got["condition_number"])
         assert (got["hessian_diagonal_error"] == 0).all()
@@ -514,6 +505,8 @@ def test_a_step_of_no_length_and_a_diverged_network_are_nan():
 
 
 class OnceDifferentiable(torch.autograd.Function):
+    """Second derivatives through it are 0 in PyTorch, without a word."""
+
     @staticmethod
     def forward(ctx, x):
         return x.clone()

@@ -134,6 +134,37 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class Bench:
+    """Ranks optimizers, each at its best learning rate, against tuned SGDM and Adam.
+
+    Runs are kept in the folder: the next optimizer is compared with those that were run before.
+    """
+
+    optimizers: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[OPTIMIZER ...]")
+    ] = ()
+    """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
+    all: bool = False
+    """Every optimizer that has a name."""
+    settings: tuple[str, ...] = ("setting-1", "setting-2", "setting-3")
+    """Of setting-1, setting-2, setting-3, sphere, depth-2, depth-8, dim-20, softmax; or `all`."""
+    seeds: int = 6
+    """Report seeds 0, 1, ..., seeds - 1; tuning has three of its own."""
+    steps: int = 2_000
+    """The budget: updates of each run."""
+    recipe: Literal["code", "paper"] = "code"
+    """Conventions of the public code, or of the text of the paper."""
+    out: Path = Path("results")
+    """Folder for the page, figures, tables and runs."""
+
+    def __call__(self) -> None:
+        """Searches rates, runs, prints the ranking and refreshes the page."""
+        from attnscape.commands import bench
+
+        bench(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class Doctor:
     """Shows versions, which path computes, and what the kernels reach on this machine."""
 
@@ -148,6 +179,7 @@ Command = (
     Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

@@ -22,23 +22,27 @@ from rich.table import Table
 from scipy import stats
 
 from attnscape import native, objective, optimizers, results
+from attnscape.bench import BASELINES, SUITE
+from attnscape.bench import Bench as BenchArtifact
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
 from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
 from attnscape.models import LinearTransformer
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
-from attnscape.paper.settings import FULL, QUICK
+from attnscape.paper.settings import FULL, QUICK, Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
 from attnscape.report.manifest import read_all
+from attnscape.report.page import NAME as PAGE
 from attnscape.report.page import write_page
+from attnscape.report.ranking import rank
 from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask, ReluNetwork, Sphere
 from attnscape.training import Status
 
 if TYPE_CHECKING:
-    from attnscape.cli import Report, Reproduce, Train
+    from attnscape.cli import Bench, Report, Reproduce, Train
 
 
 def reproduce(options: Reproduce) -> None:
@@ -75,14 +79,15 @@ def reproduce(options: Reproduce) -> None:
         raise UsageError(f"These could not be made, for the reasons given above: {failed}.")
 
 
-def command_line(options: Reproduce, artifact: str) -> str:
-    """The command line that makes one artifact in the way that `options` ask for."""
-    words = ["attnscape", "reproduce", artifact]
+def command_line(options: Reproduce | Bench, *things: str) -> str:
+    """The command line that makes these things in the way that `options` ask for."""
+    words = ["attnscape", type(options).__name__.lower(), *things]
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        if field.name != "artifacts" and value != field.default:
+        if field.name not in ("artifacts", "optimizers") and value != field.default:
             words += [f"--{field.name.replace('_', '-')}"]
-            words += [] if value is True else [str(value)]
+            if value is not True:
+                words += map(str, value) if isinstance(value, tuple) else [str(value)]
     return shlex.join(words)
 
 
@@ -91,6 +96,43 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         table.add_row(str(verdict.number), verdict.sentence, verdict.verdict, verdict.numbers)
     return table
+
+
+def bench(options: Bench) -> None:
+    """Ranks the optimizers that `options` name, prints how they did, and refreshes the page.
+
+    Raises:
+        UsageError: If an option cannot be used, or, after all others were ranked, an optimizer
+            could not be.
+    """
+    for name in ("seeds", "steps"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
+    unknown = [name for name in options.settings if name not in (*SUITE, "all")]
+    if unknown:
+        raise UsageError(
+            f"There is no setting {unknown[0]!r} in the suite; there are {', '.join(SUITE)}, all."
+        )
+    settings = SUITE if "all" in options.settings else dict.fromkeys(options.settings)
+    named = optimizers.NAMED if options.all else ()
+    references = dict.fromkeys((*BASELINES, *named, *options.optimizers))
+    made = rank(
+        optimizers.chosen(list(references)),
+        [SUITE[name] for name in settings],
+        options.out,
+        Plan(recipe=options.recipe, seeds=options.seeds, steps=options.steps),
+        command_line(options, *options.optimizers),
+        functools.partial(print, flush=True),
+    )
+    for sentence, frame in made.tables.items():
+        table = Table(*frame.columns, title=sentence)
+        for row in frame.itertuples(index=False, name=None):
+            table.add_row(*map(str, row))
+        Console().print(table)
+    print(options.out / PAGE)
+    failures = made.artifact.failures if isinstance(made.artifact, BenchArtifact) else ()
+    if failures:
+        raise UsageError(" ".join(failures))
 
 
 def report(options: Report) -> None:

@@ -67,7 +67,8 @@ class Outside(abc.ABC):
         """A run that owns these arrays and changes them in place."""
 
 
-Factory = Callable[[Any], Transformation] | Outside
+OptaxFactory = Callable[[Any], Transformation]
+Factory = OptaxFactory | Outside
 
 
 def sgd(learning_rate: Rate) -> optax.GradientTransformation:
@@ -179,7 +180,7 @@ def ademamix(learning_rate: Rate) -> optax.GradientTransformation:
     return contrib.ademamix(learning_rate)
 
 
-NAMED: Mapping[str, Factory] = MappingProxyType(
+NAMED: Mapping[str, OptaxFactory] = MappingProxyType(
     {
         factory.__name__.replace("_", "-"): factory
         for factory in (
@@ -208,7 +209,9 @@ NAMED: Mapping[str, Factory] = MappingProxyType(
 )
 
 
-PAPER: Mapping[str, Factory] = MappingProxyType({name: NAMED[name] for name in ("sgdm", "adam")})
+PAPER: Mapping[str, OptaxFactory] = MappingProxyType(
+    {name: NAMED[name] for name in ("sgdm", "adam")}
+)
 
 
 def by_name(name: str) -> Factory:
@@ -274,9 +277,7 @@ def check_learning_rate(learning_rate: float) -> float:
     return float(learning_rate)
 
 
-def clipped(
-    factory: Callable[[Any], Transformation], clip: float | None
-) -> Callable[[Any], Transformation]:
+def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
     """Clips gradients to a global norm before the optimizer sees them.
 
     Args:

@@ -58,7 +58,7 @@ class _Run:
         self._takes_closure = _takes_closure(type(optimizer))
 
     def step(self, loss_and_gradient: LossAndGradient) -> None:
-        def closure() -> torch.Tensor:
+        def closure() -> Any:  # PyTorch's own types say float, its optimizers want a tensor
             loss, gradient = loss_and_gradient()
             for parameter, leaf in zip(self._parameters, gradient, strict=True):
                 parameter.grad = torch.from_dlpack(leaf)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from attnscape import objective
 from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
-from attnscape.optimizers import NAMED, Factory, clipped
+from attnscape.optimizers import NAMED, OptaxFactory, clipped
 from attnscape.tasks import derived_key
 
 
@@ -80,7 +80,7 @@ class PseudoStepSmoothness(Measure):
         ]
         return {"pseudo_step_smoothness": jnp.stack(values)}
 
-    def _step(self, factory: Factory, iterate: Iterate, parameters: Any, keys: Array) -> Any:
+    def _step(self, factory: OptaxFactory, iterate: Iterate, parameters: Any, keys: Array) -> Any:
         optimizer = factory(1.0)  # the rate scales the step, which is normalised
 
         def remember(state: Any, key: Array) -> tuple[Any, Any]:

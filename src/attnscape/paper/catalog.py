@@ -24,3 +24,6 @@ ARTIFACTS = MappingProxyType(
         "ablation": "What depends on the differences between the public code and the text",
     }
 )
+# What the page has a section for beside the paper's artifacts.
+BENCH = "bench"
+SECTIONS = MappingProxyType({**ARTIFACTS, BENCH: "Optimizers against each other"})

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from attnscape import results
-from attnscape.paper.catalog import ARTIFACTS
+from attnscape.paper.catalog import SECTIONS
 from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.report.make import Made
@@ -149,7 +149,7 @@ def _relative(path: Path, out: Path) -> str:
 
 def read_all(out: Path) -> dict[str, Manifest]:
     """The manifests in a folder, by artifact, in the catalog's order."""
-    paths = {name: out / f"{name}.json" for name in ARTIFACTS}
+    paths = {name: out / f"{name}.json" for name in SECTIONS}
     return {name: _read(name, path) for name, path in paths.items() if path.is_file()}
 
 
@@ -168,7 +168,7 @@ def _read(name: str, path: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         # One unreadable file must not take the page of all the others away.
         return Manifest(
-            name, ARTIFACTS[name], failure=f"{path.name} cannot be read ({error}); make it again."
+            name, SECTIONS[name], failure=f"{path.name} cannot be read ({error}); make it again."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,9 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgdm": {"label": "SGDM", "color": "#0072B2", "linestyle": "-"},
     "adam": {"label": "Adam", "color": "#D55E00", "linestyle": (0, (5, 1.5))},
 }
+# For optimizers beyond those two: the rest of the palette, then darker tones.
+_OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B", "#7F7F7F", "#9467BD")
+_DASHES = ("-", (0, (1, 1.2)), (0, (4, 1, 1, 1)))
 _RC: dict[Any, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -35,6 +38,20 @@ def style() -> Iterator[None]:
     """Figures made inside look alike and need no screen."""
     with mpl.rc_context(_RC):
         yield
+
+
+def of_optimizers(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Label, colour and line style of each, no two alike up to 24 of them."""
+    others = [name for name in names if name not in OPTIMIZERS]
+    looks = {
+        name: {
+            "label": name,
+            "color": _OTHERS[index % len(_OTHERS)],
+            "linestyle": _DASHES[index // len(_OTHERS) % len(_DASHES)],
+        }
+        for index, name in enumerate(others)
+    }
+    return {name: looks.get(name) or of_optimizer(name) for name in names}
 
 
 def of_optimizer(name: str) -> dict[str, Any]:

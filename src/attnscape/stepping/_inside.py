@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attnscape.optimizers import EvaluatedElsewhere, Outside, Transformation, clipped
+from attnscape.optimizers import EvaluatedElsewhere, OptaxFactory, Outside, clipped
 from attnscape.stepping._contract import check
 from attnscape.stepping._problem import Group, Problem, Runs
 
@@ -112,12 +112,12 @@ class Inside:
         return Runs(tuple(models), tuple(states), tuple(diverged))
 
 
-def _factory(group: Group) -> Callable[[Any], Transformation]:
+def _factory(group: Group) -> OptaxFactory:
     assert not isinstance(group.factory, Outside)
     return group.factory
 
 
-def _with_keywords(factory: Callable[[Any], Transformation]) -> Callable[[Any], Any]:
+def _with_keywords(factory: OptaxFactory) -> Callable[[Any], Any]:
     """A factory of optimizers that ignore the keywords they do not know."""
 
     def accepting(rate: Any) -> Any:

@@ -7,6 +7,7 @@ import functools
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attnscape.bench import Bench
 from attnscape.estimators import PUBLIC_CODE
 from attnscape.paper.ablation import Ablation
 from attnscape.paper.artifact import Artifact
@@ -19,6 +20,7 @@ from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
 from attnscape.paper.tables import TableOfRates
 from attnscape.report.draw import (
     ablation,
+    bench,
     condition_curves,
     condition_ratios,
     landscape,
@@ -85,6 +87,11 @@ def _(artifact: TableOfRates, frame: pd.DataFrame) -> Figure | None:
         return None
     recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
     return rates.figure(frame, _titles(artifact.settings), recipe)
+
+
+@draw.register
+def _(artifact: Bench, frame: pd.DataFrame) -> Figure:
+    return bench.figure(artifact, frame)
 
 
 def _titles(settings: tuple[Setting, ...]) -> dict[str, str]:

@@ -43,7 +43,10 @@ def figure(
 
 
 def panel(axis: Axes, frame: pd.DataFrame, recipe: Mapping[str, float]) -> None:
-    """Median over seeds as lines with a dot at the best rate, smallest to largest as bands."""
+    """Median over seeds as lines with a dot at the best rate, smallest to largest as bands.
+
+    Optimizers without a rate in `recipe` get no dotted line.
+    """
     for optimizer, runs in frame.groupby("optimizer", sort=False):
         losses = runs.groupby("learning_rate")["loss"]
         median, low, high = (
@@ -57,6 +60,7 @@ def panel(axis: Axes, frame: pd.DataFrame, recipe: Mapping[str, float]) -> None:
             rates, losses = median.index.to_numpy(), median.to_numpy()
             best = np.nanargmin(losses)
             axis.plot(rates[best], losses[best], marker="o", markersize=6, color=colour)
-        axis.axvline(recipe[str(optimizer)], color=colour, linestyle=":", linewidth=1)
+        if str(optimizer) in recipe:
+            axis.axvline(recipe[str(optimizer)], color=colour, linestyle=":", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="learning rate")
     axis.legend()

@@ -1,0 +1,202 @@
+"""Measuring a PyTorch module along its user's own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from attnscape.errors import UsageError
+from attnscape.estimators import PUBLIC_CODE, SmoothnessFit, fit_smoothness
+from attnscape.interop._torch_diagonal import condition_number
+from attnscape.interop._torch_objective import Objective
+
+# Of each number: what the Dataset says of it, and its dims beyond step. Names are the measures'.
+_VARIABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "loss": ("loss on the evaluation batch", ()),
+    "evaluation_gradient_norm": ("norm of the gradient on the evaluation batch", ()),
+    "directional_smoothness": ("directional smoothness of the step", ()),
+    "update_norm": ("norm of the step", ()),
+    "noise_norm": ("norm of a batch's gradient minus the mean over batches", ("sample",)),
+    "condition_number": ("robust condition number", ()),
+    "condition_number_low": ("lower end of its 95 % interval", ()),
+    "condition_number_high": ("upper end of its 95 % interval", ()),
+    "hessian_diagonal": ("diagonal of the Hessian", ("parameter",)),
+    "hessian_diagonal_error": ("standard error of the Hessian's diagonal", ("parameter",)),
+    "hessian_row_norm": ("norms of the Hessian's rows", ("parameter",)),
+    "hessian_eigenvalues": ("eigenvalues of the Hessian", ("eigenvalue",)),
+}
+
+
+class Probe:
+    """Measures an objective along a training loop; call `step` once after every update.
+
+    Step t is the iterate after t updates. What belongs to it is measured in the call after the
+    update that leaves it, when the step x_{t+1} - x_t is known: the module is taken back to x_t
+    (parameters and buffers, kept from the call before), measured, and put back bit for bit. Make
+    the probe after the initial or loaded weights are in place.
+
+    - every `every` steps: `loss`, `evaluation_gradient_norm`, and `directional_smoothness`
+      u^T H u / |u|^2 of the step u, sign kept, with `update_norm`, all on the evaluation batch
+      (one gradient and one Hessian-vector product);
+    - every `noise_every` steps: `noise_norm`, of each batch's gradient minus the mean over the n
+      batches (n gradients in memory; that mean makes squared norms (n - 1)/n of what they are
+      about the true gradient);
+    - every `curvature_every` steps: `condition_number` with the ends of its 95 % interval and
+      `hessian_diagonal` with its standard error; where the Hessian is formed (up to the
+      objective's `dense_limit` parameters) also `hessian_eigenvalues` and `hessian_row_norm`. One
+      product for each parameter or each probe; 16 bytes a parameter are kept of every measurement.
+
+    Args:
+        objective: What to measure.
+        every: Steps between measurements; 0 for none. So are the next two.
+        noise_every: Needs at least two batches.
+        curvature_every: Takes long; see above.
+        condition: Name of a robust condition number of `attnscape.estimators.CONDITION_NUMBERS`.
+        probes: As of `Objective.hessian_diagonal`.
+
+    Raises:
+        UsageError: If a schedule is negative or all are 0, the batches are too few, or the
+            condition number is unknown or asks for eigenvalues of a Hessian that is not formed.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        every: int = 10,
+        *,
+        noise_every: int = 0,
+        curvature_every: int = 0,
+        condition: str = PUBLIC_CODE,
+        probes: int | None = None,
+    ) -> None:
+        schedules = (every, noise_every, curvature_every)
+        if min(schedules) < 0 or not any(schedules):
+            raise UsageError(
+                f"every, noise_every and curvature_every are {schedules}; give 0 or more, and at "
+                "least one above 0."
+            )
+        if noise_every and len(objective.batches) < 2:
+            raise UsageError(
+                "Gradient noise needs at least two batches, and the objective has one; give it "
+                "more, or noise_every=0."
+            )
+        condition_number(condition, exact=objective.is_exact(probes))
+        self.objective, self.condition, self.probes = objective, condition, probes
+        self._every, self._noise_every, self._curvature_every = schedules
+        self._records: dict[int, dict[str, Any]] = {}
+        self._step = 0
+        self._kept = objective.snapshot()
+
+    def step(self) -> dict[str, Any]:
+        """Call it after every `optimizer.step()`.
+
+        Returns:
+            What was measured at the iterate before that update, by name; empty where nothing was
+            due. It stands in `dataset` too.
+        """
+        step, kept, self._step = self._step, self._kept, self._step + 1
+        self._kept = self.objective.snapshot() if self._due(self._step) else []
+        if not self._due(step):
+            return {}
+        record: dict[str, Any] = {}
+        update = torch.cat(
+            [
+                (now.detach() - before).reshape(-1)
+                for now, before in zip(self.objective.parameters.values(), kept, strict=False)
+            ]
+        )
+        with self.objective.at(kept):
+            if _is_due(step, self._every):
+                record |= self._smoothness(update)
+            if _is_due(step, self._noise_every):
+                gradients = self.objective.batch_gradients()
+                noise = gradients - gradients.mean(dim=0)
+                record["noise_norm"] = noise.norm(dim=1).double().cpu().numpy()
+            if _is_due(step, self._curvature_every):
+                record |= self._curvature()
+        self._records[step] = record
+        return record
+
+    def _due(self, step: int) -> bool:
+        schedules = (self._every, self._noise_every, self._curvature_every)
+        return any(_is_due(step, every) for every in schedules)
+
+    def _smoothness(self, update: torch.Tensor) -> dict[str, float]:
+        length = update.norm()
+        unit = update / length  # NaN, and so the smoothness, where there is no step
+        return {
+            "loss": self.objective.loss(),
+            "evaluation_gradient_norm": self.objective.gradient().norm().item(),
+            "directional_smoothness": torch.dot(unit, self.objective.hvp(unit)).item(),
+            "update_norm": length.item(),
+        }
+
+    def _curvature(self) -> dict[str, Any]:
+        diagonal = self.objective.hessian_diagonal(self.probes)
+        number = diagonal.condition_number(self.condition)
+        record = {
+            "condition_number": number.estimate,
+            "condition_number_low": number.low,
+            "condition_number_high": number.high,
+            "hessian_diagonal": diagonal.value,
+            "hessian_diagonal_error": diagonal.standard_error,
+        }
+        if diagonal.exact:
+            record["hessian_row_norm"] = diagonal.row_norm
+            record["hessian_eigenvalues"] = diagonal.eigenvalues
+        return record
+
+    def dataset(self) -> xr.Dataset:
+        """All that was measured so far, by the dim `step`; NaN = not measured.
+
+        Further dims are sample (a batch), parameter (labelled with the parameter's name where the
+        Hessian is formed) and eigenvalue (ascending). `attnscape.estimators` takes its arrays.
+        """
+        variables = {}
+        for name, (long_name, dims) in _VARIABLES.items():
+            found = {s: np.asarray(r[name]) for s, r in self._records.items() if name in r}
+            if found:
+                missing = np.full_like(next(iter(found.values())), np.nan, dtype=np.float64)
+                values = np.stack([found.get(step, missing) for step in self._records])
+                variables[name] = (("step", *dims), values, {"long_name": long_name})
+        coordinates: dict[str, Any] = {"step": np.array(list(self._records), np.int64)}
+        if "hessian_row_norm" in variables:
+            coordinates["parameter"] = [
+                name for name, p in self.objective.parameters.items() for _ in range(p.numel())
+            ]
+        attributes = {"condition": self.condition, "attention": "MATH"}
+        if "hessian_diagonal" in variables:
+            exact = self.objective.is_exact(self.probes)
+            attributes["curvature"] = "exact" if exact else "Hutchinson's estimate"
+        return xr.Dataset(variables, coordinates, attributes)
+
+    def l0_l1(self, **options: Any) -> SmoothnessFit:
+        """(L0, L1)-smoothness: smoothness against gradient norm along the run, with intervals.
+
+        Args:
+            options: Of `attnscape.estimators.fit_smoothness`, which is given
+                `evaluation_gradient_norm` and `directional_smoothness` of the dataset.
+
+        Raises:
+            UsageError: If nothing has been measured yet.
+            ValueError: As of `fit_smoothness`, for example with fewer than 3 finite points.
+        """
+        data = self.dataset()
+        if "directional_smoothness" not in data:
+            raise UsageError(
+                "No directional smoothness has been measured; call step() after every update, "
+                "with every above 0."
+            )
+        return fit_smoothness(
+            data["evaluation_gradient_norm"].values,
+            data["directional_smoothness"].values,
+            **options,
+        )
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,68 @@
+"""Leaving a module as it was found: what a measurement may change, and how it is put back."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextlib.contextmanager
+def undisturbed(module: nn.Module, *, evaluating: bool = False) -> Iterator[None]:
+    """For measurements: afterwards modes, buffers and PyTorch's random states are as before.
+
+    Within, attention takes the path that has second derivatives; `evaluating` is eval mode.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    # Some modules change a buffer in place, others put a new one in its place.
+    buffers = [
+        (part, name, buffer, buffer.detach().clone())
+        for part in module.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    try:
+        with (
+            torch.random.fork_rng(devices=sorted(devices, key=str)),
+            sdpa_kernel(SDPBackend.MATH),
+            torch.enable_grad(),
+        ):
+            torch.backends.mha.set_fastpath_enabled(False)
+            if evaluating:
+                module.eval()
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for part, training in modes:
+            part.training = training
+        for part, name, buffer, value in buffers:
+            load([buffer], [value])
+            setattr(part, name, buffer)
+
+
+def load(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Writes values into tensors, in place: what shares their memory goes on sharing it."""
+    with torch.no_grad():
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
+
+
+def mention_attention(module: nn.Module) -> None:
+    """Says once that attention is measured on another path than it is trained on."""
+    if any(isinstance(part, nn.MultiheadAttention) for part in module.modules()):
+        _mention_attention()
+
+
+@functools.cache
+def _mention_attention() -> None:
+    logging.getLogger("attnscape").warning(
+        "The module has torch.nn.MultiheadAttention, whose fused kernels have no second "
+        "derivative: it is measured with PyTorch's MATH attention, equal to rounding, and trained "
+        "as before."
+    )

@@ -1,0 +1,35 @@
+"""Your own PyTorch network, measured as attnscape measures linear Transformers.
+
+An `Objective` is a module, a loss and fixed batches; a `Probe` measures it along your own training
+loop, in three lines:
+
+    objective = Objective(model, loss_fn, batches)  # loss_fn(model, batch) gives a number
+    probe = Probe(objective, every=10)
+    for batch in loader:
+        loss_fn(model, batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        probe.step()
+    probe.dataset()  # xarray, by step
+    print(probe.l0_l1())  # (L0, L1)-smoothness, with intervals
+
+Fused attention (`torch.nn.functional.scaled_dot_product_attention`, and with it
+`torch.nn.MultiheadAttention` and `torch.nn.Transformer`) has no second derivative. Everything is
+therefore measured with PyTorch's plain `MATH` attention and without the fast path of
+`torch.nn.TransformerEncoder`; training itself keeps the fused kernels. The two differ by rounding.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError(
+        "PyTorch is not installed, but attnscape.interop.torch measures PyTorch modules; "
+        "install the extra attnscape[torch].",
+        name="torch",
+    ) from error
+
+from attnscape.interop._torch_diagonal import HessianDiagonal as HessianDiagonal
+from attnscape.interop._torch_objective import Objective as Objective
+from attnscape.interop._torch_probe import Probe as Probe

@@ -1,0 +1,89 @@
+"""A bench: sensitivity to the learning rate on every setting, mean ranks, performance profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from attnscape.bench import Bench
+from attnscape.bench.statistics import mean_ranks, profile
+from attnscape.report.style import of_optimizers, style
+
+_COLUMNS = 4
+_FACTORS = np.geomspace(1, 100, 201)
+
+
+def figure(artifact: Bench, frame: pd.DataFrame) -> Figure:
+    """Panels of settings first, then ranks and profile; one legend for all of them.
+
+    Args:
+        artifact: Which optimizers and settings.
+        frame: Its frame.
+    """
+    looks = of_optimizers(artifact.optimizers)
+    titles = {setting.name: setting.title for setting in artifact.settings}
+    count = len(titles) + 2
+    columns = min(_COLUMNS, -(-count // -(-count // _COLUMNS)))
+    rows = -(-count // columns)
+    losses = artifact.losses(frame)
+    with style():
+        result = Figure(figsize=(3.4 * columns, 3.0 * rows + 0.4), layout="constrained")
+        axes = list(result.subplots(rows, columns, squeeze=False).flat)
+        for axis, (setting, title) in zip(axes, titles.items(), strict=False):
+            _sensitivity(axis, frame[frame["setting"] == setting], looks)
+            axis.set_title(title)
+        _ranks(axes[len(titles)], losses, looks)
+        _profile(axes[len(titles) + 1], losses, looks)
+        for axis in axes[count:]:
+            axis.set_axis_off()
+        handles, labels = axes[0].get_legend_handles_labels()
+        result.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)))
+        return result
+
+
+def _sensitivity(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Median over tuning seeds as lines with a dot at the best rate, smallest to largest bands."""
+    tuning = frame[frame["phase"] == "tuning"]
+    for name, look in looks.items():
+        losses = tuning[tuning["optimizer"] == name].groupby("learning_rate")["loss"]
+        median, low, high = (
+            values.where(np.isfinite(values))
+            for values in (losses.median(), losses.min(), losses.max())
+        )
+        axis.plot(median.index, median, **look)
+        axis.fill_between(median.index, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        if median.notna().any():
+            rates = median.index.to_numpy()
+            best = np.nanargmin(median.to_numpy())
+            axis.plot(rates[best], median.min(), marker="o", color=look["color"])
+    axis.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss")
+
+
+def _ranks(axis: Axes, losses: np.ndarray, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """A dot and an interval an optimizer, the best on top."""
+    ranks = mean_ranks(losses)
+    order = np.argsort([rank.estimate for rank in ranks], kind="stable")[::-1]
+    names = list(looks)
+    for height, index in enumerate(order):
+        rank, look = ranks[index], looks[names[index]]
+        axis.plot([rank.low, rank.high], [height, height], color=look["color"], linewidth=2)
+        axis.plot(rank.estimate, height, marker="o", color=look["color"])
+    axis.set_yticks(range(len(order)), [looks[names[index]]["label"] for index in order])
+    axis.set(title="Mean rank, 95 %", xlabel="rank of the loss at the budget (1 is best)")
+
+
+def _profile(axis: Axes, losses: np.ndarray, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    for look, shares in zip(looks.values(), profile(losses, _FACTORS), strict=True):
+        axis.plot(_FACTORS, shares, **look)
+    axis.set(
+        xscale="log",
+        ylim=(0, 1.03),
+        title="Performance profile",
+        xlabel="loss over the best one's: at most",
+        ylabel="share of runs",
+    )
