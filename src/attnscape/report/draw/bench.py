@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from attnscape.bench import Bench
 from attnscape.bench.statistics import mean_ranks, profile
+from attnscape.report.draw import rates
 from attnscape.report.style import of_optimizers, style
 
 _COLUMNS = 4
@@ -31,12 +32,13 @@ def figure(artifact: Bench, frame: pd.DataFrame) -> Figure:
     columns = min(_COLUMNS, -(-count // -(-count // _COLUMNS)))
     rows = -(-count // columns)
     losses = artifact.losses(frame)
+    tuning = frame[frame["phase"] == "tuning"]
     with style():
         result = Figure(figsize=(3.4 * columns, 3.0 * rows + 0.4), layout="constrained")
         axes = list(result.subplots(rows, columns, squeeze=False).flat)
         for axis, (setting, title) in zip(axes, titles.items(), strict=False):
-            _sensitivity(axis, frame[frame["setting"] == setting], looks)
-            axis.set_title(title)
+            rates.panel(axis, tuning[tuning["setting"] == setting], looks)
+            axis.set(title=title, ylabel="final loss")
         _ranks(axes[len(titles)], losses, looks)
         _profile(axes[len(titles) + 1], losses, looks)
         for axis in axes[count:]:
@@ -44,24 +46,6 @@ def figure(artifact: Bench, frame: pd.DataFrame) -> Figure:
         handles, labels = axes[0].get_legend_handles_labels()
         result.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)))
         return result
-
-
-def _sensitivity(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Median over tuning seeds as lines with a dot at the best rate, smallest to largest bands."""
-    tuning = frame[frame["phase"] == "tuning"]
-    for name, look in looks.items():
-        losses = tuning[tuning["optimizer"] == name].groupby("learning_rate")["loss"]
-        median, low, high = (
-            values.where(np.isfinite(values))
-            for values in (losses.median(), losses.min(), losses.max())
-        )
-        axis.plot(median.index, median, **look)
-        axis.fill_between(median.index, low, high, color=look["color"], alpha=0.12, linewidth=0)
-        if median.notna().any():
-            rates = median.index.to_numpy()
-            best = np.nanargmin(median.to_numpy())
-            axis.plot(rates[best], median.min(), marker="o", color=look["color"])
-    axis.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss")
 
 
 def _ranks(axis: Axes, losses: np.ndarray, looks: Mapping[str, Mapping[str, Any]]) -> None:

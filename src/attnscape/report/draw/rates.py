@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attnscape.report.style import of_optimizer, style
+from attnscape.report.style import of_optimizers, style
 
 _COLUMNS = 4
+_TALLEST = 1000  # times the smallest loss; what lies above is left out
 
 
 def figure(
@@ -35,32 +38,45 @@ def figure(
         for axis in axes.flat[len(searched) :]:
             axis.set_axis_off()
         for axis, setting in zip(axes.flat, searched, strict=False):
-            panel(axis, frame[frame["setting"] == setting], recipe[setting])
+            runs = frame[frame["setting"] == setting]
+            panel(axis, runs, of_optimizers(list(recipe[setting])), recipe[setting])
+            axis.legend()
             axis.set_title(titles[setting])
         for axis in axes[:, 0]:
             axis.set_ylabel("final loss")
         return result
 
 
-def panel(axis: Axes, frame: pd.DataFrame, recipe: Mapping[str, float]) -> None:
+def panel(
+    axis: Axes,
+    frame: pd.DataFrame,
+    looks: Mapping[str, Mapping[str, Any]],
+    recipe: Mapping[str, float] = MappingProxyType({}),
+) -> None:
     """Median over seeds as lines with a dot at the best rate, smallest to largest as bands.
 
-    Optimizers without a rate in `recipe` get no dotted line.
+    Args:
+        axis: Where.
+        frame: Columns optimizer, learning_rate, seed, loss (infinite where diverged).
+        looks: Label, colour and line style of each optimizer that is drawn.
+        recipe: Rates of optimizers that get a dotted line.
     """
-    for optimizer, runs in frame.groupby("optimizer", sort=False):
-        losses = runs.groupby("learning_rate")["loss"]
+    smallest = []
+    for optimizer, look in looks.items():
+        of_rates = frame[frame["optimizer"] == optimizer].groupby("learning_rate")["loss"]
         median, low, high = (
-            of_rates.where(np.isfinite(of_rates))
-            for of_rates in (losses.median(), losses.min(), losses.max())
+            losses.where(np.isfinite(losses))
+            for losses in (of_rates.median(), of_rates.min(), of_rates.max())
         )
-        (line,) = axis.plot(median.index, median, **of_optimizer(str(optimizer)))
-        colour = line.get_color()
-        axis.fill_between(median.index, low, high, color=colour, alpha=0.18, linewidth=0)
+        axis.plot(median.index, median, **look)
+        axis.fill_between(median.index, low, high, color=look["color"], alpha=0.15, linewidth=0)
         if median.notna().any():
             rates, losses = median.index.to_numpy(), median.to_numpy()
             best = np.nanargmin(losses)
-            axis.plot(rates[best], losses[best], marker="o", markersize=6, color=colour)
-        if str(optimizer) in recipe:
-            axis.axvline(recipe[str(optimizer)], color=colour, linestyle=":", linewidth=1)
+            axis.plot(rates[best], losses[best], marker="o", markersize=6, color=look["color"])
+            smallest.append(losses[best])
+        if optimizer in recipe:
+            axis.axvline(recipe[optimizer], color=look["color"], linestyle=":", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="learning rate")
-    axis.legend()
+    if smallest:  # finite losses of runs that are about to diverge would leave nothing to see
+        axis.set_ylim(0.7 * min(smallest), min(_TALLEST * min(smallest), axis.get_ylim()[1]))
