@@ -18,6 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg.cython_lapack  # noqa: F401 - the LAPACK that XLA calls, whose threads are limited
 import xarray as xr
 from jaxtyping import Array
 from threadpoolctl import ThreadpoolController
@@ -181,7 +182,8 @@ class _Engine:
         problem = Problem(initial_models, self._static, self._training_data, clip, dtype)
         self._steppings = _steppings(problem, groups)
         self.groups = tuple(group for stepping in self._steppings for group in stepping.groups)
-        self._pools = ThreadpoolController()  # finding the libraries takes milliseconds
+        # Finding the libraries takes milliseconds: once is enough, when all are loaded.
+        self._pools = ThreadpoolController()
 
     def draw_evaluation(self, seed: int, batch: int) -> None:
         """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
