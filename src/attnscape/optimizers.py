@@ -6,6 +6,7 @@ Where optax has defaults, the named optimizers take them, except where a docstri
 from __future__ import annotations
 
 import abc
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -262,6 +263,22 @@ def chosen(names: Sequence[str]) -> dict[str, Factory]:
             )
         factories[label] = by_name(name)
     return factories
+
+
+def accepting(transformation: Transformation) -> Transformation:
+    """The same, but keywords that its `update` does not name are not handed to it."""
+    parameters = inspect.signature(transformation.update).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return transformation
+    names = {parameter.name for parameter in parameters}
+
+    def update(updates: Any, state: Any, params: Any = None, **keywords: Any) -> Any:
+        known = {name: value for name, value in keywords.items() if name in names}
+        return transformation.update(updates, state, params, **known)
+
+    if isinstance(transformation, EvaluatedElsewhere):
+        return transformation._replace(update=update)
+    return optax.GradientTransformationExtraArgs(transformation.init, update)
 
 
 def check_learning_rate(learning_rate: float) -> float:

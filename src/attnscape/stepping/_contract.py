@@ -9,7 +9,7 @@ import optax
 
 from attnscape.errors import UsageError
 from attnscape.loading import source_of, told
-from attnscape.optimizers import EvaluatedElsewhere
+from attnscape.optimizers import EvaluatedElsewhere, accepting
 from attnscape.stepping._problem import Group, Problem
 
 
@@ -35,13 +35,8 @@ def _one_update(group: Group, problem: Problem, rate: jax.Array) -> None:
                 f"optax.GradientTransformation{at}."
             )
         state = transformation.init(model)
-        extended = (
-            transformation
-            if isinstance(transformation, EvaluatedElsewhere)
-            else optax.with_extra_args_support(transformation)
-        )
         keywords = problem.keywords(model, prompts, loss, gradient)
-        updates, after = extended.update(gradient, state, model, **keywords)
+        updates, after = accepting(transformation).update(gradient, state, model, **keywords)  # pyright: ignore[reportCallIssue]
     except UsageError:
         raise
     except jax.errors.JAXTypeError as error:

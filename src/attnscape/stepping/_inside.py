@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attnscape.optimizers import EvaluatedElsewhere, OptaxFactory, Outside, clipped
+from attnscape.optimizers import EvaluatedElsewhere, OptaxFactory, Outside, accepting, clipped
 from attnscape.stepping._contract import check
 from attnscape.stepping._problem import Group, Problem, Runs
 
@@ -23,9 +23,7 @@ class Inside:
         self._problem = problem
         for group in groups:
             check(group, problem)
-        self._optimizers = [
-            _with_keywords(clipped(_factory(group), problem.clip)) for group in groups
-        ]
+        self._optimizers = [_prepared(group, problem.clip) for group in groups]
         self._rates = [np.array(group.learning_rates, problem.dtype) for group in groups]
         self._advance = jax.jit(
             lambda runs, first, last: jax.lax.fori_loop(first, last, self._step, runs)
@@ -86,7 +84,7 @@ class Inside:
                 rate, gradient, state, model, loss, diverged_at, prompts, optimizer=optimizer
             ):
                 keywords = self._problem.keywords(model, prompts, loss, gradient)
-                updates, state = optimizer(rate).update(gradient, state, model, **keywords)
+                updates, state = optimizer(rate).update(gradient, state, model, **keywords)  # pyright: ignore[reportCallIssue]
                 model = optax.apply_updates(model, updates)
                 # The loss is that of the iterate before this update, the model the one after it.
                 lost = jnp.where(jnp.isfinite(loss), step + 1, step)
@@ -112,21 +110,10 @@ class Inside:
         return Runs(tuple(models), tuple(states), tuple(diverged))
 
 
-def _factory(group: Group) -> OptaxFactory:
-    assert not isinstance(group.factory, Outside)
-    return group.factory
-
-
-def _with_keywords(factory: OptaxFactory) -> Callable[[Any], Any]:
-    """A factory of optimizers that ignore the keywords they do not know."""
-
-    def accepting(rate: Any) -> Any:
-        transformation = factory(rate)
-        if isinstance(transformation, EvaluatedElsewhere):
-            return transformation
-        return optax.with_extra_args_support(transformation)
-
-    return accepting
+def _prepared(group: Group, clip: float | None) -> OptaxFactory:
+    factory = group.factory
+    assert not isinstance(factory, Outside)
+    return clipped(lambda rate: accepting(factory(rate)), clip)
 
 
 def _all_finite(tree: Any) -> jax.Array:

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from attnscape.errors import UsageError
 from attnscape.loading import told
@@ -96,10 +95,7 @@ class OutsideJax:
     def _clipped(self, leaves: list[jax.Array], data: Any) -> tuple[jax.Array, list[jax.Array]]:
         model = jax.tree.unflatten(self._tree, leaves)
         loss, gradient = self._problem.value_and_gradient(model, data)
-        if self._problem.clip is not None:
-            clipping = optax.clip_by_global_norm(self._problem.clip)
-            gradient = clipping.update(gradient, clipping.init(model))[0]
-        return loss, jax.tree.leaves(gradient)
+        return loss, jax.tree.leaves(self._problem.clipped(gradient))
 
     def _by_seed(self, step: jax.Array) -> list[Any]:
         data = self._problem.training_data(step)

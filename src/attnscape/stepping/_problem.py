@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
@@ -84,6 +85,12 @@ class Problem:
         loss, gradient = objective.value_and_gradient(eqx.combine(model, self.static), prompts)
         return loss, eqx.filter(gradient, eqx.is_inexact_array)
 
+    def clipped(self, gradient: Any) -> Any:
+        """One run's gradient, clipped by its global norm."""
+        if self.clip is None:
+            return gradient
+        return optax.clip_by_global_norm(self.clip).update(gradient, optax.EmptyState())[0]
+
     def hessian_diagonal(self, model: Any, prompts: Any) -> Any:
         """Exact, with the parameters' structure."""
         hessian = objective.hessian(eqx.combine(model, self.static), prompts)
@@ -93,15 +100,24 @@ class Problem:
         """What an optimizer's `update` is given beside the clipped gradient, all on its batch.
 
         `value` and `grad` (not clipped); the functions of parameters `value_fn` and `obj_fn` (the
-        loss), `grad_fn` and `hessian_diagonal_fn`. Names and meaning are those of optax.
+        loss), `grad_fn` (clipped) and `hessian_diagonal_fn`. An update that names some of them gets
+        those; one that takes any keyword gets all. Names and meaning are optax's, where it has
+        them.
         """
 
-        def loss_at(parameters: Any) -> Array:
+        def loss_at(
+            parameters: Any,
+            obj_fn: Any = None,
+            grad_fn: Any = None,
+            hessian_diagonal_fn: Any = None,
+        ) -> Array:
+            # optax's line searches hand on all other keywords, and insist that they are accepted.
+            del obj_fn, grad_fn, hessian_diagonal_fn
             return self.loss(parameters, prompts)
 
         def gradient_at(parameters: Any, step: Any = None) -> Any:
             del step  # optax's SAM says in which of its steps it asks
-            return self.value_and_gradient(parameters, prompts)[1]
+            return self.clipped(self.value_and_gradient(parameters, prompts)[1])
 
         return {
             "value": loss,
