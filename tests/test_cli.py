@@ -130,7 +130,7 @@ def test_a_malformed_law_gets_its_reason(attnscape, tmp_path, law, reason):
         ("", 2, "reproduce"),
         ("reproduce fig99", 1, "fig99"),
         ("train --steps few", 2, "few"),
-        ("train --covariates cauchy", 2, "cauchy"),
+        ("train --covariates cauchy", 1, "cauchy"),
         ("train --speed 9", 2, "--speed"),
         ("train --out {file}/below", 1, "cannot be made"),
     ],

@@ -86,14 +86,25 @@ class Train:
     """d, dimension of the covariates."""
     context: int = 20
     """n, examples in a prompt."""
-    covariates: Literal["gaussian", "sphere", "radial"] = "gaussian"
-    """Law of x."""
+    covariates: str = "gaussian"
+    """Law of x: gaussian, sphere, radial, or `my_file.py:law`: (key, batch, n, d) -> x."""
+    weights: str = "gaussian"
+    """Law of w: as of x, called with n = 1."""
     squared_radius: str = "gamma(0.1, scale=10)"
     """For radial covariates: law of |x|^2, as scipy.stats writes it."""
-    response: Literal["linear", "relu-network"] = "linear"
-    """What y is: <w, x>, or <w, MLP(x)> with a fixed random network."""
+    response: str = "linear"
+    """What y is: linear (<w, x>), relu-network (<w, MLP(x)>, a fixed random network), or
+    `my_file.py:response`: (x, w) -> y."""
     noise: float = 0.0
     """Standard deviation of noise on the responses."""
+    table: Path | None = None
+    """Covariates from the rows of this CSV or Parquet file, every column standardised."""
+    target: str | None = None
+    """The column of the table that holds the responses; without it they are those of --response."""
+    task: str | None = None
+    """A whole task of your own, `my_file.py:task`, instead of all the options above."""
+    model: str | None = None
+    """A model of your own, `my_file.py:model`, instead of linear attention."""
     layers: int = 3
     """L, layers of linear attention."""
     form: Literal["block", "full"] = "block"

@@ -10,7 +10,7 @@ import platform
 import shlex
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from scipy import stats
 from attnscape import native, objective, optimizers, results
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
+from attnscape.loading import is_reference, load_object, telling
 from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
 from attnscape.models import LinearTransformer
 from attnscape.paper.artifacts import ARTIFACTS
@@ -34,7 +35,17 @@ from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
 from attnscape.report.manifest import read_all
 from attnscape.report.page import write_page
-from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask, ReluNetwork, Sphere
+from attnscape.tasks import (
+    Gaussian,
+    Linear,
+    Radial,
+    RegressionTask,
+    ReluNetwork,
+    Sphere,
+    Task,
+    as_task,
+    table_task,
+)
 from attnscape.training import Status
 
 if TYPE_CHECKING:
@@ -108,7 +119,16 @@ def report(options: Report) -> None:
 
 
 def train(options: Train) -> None:
-    """Trains what `options` say, writes the result and prints a summary."""
+    """Trains what `options` say, writes the result and prints a summary.
+
+    Raises:
+        UsageError: If an option cannot be used, or a part of the user's own fails.
+    """
+    with telling():
+        _train(options)
+
+
+def _train(options: Train) -> None:
     if options.measure_every < 1:
         raise UsageError(f"--measure-every is {options.measure_every}; it must be at least 1.")
     if options.seeds < 1:
@@ -119,13 +139,14 @@ def train(options: Train) -> None:
         raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
     last = (options.steps,) if options.steps % options.measure_every else ()
     schedule = Schedule(every=options.measure_every, steps=last)
+    task = _task(options)
     experiment = Experiment(
         name=options.name,
-        task=_task(options),
+        task=task,
         model=functools.partial(
             LinearTransformer.init,
             layers=options.layers,
-            dim=options.dim,
+            dim=task.dim,
             form=options.form,
             scale=options.scale,
         ),
@@ -163,21 +184,56 @@ def train(options: Train) -> None:
     print(results.find(experiment, options.out))
 
 
-def _task(options: Train) -> RegressionTask:
-    match options.covariates:
-        case "gaussian":
-            covariates: Any = Gaussian()
-        case "sphere":
-            covariates = Sphere()
-        case _:
-            covariates = Radial(scipy_law(options.squared_radius))
-    return RegressionTask(
-        dim=options.dim,
-        context=options.context,
-        covariates=covariates,
-        response=Linear() if options.response == "linear" else ReluNetwork(),
-        noise=options.noise,
-    )
+def _task(options: Train) -> Task:
+    _replaces(options, "task", "covariates", "weights", "response", "table", "dim", "context")
+    _replaces(options, "task", "noise")
+    _replaces(options, "table", "covariates", "dim")
+    _replaces(options, "target", "weights", "response")
+    if options.target is not None and options.table is None:
+        raise UsageError(f"--target names the column {options.target!r} of no table; add --table.")
+    if options.task is not None:
+        return as_task(load_object(options.task))
+    fields: dict[str, Any] = {"context": options.context, "noise": options.noise}
+    if options.target is None:
+        fields["weights"] = _law("--weights", options.weights, options)
+        fields["response"] = _part("--response", options.response, _RESPONSES)
+    if options.table is not None:
+        return table_task(options.table, options.target, **fields)
+    covariates = _law("--covariates", options.covariates, options)
+    return RegressionTask(dim=options.dim, covariates=covariates, **fields)
+
+
+_RESPONSES: Mapping[str, Callable[[], Any]] = {"linear": Linear, "relu-network": ReluNetwork}
+
+
+def _law(option: str, text: str, options: Train) -> Any:
+    def radial() -> Radial:
+        return Radial(scipy_law(options.squared_radius))
+
+    return _part(option, text, {"gaussian": Gaussian, "sphere": Sphere, "radial": radial})
+
+
+def _part(option: str, text: str, named: Mapping[str, Callable[[], Any]]) -> Any:
+    """A part by its name among `named`, or a user's own by reference."""
+    if is_reference(text):
+        return load_object(text)
+    if text not in named:
+        raise UsageError(
+            f"{option} is {text!r}; it must be {', '.join(named)}, or your own as my_file.py:thing."
+        )
+    return named[text]()
+
+
+def _replaces(options: Train, given: str, *others: str) -> None:
+    """Raises UsageError if an option is given together with one that it replaces."""
+    if getattr(options, given) is None:
+        return
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    for other in others:
+        if getattr(options, other) != defaults[other]:
+            raise UsageError(
+                f"--{given} replaces --{other}, but both were given; leave one of them out."
+            )
 
 
 def scipy_law(text: str) -> Any:
