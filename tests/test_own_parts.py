@@ -28,8 +28,22 @@ def task():
     return RegressionTask(dim=2, context=3, covariates=law)
 
 
+def predictions(parameters, prompts):
+    return parameters["w"] * prompts.y.mean(1)
+
+
+mean = (predictions, lambda key: {"w": 0.5})
+
+
+def sizes(parameters, prompts):
+    return parameters["w"] * prompts.y
+
+
+too_many = (sizes, lambda key: {"w": 0.5})
+
+
 def failing(key, batch, n, d):
-    raise KeyError("luck")  # line 20
+    raise KeyError("luck")  # line 34
 
 
 def wrong(key, batch, n, d):
@@ -75,8 +89,9 @@ def test_train_takes_laws_and_responses_from_a_file(attnscape, tmp_path, parts):
     words = ("--dim", 2, "--covariates", f"{parts}:law", "--weights", f"{parts}:law")
     spec, own = trained(attnscape, tmp_path, *words, "--response", f"{parts}:response")
     fields = spec["task"]["fields"]
-    assert fields["covariates"]["name"] == fields["weights"]["name"] == "parts.law"
-    assert fields["response"]["name"] == "parts.response"
+    assert fields["covariates"]["name"].endswith("parts.law")
+    assert fields["weights"] == fields["covariates"]
+    assert fields["response"]["name"].endswith("parts.response")
     _, linear = trained(attnscape, tmp_path, *words)
     assert (own.loss.isel(step=0) != linear.loss.isel(step=0)).all()
 
@@ -88,6 +103,12 @@ def test_train_takes_a_task_from_a_file(attnscape, tmp_path, parts):
     )
     assert spec == same
     assert whole.sizes["step"] == 2
+
+
+def test_train_takes_a_model_from_a_file(attnscape, tmp_path, parts):
+    spec, dataset = trained(attnscape, tmp_path, "--model", f"{parts}:mean")
+    assert spec["model"]["fields"]["function"]["name"].endswith("parts.predictions")
+    assert (dataset.loss.isel(step=-1) < dataset.loss.isel(step=0)).all()
 
 
 def test_train_takes_a_table_with_and_without_a_target(attnscape, tmp_path, table):
@@ -103,14 +124,17 @@ def test_train_takes_a_table_with_and_without_a_target(attnscape, tmp_path, tabl
         ("--covariates cauchy", "--covariates is 'cauchy'; it must be gaussian, sphere, radial, "
          "or your own as my_file.py:thing."),
         ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
-        ("--covariates {parts}:low", "has no 'low'; it defines failing, law, response, task,"),
+        ("--covariates {parts}:low", "has no 'low'; it defines failing, law, predictions"),
         ("--covariates {parts}:failing", "A part of yours failed: KeyError: 'luck' ({parts}, line"
-         " 20)."),
+         " 34)."),
         ("--covariates {parts}:wrong", "The covariates gave shape (8, 20); the task asks for"),
         ("--task {parts}:law", "made no task (TypeError: law() missing 4 required positional"),
         ("--task {parts}:task --noise 1", "--task replaces --noise, but both were given; leave"),
         ("--table {table} --covariates sphere", "--table replaces --covariates, but both were"),
         ("--table {table} --target y --weights sphere", "--target replaces --weights, but both"),
+        ("--model {parts}:mean --layers 2", "--model replaces --layers, but both were given"),
+        ("--model {parts}:too_many", "The model gave predictions of shape (8, 20) for 8 prompts"),
+        ("--model {parts}:jax", "The model <module 'jax'"),
         ("--target y", "--target names the column 'y' of no table; add --table."),
         ("--table {table} --target z", "has no column 'z'; it has a, b, y."),
     ],

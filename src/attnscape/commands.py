@@ -26,7 +26,7 @@ from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
 from attnscape.loading import is_reference, load_object, telling
 from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
-from attnscape.models import LinearTransformer
+from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
 from attnscape.paper.settings import FULL, QUICK
@@ -143,13 +143,7 @@ def _train(options: Train) -> None:
     experiment = Experiment(
         name=options.name,
         task=task,
-        model=functools.partial(
-            LinearTransformer.init,
-            layers=options.layers,
-            dim=task.dim,
-            form=options.form,
-            scale=options.scale,
-        ),
+        model=_model(options, task.dim),
         optimizers={name: optimizers.by_name(name) for name in options.optimizers},
         learning_rates=learning_rates(options.learning_rates, options.optimizers),
         seeds=tuple(range(options.seeds)),
@@ -201,6 +195,19 @@ def _task(options: Train) -> Task:
         return table_task(options.table, options.target, **fields)
     covariates = _law("--covariates", options.covariates, options)
     return RegressionTask(dim=options.dim, covariates=covariates, **fields)
+
+
+def _model(options: Train, dim: int) -> ModelFactory:
+    _replaces(options, "model", "layers", "form", "scale")
+    if options.model is not None:
+        return as_model(load_object(options.model))
+    return functools.partial(
+        LinearTransformer.init,
+        layers=options.layers,
+        dim=dim,
+        form=options.form,
+        scale=options.scale,
+    )
 
 
 _RESPONSES: Mapping[str, Callable[[], Any]] = {"linear": Linear, "relu-network": ReluNetwork}
