@@ -51,7 +51,7 @@ def test_help_imports_nothing_that_takes_long():
     script = """
 import sys
 from attnscape.cli import main
-for command in ([], ["reproduce"], ["report"], ["train"], ["doctor"]):
+for command in ([], ["reproduce"], ["report"], ["train"], ["check"], ["doctor"]):
     sys.argv = ["attnscape", *command, "--help"]
     try:
         main()

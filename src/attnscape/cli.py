@@ -142,6 +142,24 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class Check:
+    """Checks that an optimizer, a model or a task of your own keeps what everything here needs."""
+
+    kind: tyro.conf.Positional[Literal["optimizer", "model", "task"]]
+    """What it is."""
+    reference: tyro.conf.Positional[str]
+    """`my_file.py:thing` or `package.module:thing`."""
+    task: str | None = None
+    """For a model: the task, `my_file.py:task`, whose prompts it takes; Setting 1's by default."""
+
+    def __call__(self) -> None:
+        """Prints what was found; the exit code is 1 if something fails."""
+        from attnscape.commands import check
+
+        check(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class Doctor:
     """Shows versions, which path computes, and what the kernels reach on this machine."""
 
@@ -156,6 +174,7 @@ Command = (
     Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

@@ -19,9 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from scipy import stats
 
 from attnscape import native, objective, optimizers, results
+from attnscape.contracts import check_model, check_optimizer, check_task
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
 from attnscape.loading import is_reference, load_object, telling
@@ -49,7 +51,7 @@ from attnscape.tasks import (
 from attnscape.training import Status
 
 if TYPE_CHECKING:
-    from attnscape.cli import Report, Reproduce, Train
+    from attnscape.cli import Check, Report, Reproduce, Train
 
 
 def reproduce(options: Reproduce) -> None:
@@ -306,6 +308,39 @@ def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, 
         if not given:
             raise UsageError(f"No learning rate was given for {name}; add {name}=0.02.")
     return {name: tuple(given) for name, given in rates.items()}
+
+
+def check(options: Check) -> None:
+    """Prints what the contract of its kind finds about a user's own part.
+
+    Raises:
+        UsageError: If the part cannot be loaded, or does not keep the contract.
+    """
+    thing = load_object(options.reference)
+    if options.task is not None and options.kind != "model":
+        raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
+    match options.kind:
+        case "optimizer":
+            findings = check_optimizer(thing)
+        case "model" if options.task is not None:
+            findings = check_model(thing, load_object(options.task))
+        case "model":
+            findings = check_model(thing)
+        case _:
+            findings = check_task(thing)
+    table = Table("check", "", "finding")
+    for finding in findings:
+        table.add_row(finding.check, "ok" if finding.ok else "FAILS", Text(finding.sentence))
+    Console().print(table)
+    failed = [finding.check for finding in findings if not finding.ok]
+    if failed:
+        raise UsageError(
+            f"{options.reference} does not keep the contract of {_CONTRACTS[options.kind]}: "
+            f"{', '.join(failed)}."
+        )
+
+
+_CONTRACTS = {"optimizer": "an optimizer", "model": "a model", "task": "a task"}
 
 
 def doctor() -> None:
