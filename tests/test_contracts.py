@@ -100,7 +100,7 @@ def nan(gradient, state, parameters=None):
 
 
 def ascent(gradient, state, parameters=None):
-    return jax.tree.map(lambda g: 0.1 * g, gradient), state
+    return jax.tree.map(lambda g: 0.001 * g, gradient), state
 
 
 def growing(gradient, state, parameters=None):

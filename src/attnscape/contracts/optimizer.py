@@ -79,13 +79,16 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
         parameters, gradient = _example("float32")
         update, traces = counted(_update(factory, 0.01))
         update, state = jax.jit(update), _start(factory, 0.01, parameters)
+        compiled = []
         for _ in range(4):
             _, state = update(gradient, state, parameters)
+            compiled.append(len(traces))
+        # A second time is allowed: the numbers of a first state may be Python's (weakly typed).
         require(
-            len(traces) == 1,
-            f"Four updates were compiled {len(traces)} times: the state's type changes.",
+            compiled[-1] == compiled[1],
+            f"Four updates were compiled {compiled[-1]} times: the state's type changes.",
         )
-        return "Four updates compile once."
+        return "Updates are not compiled anew while training."
 
     def deterministic() -> str:
         parameters, gradient = _example("float32")
