@@ -48,7 +48,7 @@ def predict(parameters, Z):
         # Only the d x d blocks are trained. P's last corner is 1: responses are passed on.
         P = jnp.pad(P, border).at[-1, -1].set(1)
         Q = jnp.pad(Q, border)
-        Z = Z + P @ (Z * mask) @ (Z.mT @ Q @ Z) / n
+        Z = Z + P @ ((Z * mask) @ Z.mT) @ (Q @ Z) / n  # a sum over tokens first: no n x n matrix
     return -Z[:, -1, -1]
 
 
@@ -101,13 +101,17 @@ def train(step_of, state, rate, steps, every):
     return path
 
 
+@jax.jit
+def hessian(parameters, Z, target):
+    """All second derivatives of the loss: with 150 parameters, a 150 x 150 matrix."""
+    flat, unravel = ravel_pytree(parameters)
+    return jax.hessian(lambda vector: loss(unravel(vector), Z, target))(flat)
+
+
 def robust_condition_number(parameters, Z, target):
     """The largest |entry| of the Hessian's diagonal over their (lower) median."""
-    flat, unravel = ravel_pytree(parameters)
-    # All second derivatives of the loss: with 150 parameters, a 150 x 150 matrix.
-    hessian = jax.hessian(lambda vector: loss(unravel(vector), Z, target))(flat)
-    diagonal = np.sort(np.abs(np.diag(hessian)))
-    return diagonal[-1] / diagonal[(len(diagonal) - 1) // 2]
+    diagonal = np.sort(np.abs(np.diag(hessian(parameters, Z, target))))
+    return float(diagonal[-1] / diagonal[(len(diagonal) - 1) // 2])
 
 
 def main(steps):

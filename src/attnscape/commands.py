@@ -37,6 +37,7 @@ from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
 from attnscape.report.manifest import read_all
 from attnscape.report.page import write_page
+from attnscape.summary import Summary
 from attnscape.tasks import (
     Gaussian,
     Linear,
@@ -48,7 +49,6 @@ from attnscape.tasks import (
     as_task,
     table_task,
 )
-from attnscape.training import Status
 
 if TYPE_CHECKING:
     from attnscape.cli import Check, Report, Reproduce, Train
@@ -159,23 +159,21 @@ def _train(options: Train) -> None:
     )
     with ProgressBar(options.name) as bar:
         dataset = results.obtain(experiment, options.out, bar)
-    table = Table("optimizer", "learning rate", "median final loss", "smallest", "largest", "runs")
-    for name in dataset["optimizer"].values:
-        for rate in dataset["learning_rate"].values:
-            runs = dataset.sel(optimizer=name, learning_rate=rate)
-            if (runs["status"] == Status.not_run).all():
-                continue
-            final = runs["loss"].isel(step=-1).values
-            diverged = int((runs["status"] == Status.diverged).sum())
-            table.add_row(
-                str(name),
-                f"{rate:g}",
-                # A diverged run has lost against every finished one.
-                f"{np.median(np.nan_to_num(final, nan=np.inf)):.4g}",
-                f"{np.min(np.nan_to_num(final, nan=np.inf)):.4g}",
-                f"{np.max(np.nan_to_num(final, nan=np.inf)):.4g}",
-                f"{final.size}" + (f", {diverged} diverged" if diverged else ""),
-            )
+    table = Table(
+        "optimizer", "learning rate", "median final loss", "95 %", "smallest", "largest", "runs"
+    )
+    for row in Summary(dataset).summary().to_dict("records"):
+        count = round(row["diverged"] * row["runs"])
+        ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
+        table.add_row(
+            row["optimizer"],
+            f"{row['learning_rate']:g}",
+            f"{row['loss']:.4g}",
+            ends,
+            f"{row['smallest']:.4g}",
+            f"{row['largest']:.4g}",
+            f"{row['runs']}" + (f", {count} diverged" if count else ""),
+        )
     Console().print(table)
     print(results.find(experiment, options.out))
 
