@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnscape import cli, results
+from attnscape import cli, commands, results
+from attnscape.paper.settings import Plan
 
 TINY = ("--seeds", 2, "--steps", 5, "--batch", 8, "--evaluation-batch", 8)
 PARTS = """
@@ -42,8 +43,16 @@ def sizes(parameters, prompts):
 too_many = (sizes, lambda key: {"w": 0.5})
 
 
+def attends(parameters, prompts):
+    scores = jnp.einsum("bd,de,bne->bn", prompts.query, parameters["A"], prompts.x)
+    return (scores * prompts.y).mean(1) + parameters["b"]
+
+
+attention = (attends, lambda key: {"A": 0.1 * jax.random.normal(key, (2, 2)), "b": 0.0})
+
+
 def failing(key, batch, n, d):
-    raise KeyError("luck")  # line 34
+    raise KeyError("luck")  # line 42
 
 
 def wrong(key, batch, n, d):
@@ -118,15 +127,42 @@ def test_train_takes_a_table_with_and_without_a_target(attnscape, tmp_path, tabl
     assert spec["model"]["keywords"]["dim"] == 3
 
 
+@pytest.mark.parametrize("artifact", ["fig2", "fig3", "fig5", "fig11"])
+def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch, artifact):
+    monkeypatch.setattr(commands, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
+    monkeypatch.setattr(commands, "FULL", Plan(seeds=2, steps=250, many_seeds=2))
+    quick = [] if artifact == "fig11" else ["--quick"]
+    own = ("--task", f"{parts}:task", "--model", f"{parts}:attention")
+    out = ("--out", tmp_path / "out")
+    said = attnscape("reproduce", artifact, *quick, *own, *out)
+    assert "not made" not in said
+    caption = (tmp_path / "out" / f"{artifact}.txt").read_text()
+    assert f"task {parts}:task and model {parts}:attention in place of" in caption
+    assert "form of P and Q" not in caption
+    for path in (tmp_path / "out" / "runs").glob("*.nc"):
+        spec = json.loads(results.load(path).attrs["spec"])
+        assert spec["task"]["fields"]["dim"] == 2
+        assert spec["model"]["fields"]["function"]["name"].endswith("parts.attends")
+    with pytest.raises(SystemExit) as end:
+        attnscape("reproduce", artifact, "--quick", *out)
+    assert "choose another folder with --out." in str(end.value.code)
+
+
+def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, parts):
+    with pytest.raises(SystemExit) as end:
+        attnscape("reproduce", "table1", "--task", f"{parts}:task", "--out", tmp_path / "out")
+    assert str(end.value.code).endswith("list the paper's settings; leave --task and --model out.")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ("--covariates cauchy", "--covariates is 'cauchy'; it must be gaussian, sphere, radial, "
          "or your own as my_file.py:thing."),
         ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
-        ("--covariates {parts}:low", "has no 'low'; it defines failing, law, predictions"),
+        ("--covariates {parts}:low", "has no 'low'; it defines attends, failing, law,"),
         ("--covariates {parts}:failing", "A part of yours failed: KeyError: 'luck' ({parts}, line"
-         " 34)."),
+         " 42)."),
         ("--covariates {parts}:wrong", "The covariates gave shape (8, 20); the task asks for"),
         ("--task {parts}:law", "made no task (TypeError: law() missing 4 required positional"),
         ("--task {parts}:task --noise 1", "--task replaces --noise, but both were given; leave"),

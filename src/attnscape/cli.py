@@ -47,6 +47,10 @@ class Reproduce:
     """Search for all learning rates first, instead of taking the published ones."""
     all_steps: bool = False
     """All 10,000 steps where the default is shortened for its cost."""
+    task: str | None = None
+    """A task of your own, `my_file.py:task`, in place of every setting's."""
+    model: str | None = None
+    """A model of your own, `my_file.py:model`, in place of every setting's."""
     out: Path = Path("results")
     """Folder for figures, tables and runs."""
 

@@ -31,7 +31,8 @@ from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
 from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
-from attnscape.paper.settings import FULL, QUICK
+from attnscape.paper.settings import FULL, QUICK, Plan
+from attnscape.paper.tables import SettingsTable
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
@@ -71,21 +72,46 @@ def reproduce(options: Reproduce) -> None:
     )
     if options.seeds is not None:
         plan = dataclasses.replace(plan, seeds=options.seeds)
-    names = dict.fromkeys(options.artifacts or CATALOG)
-    reproduced = pipeline.reproduce(
-        [ARTIFACTS[name] for name in names],
-        options.out,
-        plan,
-        functools.partial(command_line, options),
-        # Each line is seen when it is said, also through a pipe.
-        functools.partial(print, flush=True),
-    )
+    plan = _with_own_parts(plan, options)
+    artifacts = [ARTIFACTS[name] for name in dict.fromkeys(options.artifacts or CATALOG)]
+    if plan.own:  # tables of the paper's settings have nothing of them
+        artifacts = [each for each in artifacts if not isinstance(each, SettingsTable)]
+        if not artifacts:
+            raise UsageError("These list the paper's settings; leave --task and --model out.")
+    with telling():
+        reproduced = pipeline.reproduce(
+            artifacts,
+            options.out,
+            plan,
+            functools.partial(command_line, options),
+            # Each line is seen when it is said, also through a pipe.
+            functools.partial(print, flush=True),
+        )
     if reproduced.verdicts:
         Console().print(_verdict_table(reproduced.verdicts))
     print(reproduced.page)
     if reproduced.failed:
         failed = ", ".join(reproduced.failed)
         raise UsageError(f"These could not be made, for the reasons given above: {failed}.")
+
+
+def _with_own_parts(plan: Plan, options: Reproduce) -> Plan:
+    """The plan with the user's parts; a folder holds the artifacts of one choice of parts."""
+    given = {"task": options.task, "model": options.model}
+    own = " and ".join(f"{kind} {text}" for kind, text in given.items() if text is not None)
+    for name, manifest in read_all(options.out).items():
+        if manifest.plan and (before := manifest.plan.get("own", "")) != own:
+            raise UsageError(
+                f"{name} in {options.out} was made of {before or 'the paper'!r}, not of "
+                f"{own or 'the paper'!r}; choose another folder with --out."
+            )
+    with telling():
+        return dataclasses.replace(
+            plan,
+            own=own,
+            task=None if options.task is None else as_task(load_object(options.task)),
+            model=None if options.model is None else as_model(load_object(options.model)),
+        )
 
 
 def command_line(options: Reproduce, artifact: str) -> str:
