@@ -185,9 +185,7 @@ def _train(options: Train) -> None:
     )
     with ProgressBar(options.name) as bar:
         dataset = results.obtain(experiment, options.out, bar)
-    table = Table(
-        "optimizer", "learning rate", "median final loss", "95 %", "smallest", "largest", "runs"
-    )
+    table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
     for row in Summary(dataset).summary().to_dict("records"):
         count = round(row["diverged"] * row["runs"])
         ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
@@ -196,8 +194,6 @@ def _train(options: Train) -> None:
             f"{row['learning_rate']:g}",
             f"{row['loss']:.4g}",
             ends,
-            f"{row['smallest']:.4g}",
-            f"{row['largest']:.4g}",
             f"{row['runs']}" + (f", {count} diverged" if count else ""),
         )
     Console().print(table)
