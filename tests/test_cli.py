@@ -51,7 +51,7 @@ def test_help_imports_nothing_that_takes_long():
     script = """
 import sys
 from attnscape.cli import main
-for command in ([], ["reproduce"], ["report"], ["train"], ["doctor"]):
+for command in ([], ["reproduce"], ["report"], ["train"], ["check"], ["doctor"]):
     sys.argv = ["attnscape", *command, "--help"]
     try:
         main()
@@ -132,7 +132,7 @@ def test_a_malformed_law_gets_its_reason(attnscape, tmp_path, law, reason):
         ("", 2, "reproduce"),
         ("reproduce fig99", 1, "fig99"),
         ("train --steps few", 2, "few"),
-        ("train --covariates cauchy", 2, "cauchy"),
+        ("train --covariates cauchy", 1, "cauchy"),
         ("train --speed 9", 2, "--speed"),
         ("train --out {file}/below", 1, "cannot be made"),
     ],

@@ -41,6 +41,8 @@ __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'attnscape' has no attribute {name!r}")
+    if name in ("load", "train"):  # what they give has the accessor `.attnscape`
+        importlib.import_module("attnscape.summary")
     return getattr(importlib.import_module(f"attnscape.{_HOMES[name]}"), name)
 
 

@@ -47,6 +47,10 @@ class Reproduce:
     """Search for all learning rates first, instead of taking the published ones."""
     all_steps: bool = False
     """All 10,000 steps where the default is shortened for its cost."""
+    task: str | None = None
+    """A task of your own, `my_file.py:task`, in place of every setting's."""
+    model: str | None = None
+    """A model of your own, `my_file.py:model`, in place of every setting's."""
     out: Path = Path("results")
     """Folder for figures, tables and runs."""
 
@@ -86,14 +90,25 @@ class Train:
     """d, dimension of the covariates."""
     context: int = 20
     """n, examples in a prompt."""
-    covariates: Literal["gaussian", "sphere", "radial"] = "gaussian"
-    """Law of x."""
+    covariates: str = "gaussian"
+    """Law of x: gaussian, sphere, radial, or `my_file.py:law`: (key, batch, n, d) -> x."""
+    weights: str = "gaussian"
+    """Law of w: as of x, called with n = 1."""
     squared_radius: str = "gamma(0.1, scale=10)"
     """For radial covariates: law of |x|^2, as scipy.stats writes it."""
-    response: Literal["linear", "relu-network"] = "linear"
-    """What y is: <w, x>, or <w, MLP(x)> with a fixed random network."""
+    response: str = "linear"
+    """What y is: linear (<w, x>), relu-network (<w, MLP(x)>, a fixed random network), or
+    `my_file.py:response`: (x, w) -> y."""
     noise: float = 0.0
     """Standard deviation of noise on the responses."""
+    table: Path | None = None
+    """Covariates from the rows of this CSV or Parquet file, every column standardised."""
+    target: str | None = None
+    """The column of the table that holds the responses; without it they are those of --response."""
+    task: str | None = None
+    """A whole task of your own, `my_file.py:task`, instead of all the options above."""
+    model: str | None = None
+    """A model of your own, `my_file.py:model`, instead of linear attention."""
     layers: int = 3
     """L, layers of linear attention."""
     form: Literal["block", "full"] = "block"
@@ -165,6 +180,24 @@ class Bench:
 
 
 @dataclasses.dataclass(frozen=True)
+class Check:
+    """Checks that an optimizer, a model or a task of your own keeps what everything here needs."""
+
+    kind: tyro.conf.Positional[Literal["optimizer", "model", "task"]]
+    """What it is."""
+    reference: tyro.conf.Positional[str]
+    """`my_file.py:thing` or `package.module:thing`."""
+    task: str | None = None
+    """For a model: the task, `my_file.py:task`, whose prompts it takes; Setting 1's by default."""
+
+    def __call__(self) -> None:
+        """Prints what was found; the exit code is 1 if something fails."""
+        from attnscape.commands import check
+
+        check(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class Doctor:
     """Shows versions, which path computes, and what the kernels reach on this machine."""
 
@@ -180,6 +213,7 @@ Command = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

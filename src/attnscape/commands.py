@@ -10,7 +10,7 @@ import platform
 import shlex
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +19,22 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from scipy import stats
 
 from attnscape import native, objective, optimizers, results
 from attnscape.bench import BASELINES, SUITE
 from attnscape.bench import Bench as BenchArtifact
+from attnscape.contracts import check_model, check_optimizer, check_task
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
+from attnscape.loading import is_reference, load_object, telling
 from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
-from attnscape.models import LinearTransformer
+from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
 from attnscape.paper.settings import FULL, QUICK, Plan
+from attnscape.paper.tables import SettingsTable
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
@@ -38,11 +42,21 @@ from attnscape.report.manifest import read_all
 from attnscape.report.page import NAME as PAGE
 from attnscape.report.page import write_page
 from attnscape.report.ranking import rank
-from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask, ReluNetwork, Sphere
-from attnscape.training import Status
+from attnscape.summary import Summary
+from attnscape.tasks import (
+    Gaussian,
+    Linear,
+    Radial,
+    RegressionTask,
+    ReluNetwork,
+    Sphere,
+    Task,
+    as_task,
+    table_task,
+)
 
 if TYPE_CHECKING:
-    from attnscape.cli import Bench, Report, Reproduce, Train
+    from attnscape.cli import Bench, Check, Report, Reproduce, Train
 
 
 def reproduce(options: Reproduce) -> None:
@@ -62,21 +76,46 @@ def reproduce(options: Reproduce) -> None:
     )
     if options.seeds is not None:
         plan = dataclasses.replace(plan, seeds=options.seeds)
-    names = dict.fromkeys(options.artifacts or CATALOG)
-    reproduced = pipeline.reproduce(
-        [ARTIFACTS[name] for name in names],
-        options.out,
-        plan,
-        functools.partial(command_line, options),
-        # Each line is seen when it is said, also through a pipe.
-        functools.partial(print, flush=True),
-    )
+    plan = _with_own_parts(plan, options)
+    artifacts = [ARTIFACTS[name] for name in dict.fromkeys(options.artifacts or CATALOG)]
+    if plan.own:  # tables of the paper's settings have nothing of them
+        artifacts = [each for each in artifacts if not isinstance(each, SettingsTable)]
+        if not artifacts:
+            raise UsageError("These list the paper's settings; leave --task and --model out.")
+    with telling():
+        reproduced = pipeline.reproduce(
+            artifacts,
+            options.out,
+            plan,
+            functools.partial(command_line, options),
+            # Each line is seen when it is said, also through a pipe.
+            functools.partial(print, flush=True),
+        )
     if reproduced.verdicts:
         Console().print(_verdict_table(reproduced.verdicts))
     print(reproduced.page)
     if reproduced.failed:
         failed = ", ".join(reproduced.failed)
         raise UsageError(f"These could not be made, for the reasons given above: {failed}.")
+
+
+def _with_own_parts(plan: Plan, options: Reproduce) -> Plan:
+    """The plan with the user's parts; a folder holds the artifacts of one choice of parts."""
+    given = {"task": options.task, "model": options.model}
+    own = " and ".join(f"{kind} {text}" for kind, text in given.items() if text is not None)
+    for name, manifest in read_all(options.out).items():
+        if manifest.plan and (before := manifest.plan.get("own", "")) != own:
+            raise UsageError(
+                f"{name} in {options.out} was made of {before or 'the paper'!r}, not of "
+                f"{own or 'the paper'!r}; choose another folder with --out."
+            )
+    with telling():
+        return dataclasses.replace(
+            plan,
+            own=own,
+            task=None if options.task is None else as_task(load_object(options.task)),
+            model=None if options.model is None else as_model(load_object(options.model)),
+        )
 
 
 def command_line(options: Reproduce | Bench, *things: str) -> str:
@@ -150,7 +189,16 @@ def report(options: Report) -> None:
 
 
 def train(options: Train) -> None:
-    """Trains what `options` say, writes the result and prints a summary."""
+    """Trains what `options` say, writes the result and prints a summary.
+
+    Raises:
+        UsageError: If an option cannot be used, or a part of the user's own fails.
+    """
+    with telling():
+        _train(options)
+
+
+def _train(options: Train) -> None:
     if options.measure_every < 1:
         raise UsageError(f"--measure-every is {options.measure_every}; it must be at least 1.")
     if options.seeds < 1:
@@ -161,16 +209,11 @@ def train(options: Train) -> None:
         raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
     last = (options.steps,) if options.steps % options.measure_every else ()
     schedule = Schedule(every=options.measure_every, steps=last)
+    task = _task(options)
     experiment = Experiment(
         name=options.name,
-        task=_task(options),
-        model=functools.partial(
-            LinearTransformer.init,
-            layers=options.layers,
-            dim=options.dim,
-            form=options.form,
-            scale=options.scale,
-        ),
+        task=task,
+        model=_model(options, task.dim),
         optimizers=(chosen := optimizers.chosen(options.optimizers)),
         learning_rates=learning_rates(options.learning_rates, tuple(chosen)),
         seeds=tuple(range(options.seeds)),
@@ -184,42 +227,84 @@ def train(options: Train) -> None:
     )
     with ProgressBar(options.name) as bar:
         dataset = results.obtain(experiment, options.out, bar)
-    table = Table("optimizer", "learning rate", "median final loss", "smallest", "largest", "runs")
-    for name in dataset["optimizer"].values:
-        for rate in dataset["learning_rate"].values:
-            runs = dataset.sel(optimizer=name, learning_rate=rate)
-            if (runs["status"] == Status.not_run).all():
-                continue
-            final = runs["loss"].isel(step=-1).values
-            diverged = int((runs["status"] == Status.diverged).sum())
-            table.add_row(
-                str(name),
-                f"{rate:g}",
-                # A diverged run has lost against every finished one.
-                f"{np.median(np.nan_to_num(final, nan=np.inf)):.4g}",
-                f"{np.min(np.nan_to_num(final, nan=np.inf)):.4g}",
-                f"{np.max(np.nan_to_num(final, nan=np.inf)):.4g}",
-                f"{final.size}" + (f", {diverged} diverged" if diverged else ""),
-            )
+    table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
+    for row in Summary(dataset).summary().to_dict("records"):
+        count = round(row["diverged"] * row["runs"])
+        ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
+        table.add_row(
+            row["optimizer"],
+            f"{row['learning_rate']:g}",
+            f"{row['loss']:.4g}",
+            ends,
+            f"{row['runs']}" + (f", {count} diverged" if count else ""),
+        )
     Console().print(table)
     print(results.find(experiment, options.out))
 
 
-def _task(options: Train) -> RegressionTask:
-    match options.covariates:
-        case "gaussian":
-            covariates: Any = Gaussian()
-        case "sphere":
-            covariates = Sphere()
-        case _:
-            covariates = Radial(scipy_law(options.squared_radius))
-    return RegressionTask(
-        dim=options.dim,
-        context=options.context,
-        covariates=covariates,
-        response=Linear() if options.response == "linear" else ReluNetwork(),
-        noise=options.noise,
+def _task(options: Train) -> Task:
+    _replaces(options, "task", "covariates", "weights", "response", "table", "dim", "context")
+    _replaces(options, "task", "noise")
+    _replaces(options, "table", "covariates", "dim")
+    _replaces(options, "target", "weights", "response")
+    if options.target is not None and options.table is None:
+        raise UsageError(f"--target names the column {options.target!r} of no table; add --table.")
+    if options.task is not None:
+        return as_task(load_object(options.task))
+    fields: dict[str, Any] = {"context": options.context, "noise": options.noise}
+    if options.target is None:
+        fields["weights"] = _law("--weights", options.weights, options)
+        fields["response"] = _part("--response", options.response, _RESPONSES)
+    if options.table is not None:
+        return table_task(options.table, options.target, **fields)
+    covariates = _law("--covariates", options.covariates, options)
+    return RegressionTask(dim=options.dim, covariates=covariates, **fields)
+
+
+def _model(options: Train, dim: int) -> ModelFactory:
+    _replaces(options, "model", "layers", "form", "scale")
+    if options.model is not None:
+        return as_model(load_object(options.model))
+    return functools.partial(
+        LinearTransformer.init,
+        layers=options.layers,
+        dim=dim,
+        form=options.form,
+        scale=options.scale,
     )
+
+
+_RESPONSES: Mapping[str, Callable[[], Any]] = {"linear": Linear, "relu-network": ReluNetwork}
+
+
+def _law(option: str, text: str, options: Train) -> Any:
+    def radial() -> Radial:
+        return Radial(scipy_law(options.squared_radius))
+
+    return _part(option, text, {"gaussian": Gaussian, "sphere": Sphere, "radial": radial})
+
+
+def _part(option: str, text: str, named: Mapping[str, Callable[[], Any]]) -> Any:
+    """A part by its name among `named`, or a user's own by reference."""
+    if is_reference(text):
+        return load_object(text)
+    if text not in named:
+        raise UsageError(
+            f"{option} is {text!r}; it must be {', '.join(named)}, or your own as my_file.py:thing."
+        )
+    return named[text]()
+
+
+def _replaces(options: Train, given: str, *others: str) -> None:
+    """Raises UsageError if an option is given together with one that it replaces."""
+    if getattr(options, given) is None:
+        return
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    for other in others:
+        if getattr(options, other) != defaults[other]:
+            raise UsageError(
+                f"--{given} replaces --{other}, but both were given; leave one of them out."
+            )
 
 
 def scipy_law(text: str) -> Any:
@@ -285,6 +370,39 @@ def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, 
         if not given:
             raise UsageError(f"No learning rate was given for {name}; add {name}=0.02.")
     return {name: tuple(given) for name, given in rates.items()}
+
+
+def check(options: Check) -> None:
+    """Prints what the contract of its kind finds about a user's own part.
+
+    Raises:
+        UsageError: If the part cannot be loaded, or does not keep the contract.
+    """
+    thing = load_object(options.reference)
+    if options.task is not None and options.kind != "model":
+        raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
+    match options.kind:
+        case "optimizer":
+            findings = check_optimizer(thing)
+        case "model" if options.task is not None:
+            findings = check_model(thing, load_object(options.task))
+        case "model":
+            findings = check_model(thing)
+        case _:
+            findings = check_task(thing)
+    table = Table("check", "", "finding")
+    for finding in findings:
+        table.add_row(finding.check, "ok" if finding.ok else "FAILS", Text(finding.sentence))
+    Console().print(table)
+    failed = [finding.check for finding in findings if not finding.ok]
+    if failed:
+        raise UsageError(
+            f"{options.reference} does not keep the contract of {_CONTRACTS[options.kind]}: "
+            f"{', '.join(failed)}."
+        )
+
+
+_CONTRACTS = {"optimizer": "an optimizer", "model": "a model", "task": "a task"}
 
 
 def doctor() -> None:

@@ -13,7 +13,7 @@ from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
 from attnscape.optimizers import Factory
-from attnscape.tasks import RegressionTask
+from attnscape.tasks import Task
 from attnscape.training import Precision, Progress, silent, train
 
 
@@ -29,7 +29,7 @@ class Experiment:
     """
 
     name: str
-    task: RegressionTask
+    task: Task
     model: Callable[..., Any]
     optimizers: Mapping[str, Factory]
     learning_rates: Mapping[str, Sequence[float]]

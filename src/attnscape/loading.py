@@ -5,12 +5,13 @@ What goes wrong inside of a user's file is told as one sentence with the file an
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,25 @@ def told(error: BaseException) -> str:
     """The error in words: its message, and the file and line of the user's that it came from."""
     message = str(error).strip().splitlines()
     words = f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_installed(frame.filename)]
+    own = _own_frames(error)
     return f"{words} ({own[-1].filename}, line {own[-1].lineno})" if own else words
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """Turns what a part of the user's own raises into a sentence; other errors pass.
+
+    Raises:
+        UsageError: If an error comes out of a user's file.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if not _own_frames(error):
+            raise
+        raise UsageError(f"A part of yours failed: {told(error)}.") from error
 
 
 def source_of(thing: Callable[..., Any]) -> str:
@@ -109,6 +126,11 @@ def _defined(module: types.ModuleType) -> str:
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     ]
     return ", ".join(sorted(own)) or "nothing by a public name"
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if not _is_installed(frame.filename)]
 
 
 def _is_installed(file: str) -> bool:

@@ -28,7 +28,7 @@ from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Iterate, Measure, TrainingLoss
 from attnscape.optimizers import Factory, Outside, check_learning_rate
 from attnscape.stepping import Group, Inside, OutsideJax, Problem, Runs, Stepping
-from attnscape.tasks import RegressionTask, derived_key
+from attnscape.tasks import Task, derived_key
 
 Precision = Literal["float32", "float64"]
 _LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
@@ -60,7 +60,7 @@ def silent(done: int, total: int) -> None:
 
 
 def train(
-    task: RegressionTask,
+    task: Task,
     model: Callable[[Array], Callable],
     optimizers: Mapping[str, Factory],
     learning_rates: Mapping[str, Sequence[float]] | Sequence[float],

@@ -15,7 +15,7 @@ from jaxtyping import Array
 from attnscape import objective
 from attnscape.errors import UsageError
 from attnscape.prompts import Moments, Prompts
-from attnscape.tasks import RegressionTask
+from attnscape.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Iterate(eqx.Module):
     def of(
         cls,
         model: Callable[..., Any],
-        task: RegressionTask,
+        task: Task,
         *,
         seed: int = 0,
         batch: int = 1000,

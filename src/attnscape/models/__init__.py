@@ -7,4 +7,8 @@ from attnscape.models.attention import Activation as Activation
 from attnscape.models.attention import AttentionTransformer as AttentionTransformer
 from attnscape.models.factored import FactoredLinearTransformer as FactoredLinearTransformer
 from attnscape.models.front import WithMLP as WithMLP
+from attnscape.models.function import FunctionModel as FunctionModel
+from attnscape.models.function import ModelFactory as ModelFactory
+from attnscape.models.function import as_model as as_model
+from attnscape.models.function import from_function as from_function
 from attnscape.models.linear import LinearTransformer as LinearTransformer

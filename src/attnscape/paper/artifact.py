@@ -100,6 +100,10 @@ def initial_model(plan: Plan, settings: Sequence[Setting]) -> str:
     words = f"Recipe `{plan.recipe}`"
     for convention, recipe in plan.overrides.items():
         words += f", {convention} of `{recipe}`"
+    if plan.own:
+        words += f", {plan.own} in place of what the settings are named after"
+    if plan.model is not None:
+        return words
     form = _each(settings, lambda setting: setting.form[plan.recipe_of("form")])
     scale = _each(settings, lambda setting: f"{setting.scale[plan.recipe_of('scale')]:g}^2")
     return f"{words}: {form} form of P and Q, initial entries N(0, {scale})"

@@ -24,9 +24,9 @@ from attnscape.measures import (
     Measure,
     TrainingLoss,
 )
-from attnscape.models import Form, LinearTransformer
+from attnscape.models import Form, LinearTransformer, ModelFactory
 from attnscape.optimizers import NAMED
-from attnscape.tasks import RegressionTask, Sphere
+from attnscape.tasks import RegressionTask, Sphere, Task
 from attnscape.tasks.covariates import Radial
 from attnscape.tuning import Search
 
@@ -52,6 +52,9 @@ class Plan:
         searches: By setting: what was found so far.
         overrides: Conventions that are taken from another recipe than `recipe`.
         many_seeds: As `seeds`, of experiments that show a distribution over seeds.
+        task: A user's own, in place of every setting's.
+        model: A user's own, in place of every setting's.
+        own: What these two are, in words; empty where there is neither.
 
     Raises:
         UsageError: If `overrides` has an unknown convention or recipe.
@@ -65,6 +68,9 @@ class Plan:
     searches: Mapping[str, Search] = dataclasses.field(default_factory=dict)
     overrides: Mapping[Convention, RecipeName] = dataclasses.field(default_factory=dict)
     many_seeds: int = 100
+    task: Task | None = None
+    model: ModelFactory | None = None
+    own: str = ""
 
     def __post_init__(self) -> None:
         for convention, recipe in self.overrides.items():
@@ -80,8 +86,9 @@ class Plan:
         return {setting: dict(search.rates) for setting, search in self.searches.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """All fields, the searches as the rates that they found."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """All fields, the searches as the rates that they found; own parts in words only."""
+        names = [field.name for field in dataclasses.fields(self)]
+        fields = {name: getattr(self, name) for name in names if name not in ("task", "model")}
         return fields | {"overrides": dict(self.overrides), "searches": self.rates}
 
     def recipe_of(self, convention: Convention) -> RecipeName:
@@ -142,8 +149,8 @@ class Setting:
         rates = found.rates if found else self.rates[plan.recipe_of("rates")]
         experiment = Experiment(
             name="-".join(self._name_parts(plan)),
-            task=self.task,
-            model=self.model(plan),
+            task=plan.task or self.task,
+            model=plan.model or self.model(plan),
             optimizers={name: NAMED[name] for name in rates},
             learning_rates={name: (rate,) for name, rate in rates.items()},
             seeds=tuple(range(plan.seeds or self.seeds)),
@@ -176,14 +183,14 @@ class Setting:
         """Setting, recipe unless it is `code`, and what deviates from it."""
         recipe = [] if plan.recipe == "code" else [plan.recipe]
         deviations = [f"{name}-{value}" for name, value in plan.overrides.items()]
-        return [self.name, *recipe, *deviations]
+        return [self.name, *recipe, *deviations, *(["own"] if plan.own else [])]
 
     def model(self, plan: Plan) -> functools.partial[Any]:
         """Makes the initial model of a seed from a key."""
         return functools.partial(
             self.init,
             layers=self.layers,
-            dim=self.task.dim,
+            dim=(plan.task or self.task).dim,
             form=self.form[plan.recipe_of("form")],
             scale=self.scale[plan.recipe_of("scale")],
         )

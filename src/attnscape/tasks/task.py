@@ -41,11 +41,9 @@ class RegressionTask:
     noise: float | int = 0.0
 
     def __post_init__(self) -> None:
-        for name, number in (("dim", self.dim), ("context", self.context)):
-            if not isinstance(number, int) or number < 1:
-                raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1.")
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise UsageError(f"noise is {self.noise}; it must be finite and not negative.")
+        check_size("dim", self.dim)
+        check_size("context", self.context)
+        check_noise(self.noise)
         for name in ("covariates", "weights", "response"):
             if not callable(getattr(self, name)):
                 raise UsageError(
@@ -67,7 +65,7 @@ class RegressionTask:
         Raises:
             ValueError: If batch is below 1, or a law or response gives another shape than it must.
         """
-        _check_batch(batch)
+        check_batch(batch)
         key_x, key_w, key_noise = (derived_key(key, stream) for stream in range(3))
         d, n = self.dim, self.context
         points = self.covariates(key_x, batch, n + 1, d)
@@ -88,7 +86,7 @@ class RegressionTask:
 
         Built-in laws with a linear response and no noise go through one kernel.
         """
-        _check_batch(batch)
+        check_batch(batch)
         dtype = jnp.dtype(dtype)
         law = self._kernel_law()
         if law is None or not native.usable(dtype):
@@ -132,7 +130,20 @@ class RegressionTask:
         return nothing, nothing
 
 
-def _check_batch(batch: int) -> None:
+def check_size(name: str, number: int) -> None:
+    """Raises UsageError if it is not a whole number of at least 1."""
+    if not isinstance(number, int) or number < 1:
+        raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1.")
+
+
+def check_noise(noise: float | int) -> None:
+    """Raises UsageError if it is not a standard deviation."""
+    if not (math.isfinite(noise) and noise >= 0):
+        raise UsageError(f"noise is {noise}; it must be finite and not negative.")
+
+
+def check_batch(batch: int) -> None:
+    """Raises UsageError if it is below 1."""
     if batch < 1:
         raise UsageError(f"batch is {batch}; it must be at least 1.")
 

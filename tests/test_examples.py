@@ -1,0 +1,99 @@
+"""The example and the tutorial run, and compute what attnscape does."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from attnscape import LinearTransformer, Prompts, loss, objective
+from support import relative
+
+HERE = Path(__file__).parents[1]
+MINIMAL = HERE / "examples" / "minimal.py"
+
+
+@pytest.fixture
+def minimal():
+    spec = importlib.util.spec_from_file_location("minimal", MINIMAL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def as_prompts(Z, target):
+    return Prompts(Z[:, :-1, :-1].mT, Z[:, -1, :-1], Z[:, :-1, -1], target)
+
+
+def test_minimal_has_attnscapes_loss_gradient_and_condition_number(minimal, x64):
+    with jax.numpy_rank_promotion("allow"):  # it is written for readers
+        check_minimal(minimal)
+
+
+def check_minimal(minimal):
+    Z, target = minimal.draw(jax.random.key(3), 40)
+    parameters = minimal.initial(jax.random.key(4))
+    model = LinearTransformer(**parameters)
+    prompts = as_prompts(Z, target)
+    ours = minimal.loss(parameters, Z, target)
+    assert relative(ours, loss(model, prompts, path="token")) < 1e-12
+    gradient = jax.grad(minimal.loss)(parameters, Z, target)
+    expected = objective.value_and_gradient(model, prompts)[1]
+    assert relative([gradient["P"], gradient["Q"]], [expected.P, expected.Q]) < 1e-12
+    diagonal = np.diag(objective.hessian(model, prompts))
+    robust = np.abs(diagonal).max() / np.quantile(np.abs(diagonal), 0.5, method="lower")
+    assert relative(minimal.robust_condition_number(parameters, Z, target), robust) < 1e-9
+
+
+def test_minimal_steps_are_those_of_optax(minimal):
+    import optax
+
+    from attnscape.optimizers import adam, clipped, sgdm
+
+    parameters = minimal.initial(jax.random.key(4))
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    for step_of, mine, factory in (
+        (minimal.momentum_step, zeros, sgdm),
+        (minimal.adam_step, (zeros, zeros), adam),
+    ):
+        transformation = clipped(factory, 1.0)(0.02)
+        state = transformation.init(parameters)
+        for number in range(5):
+            gradient = jax.tree.map(lambda a, n=number: 20 * a + n, parameters)
+            updates, state = transformation.update(gradient, state, parameters)
+            change, mine = step_of(0.02, minimal.clip(gradient), mine, number)
+            assert relative(optax.tree.scale(-1, change), updates) < 1e-5
+
+
+def test_minimal_is_short_and_imports_no_attnscape():
+    text = MINIMAL.read_text()
+    assert len(text.splitlines()) < 150
+    assert "import attnscape" not in text
+    assert "from attnscape" not in text
+
+
+def test_minimal_runs_and_draws(tmp_path):
+    done = subprocess.run(
+        [sys.executable, MINIMAL, "40"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["SGD with momentum", "Adam"]
+    assert "nan" not in done.stdout
+    assert (tmp_path / "minimal.png").stat().st_size > 1000
+
+
+def test_the_tutorial_runs_and_draws(tmp_path):
+    script = HERE / "docs" / "tutorials" / "first_figure.py"
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"MPLBACKEND": "agg", "PATH": ""},
+    )
+    assert sum(line.split()[0] in ("sgdm", "adam") for line in done.stdout.splitlines()) == 4
+    assert (tmp_path / "first_figure.png").stat().st_size > 1000

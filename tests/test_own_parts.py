@@ -1,0 +1,185 @@
+"""Parts of users' own from files, through the command line."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnscape import cli, commands, results
+from attnscape.paper.settings import Plan
+
+TINY = ("--seeds", 2, "--steps", 5, "--batch", 8, "--evaluation-batch", 8)
+PARTS = """
+import jax
+import jax.numpy as jnp
+from attnscape import RegressionTask
+
+
+def law(key, batch, n, d):
+    return jax.random.uniform(key, (batch, n, d), minval=-1, maxval=1)
+
+
+def response(x, w):
+    return jnp.sin(jnp.einsum("bnd,bd->bn", x, w))
+
+
+def task():
+    return RegressionTask(dim=2, context=3, covariates=law)
+
+
+def predictions(parameters, prompts):
+    return parameters["w"] * prompts.y.mean(1)
+
+
+mean = (predictions, lambda key: {"w": 0.5})
+
+
+def sizes(parameters, prompts):
+    return parameters["w"] * prompts.y
+
+
+too_many = (sizes, lambda key: {"w": 0.5})
+
+
+def attends(parameters, prompts):
+    scores = jnp.einsum("bd,de,bne->bn", prompts.query, parameters["A"], prompts.x)
+    return (scores * prompts.y).mean(1) + parameters["b"]
+
+
+attention = (attends, lambda key: {"A": 0.1 * jax.random.normal(key, (2, 2)), "b": 0.0})
+
+
+def failing(key, batch, n, d):
+    raise KeyError("luck")  # line 42
+
+
+def wrong(key, batch, n, d):
+    return jnp.zeros((batch, n - 1))
+"""
+
+
+@pytest.fixture
+def attnscape(monkeypatch, capsys):
+    """Runs the command in this process and returns what it printed."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["attnscape", *map(str, words)])
+        cli.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def parts(tmp_path):
+    path = tmp_path / "parts.py"
+    path.write_text(PARTS)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "data.csv"
+    numbers = np.random.default_rng(0).normal(size=(30, 3))
+    pd.DataFrame(numbers, columns=["a", "b", "y"]).to_csv(path, index=False)
+    return path
+
+
+def trained(attnscape, tmp_path, *words):
+    path = attnscape("train", *TINY, *words, "--out", tmp_path / "out").splitlines()[-1]
+    dataset = results.load(path)
+    assert np.isfinite(dataset.loss).all()
+    return json.loads(dataset.attrs["spec"]), dataset
+
+
+def test_train_takes_laws_and_responses_from_a_file(attnscape, tmp_path, parts):
+    words = ("--dim", 2, "--covariates", f"{parts}:law", "--weights", f"{parts}:law")
+    spec, own = trained(attnscape, tmp_path, *words, "--response", f"{parts}:response")
+    fields = spec["task"]["fields"]
+    assert fields["covariates"]["name"].endswith("parts.law")
+    assert fields["weights"] == fields["covariates"]
+    assert fields["response"]["name"].endswith("parts.response")
+    _, linear = trained(attnscape, tmp_path, *words)
+    assert (own.loss.isel(step=0) != linear.loss.isel(step=0)).all()
+
+
+def test_train_takes_a_task_from_a_file(attnscape, tmp_path, parts):
+    spec, whole = trained(attnscape, tmp_path, "--task", f"{parts}:task")
+    same, _ = trained(
+        attnscape, tmp_path, "--dim", 2, "--context", 3, "--covariates", f"{parts}:law"
+    )
+    assert spec == same
+    assert whole.sizes["step"] == 2
+
+
+def test_train_takes_a_model_from_a_file(attnscape, tmp_path, parts):
+    spec, dataset = trained(attnscape, tmp_path, "--model", f"{parts}:mean")
+    assert spec["model"]["fields"]["function"]["name"].endswith("parts.predictions")
+    assert (dataset.loss.isel(step=-1) != dataset.loss.isel(step=0)).all()
+
+
+def test_train_takes_a_table_with_and_without_a_target(attnscape, tmp_path, table):
+    spec, _ = trained(attnscape, tmp_path, "--table", table, "--target", "y")
+    assert spec["model"]["keywords"]["dim"] == 2
+    spec, _ = trained(attnscape, tmp_path, "--table", table, "--response", "relu-network")
+    assert spec["model"]["keywords"]["dim"] == 3
+
+
+@pytest.mark.parametrize("artifact", ["fig2", "fig3", "fig5", "fig11"])
+def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch, artifact):
+    monkeypatch.setattr(commands, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
+    monkeypatch.setattr(commands, "FULL", Plan(seeds=2, steps=250, many_seeds=2))
+    quick = [] if artifact == "fig11" else ["--quick"]
+    own = ("--task", f"{parts}:task", "--model", f"{parts}:attention")
+    out = ("--out", tmp_path / "out")
+    said = attnscape("reproduce", artifact, *quick, *own, *out)
+    assert "not made" not in said
+    caption = (tmp_path / "out" / f"{artifact}.txt").read_text()
+    assert f"task {parts}:task and model {parts}:attention in place of" in caption
+    assert "form of P and Q" not in caption
+    for path in (tmp_path / "out" / "runs").glob("*.nc"):
+        spec = json.loads(results.load(path).attrs["spec"])
+        assert spec["task"]["fields"]["dim"] == 2
+        assert spec["model"]["fields"]["function"]["name"].endswith("parts.attends")
+    with pytest.raises(SystemExit) as end:
+        attnscape("reproduce", artifact, "--quick", *out)
+    assert "choose another folder with --out." in str(end.value.code)
+
+
+def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, parts):
+    with pytest.raises(SystemExit) as end:
+        attnscape("reproduce", "table1", "--task", f"{parts}:task", "--out", tmp_path / "out")
+    assert str(end.value.code).endswith("list the paper's settings; leave --task and --model out.")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--covariates cauchy", "--covariates is 'cauchy'; it must be gaussian, sphere, radial, "
+         "or your own as my_file.py:thing."),
+        ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
+        ("--covariates {parts}:low", "has no 'low'; it defines attends, failing, law,"),
+        ("--covariates {parts}:failing", "A part of yours failed: KeyError: 'luck' ({parts}, line"
+         " 42)."),
+        ("--covariates {parts}:wrong", "The covariates gave shape (8, 20); the task asks for"),
+        ("--task {parts}:law", "made no task (TypeError: law() missing 4 required positional"),
+        ("--task {parts}:task --noise 1", "--task replaces --noise, but both were given; leave"),
+        ("--table {table} --covariates sphere", "--table replaces --covariates, but both were"),
+        ("--table {table} --target y --weights sphere", "--target replaces --weights, but both"),
+        ("--model {parts}:mean --layers 2", "--model replaces --layers, but both were given"),
+        ("--model {parts}:too_many", "The model gave predictions of shape (8, 20) for 8 prompts"),
+        ("--model {parts}:jax", "The model <module 'jax'"),
+        ("--target y", "--target names the column 'y' of no table; add --table."),
+        ("--table {table} --target z", "has no column 'z'; it has a, b, y."),
+    ],
+)  # fmt: skip
+def test_mistakes_with_own_parts_get_one_sentence(
+    attnscape, tmp_path, parts, table, unchecked, words, sentence
+):
+    files = {"parts": parts, "table": table}
+    with pytest.raises(SystemExit) as end:
+        attnscape("train", *TINY, *words.format(**files).split(), "--out", tmp_path / "out")
+    assert sentence.format(**files) in str(end.value.code)
+    assert "\n" not in str(end.value.code)
