@@ -1,6 +1,7 @@
 """The example and the tutorial run, and compute what attnscape does."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from attnscape import LinearTransformer, Prompts, loss, objective
-from support import relative
+from support import needs_torch, relative
 
 HERE = Path(__file__).parents[1]
 MINIMAL = HERE / "examples" / "minimal.py"
@@ -51,7 +52,8 @@ def check_minimal(minimal):
 def test_minimal_steps_are_those_of_optax(minimal):
     import optax
 
-    from attnscape.optimizers import adam, clipped, sgdm
+    from attnscape.optimizers import adam, sgdm
+    from attnscape.transformations import clipped
 
     parameters = minimal.initial(jax.random.key(4))
     zeros = jax.tree.map(np.zeros_like, parameters)
@@ -85,15 +87,32 @@ def test_minimal_runs_and_draws(tmp_path):
     assert (tmp_path / "minimal.png").stat().st_size > 1000
 
 
-def test_the_tutorial_runs_and_draws(tmp_path):
-    script = HERE / "docs" / "tutorials" / "first_figure.py"
+def run_tutorial(name, folder, *arguments):
     done = subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
+        [sys.executable, HERE / "docs" / "tutorials" / f"{name}.py", *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
         env={"MPLBACKEND": "agg", "PATH": ""},
     )
-    assert sum(line.split()[0] in ("sgdm", "adam") for line in done.stdout.splitlines()) == 4
-    assert (tmp_path / "first_figure.png").stat().st_size > 1000
+    assert (folder / f"{name}.png").stat().st_size > 1000
+    return done.stdout.splitlines()
+
+
+def test_the_first_tutorial_runs_and_draws(tmp_path):
+    lines = run_tutorial("first_figure", tmp_path)
+    assert sum(line.split()[0] in ("sgdm", "adam") for line in lines) == 4
+
+
+def test_the_tutorial_of_an_optimizer_runs_and_draws(tmp_path):
+    lines = run_tutorial("your_optimizer", tmp_path, tmp_path)
+    assert [line.split()[0] for line in lines] == ["adam"] * 3 + ["cautious"] * 3 + ["Figure:"]
+
+
+@needs_torch
+def test_the_tutorial_of_a_pytorch_model_runs_and_draws(tmp_path):
+    lines = run_tutorial("your_pytorch_model", tmp_path, tmp_path)
+    assert "5,855 parameters" in lines[0]
+    # An estimated condition number has its interval beside it.
+    assert any(re.search(r"\d+ \[\d+, \d+\]$", line) for line in lines)

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from attnscape.errors import UsageError
-from attnscape.optimizers import PAPER, adam, by_name, check_learning_rate, clipped, sgdm
+from attnscape.optimizers import PAPER, adam, by_name, check_learning_rate, sgdm
+from attnscape.transformations import clipped
 from support import needs_torch, relative
 
 SHAPES = {"P": (2, 3, 3), "Q": (2, 3, 3)}

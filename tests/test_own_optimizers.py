@@ -13,7 +13,8 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, objective, train
 from attnscape.errors import UsageError
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, at
-from attnscape.optimizers import NAMED, EvaluatedElsewhere, chosen, clipped, schedule_free
+from attnscape.optimizers import NAMED, chosen, schedule_free
+from attnscape.transformations import EvaluatedElsewhere, clipped
 
 TASK = RegressionTask(dim=2, context=3)
 MODEL = functools.partial(LinearTransformer.init, layers=1, dim=2)

@@ -12,9 +12,9 @@ import xarray as xr
 from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
-from attnscape.optimizers import Factory
 from attnscape.tasks import Task
 from attnscape.training import Precision, Progress, silent, train
+from attnscape.transformations import Factory
 
 
 @dataclasses.dataclass(frozen=True)

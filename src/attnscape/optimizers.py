@@ -5,71 +5,20 @@ Where optax has defaults, the named optimizers take them, except where a docstri
 
 from __future__ import annotations
 
-import abc
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import jax
-import numpy as np
 import optax
 from optax import contrib
 
 from attnscape import loading
 from attnscape.errors import UsageError
+from attnscape.transformations import EvaluatedElsewhere, Factory, OptaxFactory, Outside
 
 Rate = float | jax.Array
-
-
-class EvaluatedElsewhere(NamedTuple):
-    """An optimizer whose authors judge it at another point than the one its gradients are taken at.
-
-    Attributes:
-        init: As of an `optax.GradientTransformationExtraArgs`.
-        update: Likewise.
-        evaluation_point: `(state, parameters)` to the parameters that measures look at.
-    """
-
-    init: Callable[..., Any]
-    update: Callable[..., Any]
-    evaluation_point: Callable[[Any, Any], Any]
-
-
-Transformation = optax.GradientTransformation | EvaluatedElsewhere
-
-
-# The loss and its gradient at a run's present parameters.
-LossAndGradient = Callable[[], tuple[float, Sequence[jax.Array]]]
-
-
-@runtime_checkable
-class OutsideRun(Protocol):
-    """A run of an optimizer outside of JAX."""
-
-    def step(self, loss_and_gradient: LossAndGradient) -> None:
-        """Changes the run's parameters in place by one step."""
-        ...
-
-    def evaluation_point(self) -> Sequence[np.ndarray]:
-        """The parameters that measures look at, as new arrays."""
-        ...
-
-
-class Outside(abc.ABC):
-    """An optimizer that steps arrays outside of JAX, one run after the other.
-
-    It stands wherever a factory does.
-    """
-
-    @abc.abstractmethod
-    def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> OutsideRun:
-        """A run that owns these arrays and changes them in place."""
-
-
-OptaxFactory = Callable[[Any], Transformation]
-Factory = OptaxFactory | Outside
 
 
 def sgd(learning_rate: Rate) -> optax.GradientTransformation:
@@ -265,22 +214,6 @@ def chosen(names: Sequence[str]) -> dict[str, Factory]:
     return factories
 
 
-def accepting(transformation: Transformation) -> Transformation:
-    """The same, but keywords that its `update` does not name are not handed to it."""
-    parameters = inspect.signature(transformation.update).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return transformation
-    names = {parameter.name for parameter in parameters}
-
-    def update(updates: Any, state: Any, params: Any = None, **keywords: Any) -> Any:
-        known = {name: value for name, value in keywords.items() if name in names}
-        return transformation.update(updates, state, params, **known)
-
-    if isinstance(transformation, EvaluatedElsewhere):
-        return transformation._replace(update=update)
-    return optax.GradientTransformationExtraArgs(transformation.init, update)
-
-
 def check_learning_rate(learning_rate: float) -> float:
     """The rate itself.
 
@@ -292,28 +225,3 @@ def check_learning_rate(learning_rate: float) -> float:
             f"The learning rate {learning_rate} is not usable; it must be positive and finite."
         )
     return float(learning_rate)
-
-
-def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
-    """Clips gradients to a global norm before the optimizer sees them.
-
-    Args:
-        factory: What the clipped gradient goes to.
-        clip: The threshold, or None for no clipping.
-    """
-    if clip is None:
-        return factory
-
-    def with_clipping(learning_rate: Any) -> Transformation:
-        inner = factory(learning_rate)
-        if not isinstance(inner, EvaluatedElsewhere):
-            return optax.chain(optax.clip_by_global_norm(clip), inner)
-        transformation = optax.GradientTransformationExtraArgs(inner.init, inner.update)
-        chain = optax.chain(optax.clip_by_global_norm(clip), transformation)
-        return EvaluatedElsewhere(
-            chain.init,
-            chain.update,
-            lambda state, parameters: inner.evaluation_point(state[-1], parameters),
-        )
-
-    return with_clipping

@@ -26,9 +26,10 @@ from threadpoolctl import ThreadpoolController
 from attnscape import objective
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Iterate, Measure, TrainingLoss
-from attnscape.optimizers import Factory, Outside, check_learning_rate
+from attnscape.optimizers import check_learning_rate
 from attnscape.stepping import Group, Inside, OutsideJax, Problem, Runs, Stepping
 from attnscape.tasks import Task, derived_key
+from attnscape.transformations import Factory, Outside
 
 Precision = Literal["float32", "float64"]
 _LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
@@ -82,8 +83,8 @@ def train(
         model: Makes the initial model of a seed from a key, for example
             `functools.partial(LinearTransformer.init, layers=3, dim=5)`.
         optimizers: For each name, a function from a learning rate to an optax transformation, whose
-            `update` gets the keywords of `attnscape.stepping.Problem.keywords`; or an
-            `attnscape.optimizers.Outside`.
+            `update` gets the keywords of `attnscape.transformations.update_keywords`; or an
+            `attnscape.transformations.Outside`.
         learning_rates: The rates of all optimizers, or of each by name.
         seeds: A seed fixes the initial model and the prompts of every step.
         steps: Updates of each run.

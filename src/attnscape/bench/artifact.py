@@ -13,11 +13,11 @@ from attnscape.bench import statistics
 from attnscape.bench.suite import BASELINES, measures
 from attnscape.estimators import PUBLIC_CODE, Interval, bootstrap, paired_ratio, proportion
 from attnscape.experiment import Experiment
-from attnscape.optimizers import Factory
 from attnscape.paper.artifact import Artifact, Results, conventions, ends
 from attnscape.paper.runs import condition_numbers
 from attnscape.paper.settings import Plan, Setting
 from attnscape.training import Status
+from attnscape.transformations import Factory
 from attnscape.tuning import Search, final_losses
 
 _BETWEEN = "|"

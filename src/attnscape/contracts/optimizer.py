@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from attnscape.contracts._finding import (
     DTYPES,
@@ -25,6 +26,7 @@ from attnscape.contracts._finding import (
     shapes,
     words,
 )
+from attnscape.transformations import EvaluatedElsewhere, accepting, update_keywords
 
 LEARNING_RATES = tuple(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5))
 _QUADRATIC_STEPS = 300
@@ -36,7 +38,7 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
 
     def makes() -> str:
         made = factory(0.01)
-        if not isinstance(made, optax.GradientTransformation):
+        if not isinstance(made, optax.GradientTransformation | EvaluatedElsewhere):
             raise BrokenError(
                 f"It gives {type(made).__name__} for the learning rate 0.01; it must be a function "
                 "from a learning rate to an optax.GradientTransformation."
@@ -186,25 +188,18 @@ def _example_loss(parameters: Any) -> jax.Array:
 def _update(
     factory: Callable[..., Any], rate: Any, loss: Callable[[Any], jax.Array] = _example_loss
 ) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """One update, told all that optax's line searches and second-order methods ask for."""
+    """One update, with all that it may ask for."""
 
-    # optax's line searches hand on what they do not know by name, and refuse what is left over.
-    def value_fn(parameters, grad_fn=None, obj_fn=None):
-        return loss(parameters)
-
-    def grad_fn(parameters):
-        return jax.grad(loss)(parameters)
+    def hessian_diagonal(parameters):
+        flat, unravel = ravel_pytree(parameters)
+        return unravel(jnp.diag(jax.hessian(lambda vector: loss(unravel(vector)))(flat)))
 
     def update(gradient, state, parameters):
-        extra = {
-            "value": loss(parameters),
-            "grad": gradient,
-            "value_fn": value_fn,
-            "grad_fn": grad_fn,
-            "obj_fn": value_fn,
-        }
-        transformation = optax.with_extra_args_support(factory(rate))
-        return transformation.update(gradient, state, parameters, **extra)
+        keywords = update_keywords(
+            loss(parameters), gradient, loss, jax.grad(loss), hessian_diagonal
+        )
+        transformation: Any = accepting(factory(rate))
+        return transformation.update(gradient, state, parameters, **keywords)
 
     return update
 

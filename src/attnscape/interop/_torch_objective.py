@@ -67,10 +67,14 @@ class Objective:
             )
         if isinstance(batches, Tensor):
             raise UsageError("batches is a tensor; give a list of batches, even of one.")
-        self.module, self.loss_fn = module, loss_fn
-        self.determinism, self.dense_limit = determinism, dense_limit
-        self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        self.size = sum(p.numel() for p in self.parameters.values())
+        self.module: nn.Module = module
+        self.loss_fn: Callable[[Any, Any], Tensor] = loss_fn
+        self.determinism: Determinism = determinism
+        self.dense_limit: int = dense_limit
+        self.parameters: dict[str, Tensor] = {
+            n: p for n, p in module.named_parameters() if p.requires_grad
+        }
+        self.size: int = sum(p.numel() for p in self.parameters.values())
         with undisturbed(module):  # a DataLoader draws random numbers
             self.batches: Sequence[Any] = list(batches)
         if not (self.size and self.batches):

@@ -85,7 +85,9 @@ class Probe:
                 "more, or noise_every=0."
             )
         condition_number(condition, exact=objective.is_exact(probes))
-        self.objective, self.condition, self.probes = objective, condition, probes
+        self.objective: Objective = objective
+        self.condition: str = condition
+        self.probes: int | None = probes
         self._every, self._noise_every, self._curvature_every = schedules
         self._records: dict[int, dict[str, Any]] = {}
         self._step = 0

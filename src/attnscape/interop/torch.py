@@ -19,16 +19,14 @@ therefore measured with PyTorch's plain `MATH` attention and without the fast pa
 `torch.nn.TransformerEncoder`; training itself keeps the fused kernels. The two differ by rounding.
 """
 
-try:
-    import torch as _torch  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
+import importlib.util
+
+if importlib.util.find_spec("torch") is None:
     raise ImportError(
         "PyTorch is not installed, but attnscape.interop.torch measures PyTorch modules; "
         "install the extra attnscape[torch].",
         name="torch",
-    ) from error
+    )
 
 from attnscape.interop._torch_diagonal import HessianDiagonal as HessianDiagonal
 from attnscape.interop._torch_objective import Objective as Objective

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,15 +18,14 @@ import numpy as np
 
 from attnscape import loading
 from attnscape.errors import UsageError
-from attnscape.optimizers import LossAndGradient, Outside
+from attnscape.transformations import LossAndGradient, Outside
 
-try:
-    import torch
-except ImportError as error:  # pragma: no cover
+if importlib.util.find_spec("torch") is None:
     raise UsageError(
         "PyTorch is not installed, but an optimizer with torch: was asked for; install the extra "
         "with pip install 'attnscape[torch]'."
-    ) from error
+    )
+import torch
 
 
 @dataclasses.dataclass(frozen=True)

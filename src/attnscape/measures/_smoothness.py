@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 
 from attnscape import objective
 from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
-from attnscape.optimizers import NAMED, OptaxFactory, clipped
+from attnscape.optimizers import NAMED
 from attnscape.tasks import derived_key
+from attnscape.transformations import OptaxFactory, clipped
 
 
 @dataclasses.dataclass(frozen=True)

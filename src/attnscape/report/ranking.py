@@ -10,12 +10,12 @@ from attnscape import results
 from attnscape.bench import BASELINES, Bench, Entry
 from attnscape.bench.artifact import alone, title
 from attnscape.errors import UsageError
-from attnscape.optimizers import Factory
 from attnscape.paper.catalog import BENCH
 from attnscape.paper.settings import Plan, Setting
 from attnscape.report.make import Made, make, obtain
 from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
+from attnscape.transformations import Factory
 from attnscape.tuning import search
 
 

@@ -9,8 +9,8 @@ import optax
 
 from attnscape.errors import UsageError
 from attnscape.loading import source_of, told
-from attnscape.optimizers import EvaluatedElsewhere, accepting
 from attnscape.stepping._problem import Group, Problem
+from attnscape.transformations import EvaluatedElsewhere, accepting
 
 
 def check(group: Group, problem: Problem) -> None:

@@ -10,16 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attnscape.optimizers import EvaluatedElsewhere, OptaxFactory, Outside, accepting, clipped
 from attnscape.stepping._contract import check
 from attnscape.stepping._problem import Group, Problem, Runs
+from attnscape.transformations import EvaluatedElsewhere, OptaxFactory, Outside, accepting, clipped
 
 
 class Inside:
     """Runs that are vectorised over seeds and (optimizer, learning rate) pairs."""
 
     def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:
-        self.groups = tuple(groups)
+        self.groups: tuple[Group, ...] = tuple(groups)
         self._problem = problem
         for group in groups:
             check(group, problem)

@@ -11,8 +11,8 @@ import numpy as np
 
 from attnscape.errors import UsageError
 from attnscape.loading import told
-from attnscape.optimizers import Outside, OutsideRun
 from attnscape.stepping._problem import Group, Problem, Runs
+from attnscape.transformations import Outside, OutsideRun
 
 
 class _Run:
@@ -58,7 +58,7 @@ class OutsideJax:
     """Runs of optimizers that keep their state to themselves: they go forwards only."""
 
     def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:
-        self.groups = tuple(groups)
+        self.groups: tuple[Group, ...] = tuple(groups)
         self._problem = problem
         first = jax.tree.map(lambda a: a[0], problem.initial_models)
         self._tree = jax.tree.structure(first)

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from attnscape import objective
-from attnscape.optimizers import Factory
+from attnscape.transformations import Factory, update_keywords
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,33 +97,11 @@ class Problem:
         return ravel_pytree(model)[1](jnp.diag(hessian))
 
     def keywords(self, model: Any, prompts: Any, loss: Array, gradient: Any) -> dict[str, Any]:
-        """What an optimizer's `update` is given beside the clipped gradient, all on its batch.
-
-        `value` and `grad` (not clipped); the functions of parameters `value_fn` and `obj_fn` (the
-        loss), `grad_fn` (clipped) and `hessian_diagonal_fn`. An update that names some of them gets
-        those; one that takes any keyword gets all. Names and meaning are optax's, where it has
-        them.
-        """
-
-        def loss_at(
-            parameters: Any,
-            obj_fn: Any = None,
-            grad_fn: Any = None,
-            hessian_diagonal_fn: Any = None,
-        ) -> Array:
-            # optax's line searches hand on all other keywords, and insist that they are accepted.
-            del obj_fn, grad_fn, hessian_diagonal_fn
-            return self.loss(parameters, prompts)
-
-        def gradient_at(parameters: Any, step: Any = None) -> Any:
-            del step  # optax's SAM says in which of its steps it asks
-            return self.clipped(self.value_and_gradient(parameters, prompts)[1])
-
-        return {
-            "value": loss,
-            "grad": gradient,
-            "value_fn": loss_at,
-            "obj_fn": loss_at,
-            "grad_fn": gradient_at,
-            "hessian_diagonal_fn": lambda parameters: self.hessian_diagonal(parameters, prompts),
-        }
+        """What the optimizer of one run may ask for at its next update."""
+        return update_keywords(
+            loss,
+            gradient,
+            lambda parameters: self.loss(parameters, prompts),
+            lambda parameters: self.clipped(self.value_and_gradient(parameters, prompts)[1]),
+            lambda parameters: self.hessian_diagonal(parameters, prompts),
+        )
