@@ -150,7 +150,7 @@ def test_mistakes_are_told_with_file_and_line(name, sentence, tmp_path):
 
 def test_classes_are_found_by_name():
     found = chosen(["torch:Adam", "torch:torch.optim.NAdam", "torch:torch.optim:RAdam"])
-    assert list(found) == ["Adam", "NAdam", "RAdam"]
+    assert list(found) == ["torch.Adam", "torch.NAdam", "torch.RAdam"]
     assert [optimizer.make for optimizer in found.values()] == [
         torch.optim.Adam, torch.optim.NAdam, torch.optim.RAdam
     ]  # fmt: skip

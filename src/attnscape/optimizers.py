@@ -198,7 +198,7 @@ def by_name(name: str) -> Factory:
 def chosen(names: Sequence[str]) -> dict[str, Factory]:
     """The factories that names or references stand for, each under a short label.
 
-    Of a reference, the label is the thing's own name.
+    Of a reference, the label is the thing's own name; PyTorch's begin with `torch.`.
 
     Raises:
         UsageError: If one does not exist, or two have the same label.
@@ -206,6 +206,7 @@ def chosen(names: Sequence[str]) -> dict[str, Factory]:
     factories: dict[str, Factory] = {}
     for name in names:
         label = name if name in NAMED else name.rpartition(":")[2].rpartition(".")[2]
+        label = f"torch.{label}" if name.startswith("torch:") else label
         if label in factories:
             raise UsageError(
                 f"Two optimizers are called {label}; give each once, and own ones other names."

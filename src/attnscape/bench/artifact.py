@@ -62,6 +62,8 @@ class Bench(Artifact):
         failures: Sentences on optimizers that could not be run.
     """
 
+    tables_on_page = True
+
     entries: tuple[Entry, ...] = ()
     failures: tuple[str, ...] = ()
 
@@ -205,9 +207,6 @@ class Bench(Artifact):
             "Optimizers over all settings; intervals at 95 %.": self.ranking(frame),
             "Optimizers by setting; intervals at 95 %.": self.by_setting(frame),
         }
-
-    def comparison(self, results: Results) -> pd.DataFrame:
-        return self.ranking(self.frame(results))
 
     def caption(self, results: Results, plan: Plan) -> str:
         dataset = next(iter(results.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import pandas as pd
 import xarray as xr
@@ -27,7 +28,10 @@ class Artifact(abc.ABC):
         statement: What the paper says about it, in a sentence.
         settings: What it is about: its panels, rows or columns.
         remark: A sentence for the caption.
+        tables_on_page: Whether the page shows the tables, and not only their LaTeX.
     """
+
+    tables_on_page: ClassVar[bool] = False
 
     name: str
     title: str

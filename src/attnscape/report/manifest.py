@@ -79,6 +79,11 @@ class Table:
         rows = frame.itertuples(index=False, name=None)
         return cls(tuple(map(str, frame.columns)), tuple(tuple(map(_cell, row)) for row in rows))
 
+    @classmethod
+    def read(cls, entries: Mapping[str, Any]) -> Table:
+        """From what JSON made of it."""
+        return cls(tuple(entries["columns"]), tuple(map(tuple, entries["rows"])))
+
 
 def _cell(value: Any) -> Any:
     value = getattr(value, "item", lambda: value)()  # numpy's scalars
@@ -99,6 +104,7 @@ class Manifest:
         plan: The fields of the plan that it was made by; empty if it never was.
         caption: What is shown.
         comparison: Ours beside the printed numbers, if any are printed.
+        tables: Rows that the page shows, by the sentence that stands above them.
         files: What was written, by suffix, relative to the folder.
         runs: What it was made from.
         failure: Why the last attempt failed; empty if it did not.
@@ -111,6 +117,7 @@ class Manifest:
     plan: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     caption: str = ""
     comparison: Table | None = None
+    tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     runs: Mapping[str, Run] = dataclasses.field(default_factory=dict)
     failure: str = ""
@@ -126,6 +133,11 @@ class Manifest:
             plan=plan.as_json(),
             caption=made.caption,
             comparison=None if made.comparison is None else Table.of(made.comparison),
+            tables={
+                sentence: Table.of(frame)
+                for sentence, frame in made.tables.items()
+                if made.artifact.tables_on_page
+            },
             files={suffix: _relative(path, out) for suffix, path in made.files.items()},
             runs={
                 key: Run.of(made.results[key], _relative(path, out))
@@ -159,10 +171,9 @@ def _read(name: str, path: Path) -> Manifest:
         if entries.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError("another version of attnscape wrote it")
         if entries["comparison"] is not None:
-            entries["comparison"] = Table(
-                tuple(entries["comparison"]["columns"]),
-                tuple(map(tuple, entries["comparison"]["rows"])),
-            )
+            entries["comparison"] = Table.read(entries["comparison"])
+        tables = entries.get("tables", {})
+        entries["tables"] = {sentence: Table.read(table) for sentence, table in tables.items()}
         entries["runs"] = {key: Run(**run) for key, run in entries["runs"].items()}
         return Manifest(**entries)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
