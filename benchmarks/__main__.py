@@ -17,6 +17,7 @@ from rich.console import Console
 
 from attnscape import native
 from benchmarks.agreement import DisagreementError
+from benchmarks.bridge import bridge
 from benchmarks.drawing import drawing
 from benchmarks.effort import FULL, QUICK, Effort, threads
 from benchmarks.kernels import dense_hessian, kernels
@@ -28,6 +29,7 @@ from benchmarks.table import tables
 _PARTS: dict[str, Callable[[Effort], Any]] = {
     "training": training,
     "models": models,
+    "bridge": bridge,
     "kernels": kernels,
     "hessian": dense_hessian,
     "drawing": drawing,

@@ -15,6 +15,7 @@ _RATIO_TARGETS = {1: 40, 12: 80, 120: 180}  # of Setting 1, L = 3, by runs
 _SPEED_TARGET = 0.7  # of Setting 3, beside Setting 1
 _SHARE_TARGET = 0.5  # of the peak: gradient, block form, L = 3, d = 5, float32
 _HESSIAN_TARGET = 50
+_BRIDGE_TARGET = 0.5  # milliseconds a step and run
 _RUN_STEP_TARGETS = {"softmax": 3, "mlp": 4}  # milliseconds
 
 
@@ -23,6 +24,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
     batch = result["batch"]
     yield _training(result["training"], batch)
     yield _models(result["models"])
+    if result["bridge"]:
+        yield _bridge(result["bridge"])
     if result["kernels"]:
         yield _kernels(result["kernels"])
     yield _hessian(result["hessian"], batch)
@@ -66,6 +69,22 @@ def _training(part: dict[str, Any], batch: int) -> Table:
             _middle(speed, 1, 2) if speed else "",
             f">= {_SPEED_TARGET}" if speed else "",
         )
+    return table
+
+
+def _bridge(rows: list[dict[str, Any]]) -> Table:
+    columns = (
+        "optimizer",
+        "optax,\nms a step",
+        "PyTorch,\nms a step",
+        "its own step\nalone, ms",
+        "added,\nms a step",
+        "aim",
+    )
+    table = _table("Steps of one run, by PyTorch's optimizer", columns)
+    for row in rows:
+        times = (_spread(row[name], 1e3, 2) for name in ("inside", "outside", "alone", "added"))
+        table.add_row(row["optimizer"], *times, f"<= {_BRIDGE_TARGET}")
     return table
 
 

@@ -230,7 +230,8 @@ class Bench(Artifact):
                 "baseline takes to its own loss at the budget over those that the optimizer takes, "
                 "median over seeds; 0 where it never arrives. Good rates: the factor between the "
                 f"largest and the smallest rate whose loss is at most {statistics.GOOD:g} times "
-                "the best rate's.",
+                "the best rate's. Curvature and directional smoothness along the report runs are "
+                "in `bench-landscape.csv`.",
                 conventions(plan, self.settings).replace(
                     ", SGD with momentum 0.9 (SGDM), Adam with beta1 = beta2 = 0.9", ""
                 ),
