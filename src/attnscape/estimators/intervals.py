@@ -50,6 +50,8 @@ class Interval:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
+        if np.isnan(self.estimate):
+            return "not defined"
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}] ({100 * self.level:g} %)"
 
 

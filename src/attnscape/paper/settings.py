@@ -97,7 +97,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(seeds=3, steps=2_000, many_seeds=24)
+QUICK = Plan(seeds=3, steps=2_000, many_seeds=12)
 
 
 def _by_recipe(code: Any, paper: Any) -> Any:
