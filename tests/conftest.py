@@ -1,5 +1,7 @@
 """Strictness for all tests: shapes checked at run time, no silent broadcasting of ranks."""
 
+import sys
+
 import jax
 import jaxtyping
 import pytest
@@ -26,6 +28,20 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def attnscape(monkeypatch, capsys):
+    """Runs the command in this process and returns what it printed."""
+
+    def call(*words):
+        from attnscape import cli
+
+        monkeypatch.setattr(sys, "argv", ["attnscape", *map(str, words)])
+        cli.main()
+        return capsys.readouterr().out
+
+    return call
 
 
 @pytest.fixture

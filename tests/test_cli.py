@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from attnscape import cli, commands, native, results
+from attnscape import commands, native, results
 from attnscape.experiment import Experiment
 from attnscape.optimizers import NAMED
 from attnscape.paper.settings import Plan
@@ -21,18 +21,6 @@ TINY = (
     *("--dim", 2, "--context", 3, "--layers", 1, "--seeds", 2),
     *("--steps", 5, "--batch", 8, "--evaluation-batch", 8),
 )
-
-
-@pytest.fixture
-def attnscape(monkeypatch, capsys):
-    """Runs the command in this process and returns what it printed."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["attnscape", *map(str, words)])
-        cli.main()
-        return capsys.readouterr().out
-
-    return call
 
 
 def run(*words, **environment):

@@ -1,13 +1,12 @@
 """Parts of users' own from files, through the command line."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from attnscape import cli, commands, results
+from attnscape import commands, results
 from attnscape.paper.settings import Plan
 
 TINY = ("--seeds", 2, "--steps", 5, "--batch", 8, "--evaluation-batch", 8)
@@ -58,18 +57,6 @@ def failing(key, batch, n, d):
 def wrong(key, batch, n, d):
     return jnp.zeros((batch, n - 1))
 """
-
-
-@pytest.fixture
-def attnscape(monkeypatch, capsys):
-    """Runs the command in this process and returns what it printed."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["attnscape", *map(str, words)])
-        cli.main()
-        return capsys.readouterr().out
-
-    return call
 
 
 @pytest.fixture
