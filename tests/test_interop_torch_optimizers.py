@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from attnscape import LinearTransformer, RegressionTask, train
+from attnscape.choosing import chosen
 from attnscape.errors import UsageError
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, TrainingLoss, at
-from attnscape.optimizers import NAMED, chosen
+from attnscape.optimizers import NAMED
 
 pytest.importorskip("torch", reason="torch is not installed")
 import torch

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from attnscape.choosing import by_name
 from attnscape.errors import UsageError
-from attnscape.optimizers import PAPER, adam, by_name, check_learning_rate, sgdm
+from attnscape.optimizers import PAPER, adam, check_learning_rate, sgdm
 from attnscape.transformations import clipped
 from support import needs_torch, relative
 

@@ -11,9 +11,10 @@ import optax.contrib
 import pytest
 
 from attnscape import LinearTransformer, RegressionTask, objective, train
+from attnscape.choosing import chosen
 from attnscape.errors import UsageError
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, at
-from attnscape.optimizers import NAMED, chosen, schedule_free
+from attnscape.optimizers import NAMED, schedule_free
 from attnscape.transformations import EvaluatedElsewhere, clipped
 
 TASK = RegressionTask(dim=2, context=3)

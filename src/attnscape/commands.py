@@ -25,6 +25,7 @@ from scipy import stats
 from attnscape import native, objective, optimizers, results
 from attnscape.bench import BASELINES, SUITE
 from attnscape.bench import Bench as BenchArtifact
+from attnscape.choosing import chosen
 from attnscape.contracts import check_model, check_optimizer, check_task
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
@@ -156,7 +157,7 @@ def bench(options: Bench) -> None:
     named = optimizers.NAMED if options.all else ()
     references = dict.fromkeys((*BASELINES, *named, *options.optimizers))
     made = rank(
-        optimizers.chosen(list(references)),
+        chosen(list(references)),
         [SUITE[name] for name in settings],
         options.out,
         Plan(recipe=options.recipe, seeds=options.seeds, steps=options.steps),
@@ -214,8 +215,8 @@ def _train(options: Train) -> None:
         name=options.name,
         task=task,
         model=_model(options, task.dim),
-        optimizers=(chosen := optimizers.chosen(options.optimizers)),
-        learning_rates=learning_rates(options.learning_rates, tuple(chosen)),
+        optimizers=(factories := chosen(options.optimizers)),
+        learning_rates=learning_rates(options.learning_rates, tuple(factories)),
         seeds=tuple(range(options.seeds)),
         steps=options.steps,
         batch=options.batch,
@@ -378,6 +379,11 @@ def check(options: Check) -> None:
     Raises:
         UsageError: If the part cannot be loaded, or does not keep the contract.
     """
+    if options.reference.startswith("torch:"):
+        raise UsageError(
+            f"{options.reference} is PyTorch's; the contract is that of optax's transformations, so "
+            "try it with train or bench."
+        )
     thing = load_object(options.reference)
     if options.task is not None and options.kind != "model":
         raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
