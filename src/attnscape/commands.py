@@ -381,8 +381,8 @@ def check(options: Check) -> None:
     """
     if options.reference.startswith("torch:"):
         raise UsageError(
-            f"{options.reference} is PyTorch's; the contract is that of optax's transformations, so "
-            "try it with train or bench."
+            f"{options.reference} is PyTorch's; the contract is that of optax's transformations: "
+            "try it with train or bench instead."
         )
     thing = load_object(options.reference)
     if options.task is not None and options.kind != "model":
