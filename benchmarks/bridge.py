@@ -6,8 +6,6 @@ import contextlib
 import functools
 from typing import Any
 
-import numpy as np
-
 from benchmarks.clock import PausedTraining, in_turns, seconds_of, summary
 from benchmarks.effort import TASKS, Effort, grid, model
 
@@ -49,16 +47,7 @@ def bridge(effort: Effort) -> list[dict[str, Any]]:
             },
             effort.rounds,
         )
-    inside, outside, alone = (np.array(times) for times in seconds.values())
-    return [
-        {
-            "optimizer": "adam",
-            "inside": summary(inside),
-            "outside": summary(outside),
-            "alone": summary(alone),
-            "added": summary(outside - inside),
-        }
-    ]
+    return [{"optimizer": "adam"} | {name: summary(times) for name, times in seconds.items()}]
 
 
 def _alone(make: Any, effort: Effort) -> Any:

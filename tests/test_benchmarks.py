@@ -87,6 +87,7 @@ def test_everything_measured_is_positive_and_can_be_stored(result):
         "versions",
         "training",
         "models",
+        "bridge",
         "kernels",
         "hessian",
         "drawing",
