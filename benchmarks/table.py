@@ -86,9 +86,9 @@ def _bridge(rows: list[dict[str, Any]]) -> Table:
     table = _table("Steps of one run, by PyTorch's optimizer", columns)
     for row in rows:
         added = summary(np.subtract(row["outside"]["all"], row["inside"]["all"]).tolist())
-        times = (row["inside"], row["outside"], row["alone"], added)
-        cells = (_spread(each, 1e3, 2) for each in times)
-        table.add_row(row["optimizer"], *cells, f"<= {_BRIDGE_TARGET}")
+        times = [_middle(row[name], 1e3, 2) for name in ("inside", "outside", "alone")]
+        aim = f"<= {_BRIDGE_TARGET}"
+        table.add_row(row["optimizer"], *times, _spread(added, 1e3, 2), aim)
     return table
 
 
