@@ -13,7 +13,7 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, objective, train
 from attnscape.choosing import chosen
 from attnscape.errors import UsageError
-from attnscape.measures import DirectionalSmoothness, EvaluationLoss, at
+from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, at
 from attnscape.optimizers import NAMED, schedule_free
 from attnscape.transformations import EvaluatedElsewhere, clipped
 
@@ -123,6 +123,12 @@ def test_measures_look_at_the_evaluation_point(clip):
     )
     # The realised step is that of the evaluation point: twice the parameters', u^T H u / |u|^2.
     assert elsewhere["directional_smoothness"].isel(step=0).notnull().all()
+
+
+def test_curvature_is_measured_along_optimizers_that_give_adam_a_part_of_the_parameters():
+    result = run(NAMED["muon"], steps=1, measures=(Curvature(at(1)),))
+    assert result["hessian_eigenvalues"].sel(step=1).notnull().all()
+    assert result["preconditioned_sharpness"].isnull().all()
 
 
 def test_schedule_free_is_measured_at_the_average():

@@ -123,7 +123,8 @@ class Bench(Artifact):
         """Curvature and smoothness along the report runs, where they were measured.
 
         The columns setting, optimizer, seed, step, condition_number (`diagonal-lower-median`),
-        sharpness, preconditioned_sharpness (Adam's; others have none), directional_smoothness.
+        sharpness, preconditioned_sharpness (of `adam` alone: the measure knows its beta2),
+        directional_smoothness.
         """
         frames = []
         for key, dataset in results.items():
@@ -262,7 +263,8 @@ def _landscape(dataset: xr.Dataset) -> pd.DataFrame:
     columns = {"directional_smoothness": runs["directional_smoothness"]}
     if "hessian_eigenvalues" in runs:
         columns["sharpness"] = runs["hessian_eigenvalues"].isel(eigenvalue=-1)
-        columns["preconditioned_sharpness"] = runs["preconditioned_sharpness"]
+        if runs["optimizer"] == "adam":
+            columns["preconditioned_sharpness"] = runs["preconditioned_sharpness"]
     frame = xr.Dataset(columns).to_dataframe().reset_index()
     frame = frame[["seed", "step", *columns]]
     if "hessian_eigenvalues" in runs:

@@ -59,10 +59,11 @@ class Curvature(Measure):
         self, iterate: Iterate, hessian: Float[Array, "p p"]
     ) -> Float[Array, ""]:
         """The largest eigenvalue of D^{-1/2} H D^{-1/2} with Adam's D = sqrt(v) + eps."""
+        # One that sees some of the parameters only (Muon's, for vectors) is no preconditioner.
         states = [
             state
             for state in jax.tree.leaves(iterate.optimizer_state, is_leaf=_is_adam)
-            if _is_adam(state)
+            if _is_adam(state) and ravel_pytree(state.nu)[0].size == len(hessian)
         ]
         if not states:
             return jnp.asarray(jnp.nan, hessian.dtype)
