@@ -34,7 +34,11 @@ def figure(artifact: Bench, frame: pd.DataFrame) -> Figure:
     losses = artifact.losses(frame)
     tuning = frame[frame["phase"] == "tuning"]
     with style():
-        result = Figure(figsize=(3.4 * columns, 3.0 * rows + 0.4), layout="constrained")
+        width = 3.4 * columns
+        legend_columns = max(1, min(len(looks), int(width / 1.9)))
+        legend = 0.25 * -(-len(looks) // legend_columns)
+        height = max(3.0, 0.22 * len(looks))  # of a panel: a line an optimizer in that of ranks
+        result = Figure(figsize=(width, height * rows + legend + 0.2), layout="constrained")
         axes = list(result.subplots(rows, columns, squeeze=False).flat)
         for axis, (setting, title) in zip(axes, titles.items(), strict=False):
             rates.panel(axis, tuning[tuning["setting"] == setting], looks)
@@ -44,7 +48,7 @@ def figure(artifact: Bench, frame: pd.DataFrame) -> Figure:
         for axis in axes[count:]:
             axis.set_axis_off()
         handles, labels = axes[0].get_legend_handles_labels()
-        result.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)))
+        result.legend(handles, labels, loc="outside lower center", ncols=legend_columns)
         return result
 
 
