@@ -56,3 +56,9 @@ def test_a_result_that_was_read_has_the_same_summary(tmp_path):
     written = obtain(experiment, tmp_path)
     read = load(next(tmp_path.glob("e-*.nc")))
     assert read.attnscape.summary().equals(written.attnscape.summary())
+
+
+def test_no_loss_of_before_stands_in_where_all_runs_diverged(result):
+    lost = result.sel(optimizer=["fast"], learning_rate=[1e30])
+    row = lost.attnscape.summary().iloc[0]
+    assert (row.loss, row.smallest, row.diverged) == (np.inf, np.inf, 1)

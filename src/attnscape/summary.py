@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from attnscape.estimators import bootstrap
+from attnscape.estimators import median
 from attnscape.training import Status
 
 
@@ -40,12 +40,16 @@ class Summary:
                     continue
                 losses = final.sel(optimizer=name, learning_rate=rate).values
                 # A diverged run has lost against every finished one.
-                losses = np.where(np.isfinite(losses), losses, np.inf).astype(float)
+                lost = (status == Status.diverged) | ~np.isfinite(losses)
+                losses = np.where(lost, np.inf, losses).astype(float)
+                middle = median(losses)
                 rows.append(
                     {
                         "optimizer": str(name),
                         "learning_rate": float(rate),
-                        **_median(losses),
+                        "loss": middle.estimate,
+                        "low": middle.low,
+                        "high": middle.high,
                         "smallest": losses.min(),
                         "largest": losses.max(),
                         "runs": losses.size,
@@ -57,10 +61,3 @@ class Summary:
     def _repr_html_(self) -> str:
         """The summary as notebooks show it."""
         return self.summary().to_html(index=False, float_format="{:.4g}".format)
-
-
-def _median(losses: np.ndarray) -> dict[str, float]:
-    if not np.isfinite(losses).all():  # resamples of infinite values have no interval
-        return {"loss": float(np.median(losses)), "low": np.nan, "high": np.nan}
-    interval = bootstrap(np.median, losses)
-    return {"loss": interval.estimate, "low": interval.low, "high": interval.high}

@@ -10,13 +10,12 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.bench import statistics
-from attnscape.bench.suite import BASELINES, measures
-from attnscape.estimators import PUBLIC_CODE, Interval, bootstrap, paired_ratio, proportion
+from attnscape.bench.suite import BASELINES, LOSS, measures
+from attnscape.estimators import PUBLIC_CODE, Interval, median, paired_ratio, proportion
 from attnscape.experiment import Experiment
 from attnscape.paper.artifact import Artifact, Results, conventions, ends
-from attnscape.paper.runs import condition_numbers
+from attnscape.paper.runs import condition_numbers, of_optimizer
 from attnscape.paper.settings import Plan, Setting
-from attnscape.training import Status
 from attnscape.transformations import Factory
 from attnscape.tuning import Search, final_losses
 
@@ -244,18 +243,10 @@ class Bench(Artifact):
 
 def _curves(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Evaluation losses (seed, step) of the one optimizer and rate, and their steps."""
-    loss = dataset["loss"].isel(optimizer=0, learning_rate=0)
-    taken = dataset["status"].isel(optimizer=0, learning_rate=0) != Status.not_run
-    if not taken.all():
-        raise ValueError("A report run has exactly one optimizer at one rate.")
-    on = loss["step"].values % _every(dataset) == 0
-    return loss.values[:, on], loss["step"].values[on].astype(float)
-
-
-def _every(dataset: xr.Dataset) -> int:
-    """Steps between evaluations: other measures' steps have no loss."""
-    steps = dataset["step"].values
-    return int(steps[1] - steps[0]) if len(steps) > 1 else 1
+    # Other measures have steps of their own, without a loss.
+    steps = LOSS.schedule.within(int(dataset["step"][-1]))
+    runs = of_optimizer(dataset, dataset["optimizer"].item())
+    return runs["loss"].sel(step=list(steps)).values, np.array(steps, float)
 
 
 def _landscape(dataset: xr.Dataset) -> pd.DataFrame:
@@ -277,7 +268,7 @@ def _landscape(dataset: xr.Dataset) -> pd.DataFrame:
 def _median(values: np.ndarray) -> str:
     """Median over seeds; a diverged run has lost against every finished one."""
     if np.isfinite(values).all():
-        return ends(bootstrap(np.median, values))
+        return ends(median(values))
     return f"{np.median(values):.3g} [no interval: {np.isinf(values).sum()} diverged]"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from attnscape.errors import UsageError
 from attnscape.loading import told
 
-DTYPES = ("float32", "float64")
+_DTYPES = ("float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,11 @@ def findings(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Finding]:
         if len(found) == 1 and not found[0].ok:
             break
     return found
+
+
+def in_each_dtype(name: str, check: Callable[[str], str]) -> list[tuple[str, Callable[[], str]]]:
+    """The check in single and in double precision."""
+    return [(f"{name}, {dtype}", functools.partial(check, dtype)) for dtype in _DTYPES]
 
 
 def require(kept: Any, sentence: str) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from attnscape import objective
 from attnscape.contracts._finding import (
-    DTYPES,
     BrokenError,
     Finding,
     all_finite,
     counted,
     findings,
+    in_each_dtype,
     is_same,
     plain,
     precision,
@@ -121,7 +121,7 @@ def check_model(thing: Any, task: Any = RegressionTask) -> list[Finding]:
         [
             ("makes a model", makes),
             ("deterministic", deterministic),
-            *((f"predictions, {dtype}", lambda dtype=dtype: predicts(dtype)) for dtype in DTYPES),
+            *in_each_dtype("predictions", predicts),
             ("gradient", gradient),
             ("jit and vmap", vectorised),
             ("Hessian", symmetric),

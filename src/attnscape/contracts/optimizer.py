@@ -14,11 +14,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from attnscape.contracts._finding import (
-    DTYPES,
     BrokenError,
     Finding,
     counted,
     findings,
+    in_each_dtype,
     is_same,
     plain,
     precision,
@@ -155,7 +155,7 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
         [
             ("makes a transformation", makes),
             ("traced learning rates", traced),
-            *((f"shapes and types, {dtype}", lambda dtype=dtype: keeps(dtype)) for dtype in DTYPES),
+            *in_each_dtype("shapes and types", keeps),
             ("compiles once", compiles_once),
             ("deterministic", deterministic),
             ("converges", converges),

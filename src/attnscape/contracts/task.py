@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnscape.contracts._finding import (
-    DTYPES,
     Finding,
     all_finite,
     findings,
+    in_each_dtype,
     is_same,
     plain,
     precision,
@@ -86,9 +86,9 @@ def check_task(thing: Any) -> list[Finding]:
     return findings(
         [
             ("is a task", makes),
-            *((f"prompts, {dtype}", lambda dtype=dtype: draws(dtype)) for dtype in DTYPES),
+            *in_each_dtype("prompts", draws),
             ("deterministic", deterministic),
-            *((f"moments, {dtype}", lambda dtype=dtype: agree(dtype)) for dtype in DTYPES),
+            *in_each_dtype("moments", agree),
             ("jit and vmap", vectorised),
         ]
     )

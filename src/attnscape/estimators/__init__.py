@@ -21,7 +21,7 @@ from attnscape.estimators.condition import (
 from attnscape.estimators.differences import PairedDifference, paired_difference
 from attnscape.estimators.envelope import Line, SmoothnessFit, fit_smoothness
 from attnscape.estimators.hill import HillPlot, HillTail, hill, hill_plot
-from attnscape.estimators.intervals import Interval, bootstrap, proportion
+from attnscape.estimators.intervals import Interval, bootstrap, median, proportion
 from attnscape.estimators.norms import GaussianNorm
 from attnscape.estimators.quantiles import (
     QQ,
@@ -61,6 +61,7 @@ __all__ = [
     "hill",
     "hill_plot",
     "log_trend",
+    "median",
     "negative_eigenvalues",
     "norm_of_gaussian_fit",
     "normal_qq",

@@ -126,6 +126,18 @@ def bootstrap(
     return Interval(estimate, float(result.low), float(result.high), level)
 
 
+def median(values: ArrayLike) -> Interval:
+    """Median with its bootstrap interval at 95 %; infinite values (diverged runs) count as such.
+
+    Returns:
+        Ends are NaN where a value is infinite, since resamples of those have no interval, and where
+        there are fewer than 2 values.
+    """
+    if np.isfinite(values).all():
+        return bootstrap(np.median, values)
+    return Interval(float(np.median(np.asarray(values, float))), np.nan, np.nan, 0.95)
+
+
 def _expanded(level: float, n: int) -> float:
     """The percentile level at which n values give coverage `level` (Hesterberg 2015)."""
     return float(1 - 2 * ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2)))

@@ -46,11 +46,13 @@ def _one_update(group: Group, problem: Problem, rate: jax.Array) -> None:
         ) from error
     except Exception as error:
         raise UsageError(f"The optimizer {group.name} failed: {_placed(error, at)}.") from error
+    # Updates are converted to the parameters' dtype when they are added.
+    updates = jax.tree.map(lambda u: jax.numpy.asarray(u, problem.dtype), updates)
     for what, before, later in (
         ("updates of another form than the parameters", model, updates),
         ("another form of state after an update", state, after),
     ):
-        if _form(before, what) != _form(later, what):
+        if _form(before) != _form(later):
             raise UsageError(
                 f"The optimizer {group.name} gives {what}{at}: {_difference(before, later)}; keep "
                 "structure, shapes and dtypes."
@@ -63,11 +65,9 @@ def _placed(error: Exception, at: str) -> str:
     return message if ", line " in message else f"{message}{at}"
 
 
-def _form(tree: Any, what: str) -> Any:
+def _form(tree: Any) -> Any:
     leaves, structure = jax.tree.flatten(tree)
-    # Updates are converted to the parameters' dtype when they are added.
-    dtypes = [] if what.startswith("updates") else [jax.numpy.result_type(a) for a in leaves]
-    return structure, [jax.numpy.shape(a) for a in leaves], dtypes
+    return structure, [(jax.numpy.shape(a), jax.numpy.result_type(a)) for a in leaves]
 
 
 def _difference(before: Any, after: Any) -> str:
