@@ -113,6 +113,7 @@ LanePrompts<Lanes<F>> load_prompts(const Arguments<F>& arguments, int64_t run, i
 template <Form form, int D, class F, class N, class S>
 void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last, double* sums) {
   using V = Lanes<F>;
+  using Sum = std::conditional_t<(Parts<N>::kTangents > 0), Tangents<V>, V>;
   const FrontSizes& sizes = arguments.sizes;
   const int64_t parameters = sizes.parameters();
   S* point = kept_numbers<struct Point, S>(parameters);
@@ -120,13 +121,13 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last
   arguments.direction.gather(run, Parts<S>::kCount - 1, point);
   N* scratch = kept_numbers<struct FrontScratch, N>(sizes.scratch());
   V* buffer = kept_numbers<struct Tokens, V>((sizes.context + 1) * (sizes.dim + 1));
-  Front<form, D, N, S, V, V> front(sizes, point, scratch);
-  V* gradient = zeros<V>(parameters);
+  Front<form, D, N, S, V, Sum> front(sizes, point, scratch);
+  Sum* gradient = zeros<Sum>(parameters);
   N loss = {};
   for (int prompt = first; prompt < last; prompt += kLanes<F>)
     front.add(load_prompts(arguments, run, prompt, buffer), loss, gradient);
   sums[0] = sum_of_lanes<F>(Parts<N>::of(loss, 0));
-  for (int64_t i = 0; i < parameters; ++i) sums[1 + i] = sum_of_lanes<F>(gradient[i]);
+  for (int64_t i = 0; i < parameters; ++i) sums[1 + i] = sum_of_lanes<F>(Parts<Sum>::of(gradient[i], 0));
 }
 
 // Runs call(form, D) with both as constants: D is 5, the paper's dimension, or 0.
@@ -148,7 +149,7 @@ void with_sizes(const FrontSizes& sizes, const Call& call) {
 template <class F, class N, class S>
 ffi::Error handle(ffi::ThreadPool pool, ffi::RemainingArgs given, ffi::RemainingRets results,
                   int32_t form) {
-  constexpr bool dual = Parts<N>::kCount == 2;
+  constexpr bool dual = Parts<N>::kTangents > 0;
   const auto arguments = gather<F>(form, given, dual);
   std::vector<F*> to;
   for (size_t i = 0; i < results.size(); ++i)

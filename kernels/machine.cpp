@@ -53,14 +53,15 @@ double peak(int threads, double seconds) {
 
 // Operations of the reduced form on one prompt, with the types that the kernels
 // give it: N is Counted for loss and gradient, Dual<Counted> for a
-// Hessian-vector product, whose moments and sums are plain.
+// Hessian-vector product, whose moments are plain and whose sums are tangents.
 template <class N, Form form>
 int64_t count_operations(int size, int layers) {
   const int64_t parameters = 2 * static_cast<int64_t>(layers) * size * size;
   std::vector<N> point(parameters), scratch(tape_numbers(size, layers));
-  std::vector<Counted> gradient(parameters);
+  using Sum = std::conditional_t<(Parts<N>::kTangents > 0), Tangents<Counted>, Counted>;
+  std::vector<Sum> gradient(parameters);
   std::vector<Counted> gram(size * size), cross(size), query(size);
-  ReducedForm<form, 0, N, N, Counted, Counted> reduced(
+  ReducedForm<form, 0, N, N, Counted, Sum> reduced(
       size, layers, point.data(), point.data() + parameters / 2, scratch.data());
   N loss;
   Counted::operations = 0;

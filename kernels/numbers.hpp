@@ -1,10 +1,11 @@
 // The number types that the reduced form is instantiated with. The formula is
 // written once (reduced_form.hpp), in terms of `add_product`; the number type
 // decides what it computes:
-//   Lanes<F>          loss and gradient
-//   Dual<Lanes<F>>    the same with a tangent: Hessian-vector products
-//   Counted           nothing: it counts floating-point operations
-//   Dual<Counted>     the same of a Hessian-vector product
+//   Lanes<F>           loss and gradient
+//   Dual<Lanes<F>>     the same with a tangent: Hessian-vector products
+//   Dual<Lanes<F>, K>  the same with K tangents, which share the values
+//   Counted            nothing: it counts floating-point operations
+//   Dual<Counted>      the same of a Hessian-vector product
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,16 @@
 
 namespace attnscape {
 
-// value + tangent * eps, with eps^2 = 0.
-template <class E>
+// value + sum of tangent_k eps_k, where eps_i eps_j = 0 for all i and j.
+template <class E, int K = 1>
 struct Dual {
-  E part[2];
+  E part[1 + K];
+};
+
+// The tangents of a Dual alone: all that is wanted of a gradient's derivative.
+template <class E, int K = 1>
+struct Tangents {
+  E part[K];
 };
 
 // A number that only counts. Additions and multiplications are one operation
@@ -37,37 +44,43 @@ struct Counted {
   }
 };
 
-// The parts of a number, so that tiles can keep each part in a register:
-// compilers give up on arrays of structures.
+// The parts of a number, the value before the tangents, so that tiles can keep
+// each part in a register: compilers give up on arrays of structures.
 template <class N>
 struct Parts {
   using Part = N;
-  static constexpr int kCount = 1;
+  static constexpr int kValues = 1, kTangents = 0, kCount = 1;
   static const Part& of(const N& n, int) { return n; }
   static Part& of(N& n, int) { return n; }
 };
-template <class E>
-struct Parts<Dual<E>> {
+template <class N, class E, int values, int tangents>
+struct PartsOfStructure {
   using Part = E;
-  static constexpr int kCount = 2;
-  static const E& of(const Dual<E>& n, int i) { return n.part[i]; }
-  static E& of(Dual<E>& n, int i) { return n.part[i]; }
+  static constexpr int kValues = values, kTangents = tangents, kCount = values + tangents;
+  static const Part& of(const N& n, int i) { return n.part[i]; }
+  static Part& of(N& n, int i) { return n.part[i]; }
 };
+template <class E, int K>
+struct Parts<Dual<E, K>> : PartsOfStructure<Dual<E, K>, E, 1, K> {};
+template <class E, int K>
+struct Parts<Tangents<E, K>> : PartsOfStructure<Tangents<E, K>, E, 0, K> {};
 
 // What a lane of a number holds.
 template <class N>
 using Element = std::decay_t<decltype(std::declval<typename Parts<N>::Part>()[0])>;
 
-// sum += a * b, on arrays of parts. NC, NA, NB say what the arrays are parts
-// of. Where the sum is plain and a factor is dual, only the tangent is wanted.
+// sum += a * b, on arrays of parts. NC, NA, NB say what the arrays are parts of. A
+// call would cost more than the work, yet compilers count it as too large to inline.
 template <class NC, class NA, class NB>
-inline void add_product_of_parts(typename Parts<NC>::Part* sum, const typename Parts<NA>::Part* a,
+[[gnu::always_inline]] inline void add_product_of_parts(typename Parts<NC>::Part* sum, const typename Parts<NA>::Part* a,
                                  const typename Parts<NB>::Part* b) {
-  constexpr bool dual_a = Parts<NA>::kCount == 2, dual_b = Parts<NB>::kCount == 2;
-  constexpr int tangent = Parts<NC>::kCount - 1;
-  if constexpr (tangent == 1 || !(dual_a || dual_b)) sum[0] += a[0] * b[0];
-  if constexpr (dual_b) sum[tangent] += a[0] * b[1];
-  if constexpr (dual_a) sum[tangent] += a[1] * b[0];
+  using C = Parts<NC>;
+  if constexpr (C::kValues == 1) sum[0] += a[0] * b[0];
+#pragma GCC unroll 8
+  for (int k = 0; k < C::kTangents; ++k) {
+    if constexpr (Parts<NB>::kTangents > 0) sum[C::kValues + k] += a[0] * b[1 + k];
+    if constexpr (Parts<NA>::kTangents > 0) sum[C::kValues + k] += a[1 + k] * b[0];
+  }
 }
 
 template <class NC, class NA, class NB>
@@ -82,14 +95,11 @@ inline void add(NC& sum, const NA& a) {
   for (int i = 0; i < Parts<NA>::kCount; ++i) Parts<NC>::of(sum, i) += Parts<NA>::of(a, i);
 }
 
-// sum += a; where the sum is plain and a is dual, only the tangent is wanted.
+// sum += a, where the sum may be of the tangents alone.
 template <class Sum, class N>
 inline void add_wanted(Sum& sum, const N& a) {
-  if constexpr (Parts<Sum>::kCount == Parts<N>::kCount) {
-    add(sum, a);
-  } else {
-    sum += a.part[1];
-  }
+  constexpr int skipped = Parts<N>::kCount - Parts<Sum>::kCount;
+  for (int i = 0; i < Parts<Sum>::kCount; ++i) Parts<Sum>::of(sum, i) += Parts<N>::of(a, skipped + i);
 }
 
 template <class N>

@@ -5,45 +5,11 @@
 #pragma once
 
 #include <type_traits>
-#include <vector>
 
 #include "handlers.hpp"
-#include "reduced_form.hpp"
-#include "runs.hpp"
+#include "hessian.hpp"
 
 namespace attnscape {
-
-template <class F>
-struct Arguments : Runs<F> {
-  Form form;
-  int dim;
-  Operand<F> gram, cross, square, query, target;
-};
-
-// The moments of the lanes that start at prompt `first`.
-template <class F>
-void load_moments(const Arguments<F>& arguments, int64_t run, int first, Lanes<F>* buffer,
-                  LaneMoments<Lanes<F>>& moments) {
-  using V = Lanes<F>;
-  const int d = arguments.dim, m = arguments.size;
-  const auto lanes = [&](const Operand<F>& operand, int number) {
-    return load_lanes(operand, run, number, first, arguments.batch);
-  };
-  V* gram = buffer;
-  V* cross = gram + m * m;
-  V* query = cross + d;
-  for (int i = 0; i < d; ++i) {
-    for (int j = 0; j < d; ++j) gram[i * m + j] = lanes(arguments.gram, i * d + j);
-    cross[i] = lanes(arguments.cross, i);
-    query[i] = lanes(arguments.query, i);
-  }
-  if (arguments.form == Form::full) {
-    for (int i = 0; i < d; ++i) gram[i * m + d] = gram[d * m + i] = cross[i];
-    gram[d * m + d] = lanes(arguments.square, 0);
-    query[d] = V{};
-  }
-  moments = {gram, cross, query, lanes(arguments.target, 0)};
-}
 
 // Runs the reduced form over prompts [first, last) of one run.
 template <Form form, int M, class F, class N, class S, class Sum>
@@ -61,51 +27,17 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, const S* P, const S
   }
 }
 
-template <class F, Form form, int M>
+template <class F, Form f, int M>
 struct Kernels {
+  static constexpr Form form = f;
+  static constexpr int size = M;
+
   // The reduced form as runs.hpp calls it.
   static auto adder(const Arguments<F>& arguments) {
     return [&arguments](int64_t run, const auto* P, const auto* Q, int first, int last, auto& loss,
                         auto* gradient) {
       add_prompts<form, M>(arguments, run, P, Q, first, last, loss, gradient);
     };
-  }
-
-  // One Hessian-vector product a row. Parameters that never reach the loss
-  // (most of the last layer's P) have rows of exact zeros and cost nothing.
-  static void hessian(ffi::ThreadPool& pool, const Arguments<F>& arguments, F* result) {
-    using V = Lanes<F>;
-    using N = Dual<V>;
-    const int64_t parameters = arguments.parameters(), block = arguments.block();
-    const int m = arguments.size;
-    std::vector<int64_t> live;
-    for (int64_t i = 0; i < parameters; ++i) {
-      const bool last_P = i >= block - m * m && i < block;
-      const bool last_row = i >= block - m;
-      if (!last_P || (form == Form::full && last_row)) live.push_back(i);
-    }
-    std::fill(result, result + arguments.count() * parameters * parameters, F{0});
-    const int64_t rows = static_cast<int64_t>(live.size());
-    parallel_for(pool, arguments.count() * rows, [&](int64_t task) {
-      const int64_t run = task / rows, row = live[task % rows];
-      std::vector<Dual<F>> point(parameters);
-      for (int64_t i = 0; i < block; ++i) {
-        point[i].part[0] = arguments.P.at(run)[i];
-        point[block + i].part[0] = arguments.Q.at(run)[i];
-      }
-      point[row].part[1] = 1;
-      std::vector<double> sums(parameters);
-      for (int first = 0; first < arguments.batch; first += kChunk) {
-        const int last = std::min(first + kChunk, arguments.batch);
-        V* gradient = zeros<V>(parameters);
-        N error = {};
-        add_prompts<form, M>(arguments, run, point.data(), point.data() + block, first, last,
-                             error, gradient);
-        for (int64_t i = 0; i < parameters; ++i) sums[i] += sum_of_lanes<F>(gradient[i]);
-      }
-      F* to = result + (run * parameters + row) * parameters;
-      for (int64_t i = 0; i < parameters; ++i) to[i] = static_cast<F>(sums[i] / arguments.batch);
-    });
   }
 };
 
@@ -193,7 +125,10 @@ ffi::Error hessian_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer gram
                            int32_t form) {
   const auto arguments = gather<F>(form, {}, P, Q, gram, cross, square, query, target);
   with_kernels(arguments, [&](auto kernels) {
-    kernels.hessian(pool, arguments, result->typed_data<F>());
+    using K = decltype(kernels);
+    // Every size that the compiler knows takes it some seconds here: the paper's only.
+    constexpr int size = K::size == matrix_size(K::form, 5) ? K::size : 0;
+    hessian<K::form, size>(pool, arguments, result->typed_data<F>());
   });
   return ffi::Error::Success();
 }

@@ -11,6 +11,7 @@
 // number type it works on; see numbers.hpp.
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include "form.hpp"
@@ -53,37 +54,60 @@ class ReducedForm {
  public:
   // `scratch` has room for tape_numbers(m, layers) numbers.
   ReducedForm(int size, int layers, const S* P, const S* Q, N* scratch)
-      : m(size), layers_(layers), P_(P), Q_(Q), scratch_(scratch), tape_(layers) {}
+      : m(size), layers_(layers), P_(P), Q_(Q), tape_(layers), next_(scratch) {
+    for (LayerTape<N>& tape : tape_) tape = new_tape();
+    A_bar_ = matrix();
+    s_bar_ = vector();
+    temporary_ = next_;
+  }
 
   // Adds the squared errors to `loss` and the gradient to `P_bar`, `Q_bar`; sets
   // `moments_bar` where adjoints are wanted.
   void add(const LaneMoments<V>& moments, N& loss, Sum* P_bar, Sum* Q_bar,
            const MomentAdjoints<N>& moments_bar = {}) {
     moments_bar_ = moments_bar;
-    next_ = scratch_;
-    std::vector<LayerTape<N>>& tape = tape_;
-    tape[0] = new_tape();
-    if (layers_ == 1) {
-      set_identity(tape[0].A);
-      clear(tape[0].s, m);
-    } else {
-      tape[1] = new_tape();
-      forward_first(moments, tape[0], tape[1]);
-      for (int l = 1; l < layers_ - 1; ++l) {
-        tape[l + 1] = new_tape();
-        forward_middle(moments, l, tape[l], tape[l + 1]);
+    forward(moments, 0, layers_ - 1);
+    backward(moments, 0, loss, P_bar, Q_bar);
+  }
+
+  // From the input of layer `first` to that of layer `last`.
+  void forward(const LaneMoments<V>& moments, int first, int last) {
+    if (last == 0) {
+      set_identity(tape_[0].A);
+      clear(tape_[0].s, m);
+    }
+    for (int l = first; l < last; ++l) {
+      if (l == 0) {
+        forward_first(moments, tape_[0], tape_[1]);
+      } else {
+        forward_middle(moments, l, tape_[l], tape_[l + 1]);
       }
     }
-    N* A_bar = matrix();
-    N* s_bar = vector();
-    temporary_ = next_;
-    last(moments, tape[layers_ - 1], loss, P_bar, Q_bar, A_bar, s_bar);
-    for (int l = layers_ - 2; l > 0; --l) {
-      next_ = temporary_;
-      backward_middle(moments, l, tape[l], P_bar, Q_bar, A_bar, s_bar);
-    }
+  }
+
+  // From the input of the last layer: the squared errors, and the gradient of the
+  // layers from `first` on.
+  void backward(const LaneMoments<V>& moments, int first, N& loss, Sum* P_bar, Sum* Q_bar) {
     next_ = temporary_;
-    if (layers_ > 1) backward_first(moments, tape[0], P_bar, Q_bar, A_bar, s_bar);
+    last(moments, first, tape_[layers_ - 1], loss, P_bar, Q_bar, A_bar_, s_bar_);
+    for (int l = layers_ - 2; l >= first; --l) {
+      next_ = temporary_;
+      if (l == 0) {
+        backward_first(moments, tape_[0], P_bar, Q_bar, A_bar_, s_bar_);
+      } else {
+        backward_middle(moments, l, l > first, tape_[l], P_bar, Q_bar, A_bar_, s_bar_);
+      }
+    }
+  }
+
+  // What `forward` made of the moments as input of layer l.
+  const LayerTape<N>& input(int l) const { return tape_[l]; }
+
+  // Sets the input of layer l to one without tangents.
+  template <class Value>
+  void set_input(int l, const LayerTape<Value>& values) {
+    copy(tape_[l].A, values.A, m * m);
+    if constexpr (form == Form::block) copy(tape_[l].s, values.s, m);
   }
 
  private:
@@ -124,8 +148,9 @@ class ReducedForm {
     }
   }
 
-  void backward_middle(const LaneMoments<V>& z, int l, const LayerTape<N>& tape, Sum* P_bar,
-                       Sum* Q_bar, N* A_bar, N* s_bar) {
+  // Without `further`, the adjoints of the layer's input are not wanted.
+  void backward_middle(const LaneMoments<V>& z, int l, bool further, const LayerTape<N>& tape,
+                       Sum* P_bar, Sum* Q_bar, N* A_bar, N* s_bar) {
     const S* P = P_ + l * m * m;
     const S* Q = Q_ + l * m * m;
     P_bar += l * m * m;
@@ -135,8 +160,8 @@ class ReducedForm {
     N* R_bar = matrix();
     product<true>(m, P_bar, plain(A_bar, m), transposed(tape.S, m));
     product<false>(m, S_bar, transposed(P, m), plain(A_bar, m));
-    product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
     product<false>(m, T_bar, transposed(tape.A, m), plain(S_bar, m));
+    if (further) product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
     product<false>(m, R_bar, plain(z.gram, m), plain(T_bar, m));
     if constexpr (adjoints)
       product<true>(m, moments_bar_.gram, plain(T_bar, m), transposed(tape.R, m));
@@ -144,30 +169,34 @@ class ReducedForm {
       N* u_bar = vector();
       add_outer(m, R_bar, tape.u, s_bar);
       apply<false>(m, u_bar, plain(tape.R, m), s_bar);
-      apply<true>(m, s_bar, plain(z.gram, m), u_bar);
+      if (further) apply<true>(m, s_bar, plain(z.gram, m), u_bar);
       if constexpr (adjoints) add_response_adjoint(tape, u_bar);
     }
     N* W_bar = S_bar;  // S_bar has been used up
     product<false>(m, W_bar, plain(tape.A, m), plain(R_bar, m));
+    product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
+    if (!further) return;
     product<true>(m, A_bar, plain(tape.W, m), transposed(R_bar, m));
     product<true>(m, A_bar, transposed(Q, m), plain(W_bar, m));
-    product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
   }
 
-  // Prediction, loss, and the adjoints of the last layer's input.
-  void last(const LaneMoments<V>& z, LayerTape<N>& tape, N& loss, Sum* P_bar, Sum* Q_bar,
-            N* A_bar, N* s_bar) {
+  // Prediction, loss, and the adjoints of the last layer's input, where they are
+  // wanted.
+  void last(const LaneMoments<V>& z, int first, LayerTape<N>& tape, N& loss, Sum* P_bar,
+            Sum* Q_bar, N* A_bar, N* s_bar) {
     const int offset = (layers_ - 1) * m * m;
+    const bool further = adjoints || first < layers_ - 1;
     if constexpr (form == Form::block) {
-      last_block(z, tape, Q_ + offset, loss, Q_bar + offset, A_bar, s_bar);
+      last_block(z, further, tape, Q_ + offset, loss, Q_bar + offset, A_bar, s_bar);
     } else {
-      last_full(z, tape, P_ + offset, Q_ + offset, loss, P_bar + offset, Q_bar + offset, A_bar);
+      last_full(z, further, tape, P_ + offset, Q_ + offset, loss, P_bar + offset, Q_bar + offset,
+                A_bar);
     }
   }
 
   // -TF = q . s + (Q A q) . (A u)
-  void last_block(const LaneMoments<V>& z, LayerTape<N>& tape, const S* Q, N& loss, Sum* Q_bar,
-                  N* A_bar, N* s_bar) {
+  void last_block(const LaneMoments<V>& z, bool further, LayerTape<N>& tape, const S* Q, N& loss,
+                  Sum* Q_bar, N* A_bar, N* s_bar) {
     N *a = vector(), *b = vector(), *e = vector();
     set_response(z, tape);
     apply<false>(m, a, plain(tape.A, m), tape.u);
@@ -184,7 +213,7 @@ class ReducedForm {
     scale(a_bar, delta, e);
     scale(e_bar, delta, a);
     add_outer(m, Q_bar, e_bar, b);
-    if (!adjoints && layers_ == 1) return;
+    if (!further) return;
     apply<false>(m, b_bar, transposed(Q, m), e_bar);
     set_outer(m, A_bar, a_bar, tape.u);
     add_outer(m, A_bar, b_bar, z.query);
@@ -201,8 +230,8 @@ class ReducedForm {
   }
 
   // -TF = [A q]_last + P_last . (A G A^T Q A q)
-  void last_full(const LaneMoments<V>& z, LayerTape<N>& tape, const S* P, const S* Q, N& loss,
-                 Sum* P_bar, Sum* Q_bar, N* A_bar) {
+  void last_full(const LaneMoments<V>& z, bool further, LayerTape<N>& tape, const S* P, const S* Q,
+                 N& loss, Sum* P_bar, Sum* Q_bar, N* A_bar) {
     const S* P_last = P + (m - 1) * m;
     N *v = vector(), *e = vector(), *x = vector(), *g = vector(), *h = vector();
     apply<false>(m, v, plain(tape.A, m), z.query);
@@ -227,7 +256,7 @@ class ReducedForm {
     apply<false>(m, x_bar, plain(z.gram, m), g_bar);
     apply<false>(m, e_bar, plain(tape.A, m), x_bar);
     add_outer(m, Q_bar, e_bar, v);
-    if (!adjoints && layers_ == 1) return;
+    if (!further) return;
     apply<false>(m, v_bar, transposed(Q, m), e_bar);
     attnscape::add(v_bar[m - 1], delta);
     set_outer(m, A_bar, h_bar, g);
@@ -270,8 +299,17 @@ class ReducedForm {
     for (int i = 0; i < count; ++i) x[i] = N{};
   }
 
-  static void copy(N* to, const N* from, int count) {
-    for (int i = 0; i < count; ++i) to[i] = from[i];
+  // Where `from` has no tangents, they are zero.
+  template <class Value>
+  static void copy(N* to, const Value* from, int count) {
+    for (int i = 0; i < count; ++i) {
+      if constexpr (std::is_same_v<N, Value>) {
+        to[i] = from[i];
+      } else {
+        to[i] = N{};
+        attnscape::add(to[i], from[i]);
+      }
+    }
   }
 
   N* take(int count) {
@@ -297,11 +335,11 @@ class ReducedForm {
   const int layers_;
   const S* P_;
   const S* Q_;
-  N* scratch_;
   std::vector<LayerTape<N>> tape_;
   MomentAdjoints<N> moments_bar_ = {};
-  N* next_ = nullptr;
-  N* temporary_ = nullptr;
+  N *A_bar_, *s_bar_;
+  N* next_;
+  N* temporary_;
 };
 
 }  // namespace attnscape

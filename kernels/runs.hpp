@@ -82,10 +82,10 @@ void mean_hvp(ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>& P_do
           point[i] = {{runs.P.at(run)[i], P_dot.at(run)[i]}};
           point[block + i] = {{runs.Q.at(run)[i], Q_dot.at(run)[i]}};
         }
-        V* gradient = zeros<V>(parameters);
+        Tangents<V>* gradient = zeros<Tangents<V>>(parameters);
         Dual<V> error = {};
         add_prompts(run, point.data(), point.data() + block, first, last, error, gradient);
-        for (int64_t i = 0; i < parameters; ++i) sums[i] = sum_of_lanes<F>(gradient[i]);
+        for (int64_t i = 0; i < parameters; ++i) sums[i] = sum_of_lanes<F>(gradient[i].part[0]);
       },
       [&](int64_t run, const double* sums) {
         mean_of_chunks(sums, parameters, block, runs.batch, P_product + run * block);

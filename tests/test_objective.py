@@ -297,3 +297,15 @@ def test_derivatives_in_the_moments_are_the_reduced_forms(order, x64):
         for path in ("native", "reduced")
     )
     assert relative(got, wanted) < 1e-12
+
+
+@needs_kernels
+@pytest.mark.parametrize("form", ["block", "full"])
+def test_the_hessian_of_a_diverged_run_is_nan_where_parameters_reach_the_loss(form, x64):
+    model, prompts = make_case(form, 3, 5, 6, 50, dtype="float64")
+    hessian = np.asarray(objective.hessian(model, prompts, path="native"))
+    diverged = jax.tree.map(lambda a: a.at[0, 0, 0].set(jnp.nan), model)
+    lost = np.asarray(objective.hessian(diverged, prompts, path="native"))
+    reaches = np.any(hessian != 0, axis=0)
+    np.testing.assert_array_equal(np.isnan(lost), reaches[:, None] & reaches[None, :])
+    np.testing.assert_array_equal(lost[~reaches], 0)

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from attnscape import native
 from attnscape.errors import UsageError
-from attnscape.models import LinearTransformer
+from attnscape.models import LinearTransformer, WithMLP
 from attnscape.objective._linear_kernels import native_hessian
 from attnscape.objective._native import has_kernel, native_loss, reduced, reducible
 from attnscape.objective._reduced import reduced_loss
@@ -105,7 +105,8 @@ def hessian(
     Rows and columns follow `jax.flatten_util.ravel_pytree` of the model: for linear attention all
     of P, then all of Q, each in (layer, row, column) order. Arguments as of `loss`.
     """
-    if choose_path(model, prompts, path) == "native" and isinstance(model, LinearTransformer):
+    native_path = choose_path(model, prompts, path) == "native"
+    if native_path and isinstance(model, LinearTransformer):
         return native_hessian(*reduced(model, prompts))
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     flat, unravel = ravel_pytree(parameters)
@@ -113,6 +114,14 @@ def hessian(
     def flat_gradient(vector):
         return jax.grad(lambda v: loss(eqx.combine(unravel(v), static), prompts, path=path))(vector)
 
+    if native_path and isinstance(model, WithMLP) and isinstance(model.inner, LinearTransformer):
+        # To the attention alone, the features that the MLP makes are like any prompts.
+        corner = native_hessian(*reduced(model, prompts))
+        mlp = len(flat) - len(corner)
+        rows = jax.vmap(lambda e: jax.jvp(flat_gradient, (flat,), (e,))[1])(
+            jnp.eye(mlp, len(flat), dtype=flat.dtype)
+        )
+        return jnp.block([[rows], [rows[:, mlp:].T, corner]])
     return jax.jacfwd(flat_gradient)(flat)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from attnscape.models import AttentionTransformer, WithMLP, check_dim
+from attnscape.models import AttentionTransformer, LinearTransformer, WithMLP, check_dim
 from attnscape.objective._attention_kernels import attention_loss
 from attnscape.objective._front_kernels import front_loss
 from attnscape.objective._linear_kernels import linear_loss
@@ -48,7 +48,7 @@ def reducible(model: Any) -> bool:
     return reducible(model.inner) if isinstance(model, WithMLP) else hasattr(model, "as_linear")
 
 
-def reduced(model: Any, prompts: Any):
+def reduced(model: Any, prompts: Any) -> tuple[LinearTransformer, Moments]:
     """A linear attention model and the moments it sees, of prompts or given.
 
     Raises:

@@ -1,0 +1,42 @@
+// What the kernels of the reduced form are given: the weights of all runs, and the
+// moments of their prompts.
+#pragma once
+
+#include "reduced_form.hpp"
+#include "runs.hpp"
+
+namespace attnscape {
+
+template <class F>
+struct Arguments : Runs<F> {
+  Form form;
+  int dim;
+  Operand<F> gram, cross, square, query, target;
+};
+
+// The moments of the lanes that start at prompt `first`.
+template <class F>
+void load_moments(const Arguments<F>& arguments, int64_t run, int first, Lanes<F>* buffer,
+                  LaneMoments<Lanes<F>>& moments) {
+  using V = Lanes<F>;
+  const int d = arguments.dim, m = arguments.size;
+  const auto lanes = [&](const Operand<F>& operand, int number) {
+    return load_lanes(operand, run, number, first, arguments.batch);
+  };
+  V* gram = buffer;
+  V* cross = gram + m * m;
+  V* query = cross + d;
+  for (int i = 0; i < d; ++i) {
+    for (int j = 0; j < d; ++j) gram[i * m + j] = lanes(arguments.gram, i * d + j);
+    cross[i] = lanes(arguments.cross, i);
+    query[i] = lanes(arguments.query, i);
+  }
+  if (arguments.form == Form::full) {
+    for (int i = 0; i < d; ++i) gram[i * m + d] = gram[d * m + i] = cross[i];
+    gram[d * m + d] = lanes(arguments.square, 0);
+    query[d] = V{};
+  }
+  moments = {gram, cross, query, lanes(arguments.target, 0)};
+}
+
+}  // namespace attnscape
