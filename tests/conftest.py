@@ -1,6 +1,11 @@
 """Strictness for all tests: shapes checked at run time, no silent broadcasting of ranks."""
 
+import os
 import sys
+
+# Most of the suite's time is LLVM's, for programs that run once. Without its optimizations it takes
+# two thirds; the reproduction in .ci/run has them. Before anything starts XLA.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 import jax
 import jaxtyping

@@ -18,25 +18,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg.cython_lapack  # noqa: F401 - the LAPACK that XLA calls, whose threads are limited
 import xarray as xr
 from jaxtyping import Array
-from threadpoolctl import ThreadpoolController
 
-from attnscape import objective
+from attnscape.drawing import Draw
 from attnscape.errors import UsageError
-from attnscape.measures import EvaluationLoss, Iterate, Measure, TrainingLoss
+from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
+from attnscape.measuring import Measuring, astype
 from attnscape.optimizers import check_learning_rate
 from attnscape.stepping import Group, Inside, OutsideJax, Problem, Runs, Stepping
-from attnscape.tasks import Task, derived_key
+from attnscape.tasks import Task
 from attnscape.transformations import Factory, Outside
 
 Precision = Literal["float32", "float64"]
 _LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
-
-
 _EVALUATION_STREAM = 1  # apart from the streams of seeds, which are split from their keys
-_MEASURE_STREAM = 1  # apart from the training batches of a step, which have stream 0
 
 
 class Status(enum.IntEnum):
@@ -113,7 +109,7 @@ def train(
         raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         engine = _Engine(task, model, groups, clip, batch, precision, seeds)
-        engine.draw_evaluation(evaluation_seed, evaluation_batch)
+        engine.evaluate_on(evaluation_seed, evaluation_batch)
         return _run(engine, steps, tuple(measures), progress).sel(optimizer=list(optimizers))
 
 
@@ -172,24 +168,24 @@ class _Engine:
         )
         init_keys, self._data_keys = keys[:, 0], keys[:, 1]
 
-        first = self.first_model = _astype(dtype, model(init_keys[0]))
+        first = self.first_model = astype(dtype, model(init_keys[0]))
         self._static = eqx.partition(first, eqx.is_inexact_array)[1]
-        sample = task.sample_moments if objective.sees_moments_only(first) else task.sample
-        self._draw = functools.partial(sample, dtype=dtype)
-        self._draw_double = functools.partial(sample, dtype=jnp.dtype("float64"))
+        self._draw = Draw.what(first, task, dtype)
         initial_models = jax.vmap(
-            lambda key: eqx.filter(_astype(dtype, model(key)), eqx.is_inexact_array)
+            lambda key: eqx.filter(astype(dtype, model(key)), eqx.is_inexact_array)
         )(init_keys)
-        problem = Problem(initial_models, self._static, self._training_data, clip, dtype)
+        training_data = functools.partial(self._draw.training_data, self._data_keys, batch=batch)
+        problem = Problem(initial_models, self._static, training_data, clip, dtype)
         self._steppings = _steppings(problem, groups)
         self.groups = tuple(group for stepping in self._steppings for group in stepping.groups)
-        # Finding the libraries takes milliseconds: once is enough, when all are loaded.
-        self._pools = ThreadpoolController()
 
-    def draw_evaluation(self, seed: int, batch: int) -> None:
+    def evaluate_on(self, seed: int, batch: int) -> None:
         """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
         key = jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
-        self.evaluation = jax.jit(self._draw, static_argnums=1)(key, batch)
+        evaluation = jax.jit(self._draw, static_argnums=1)(key, batch)
+        self._measuring = Measuring(
+            self._static, self._draw, self._data_keys, self._batch, evaluation
+        )
 
     def start(self) -> _States:
         """All runs at step 0."""
@@ -210,63 +206,16 @@ class _Engine:
             for model in stepping.evaluated(own)
         ]
 
-    def _training_data(self, step):
-        return jax.vmap(lambda key: self._draw(derived_key(key, step), self._batch))(
-            self._data_keys
-        )
+    def take(
+        self, measure: Measure, runs: _States, step: int, ahead: _States | None
+    ) -> list[dict[str, np.ndarray]]:
+        """`measure` of all runs, which are at `step`: one dict an optimizer.
 
-    def measurer(
-        self, measure: Measure
-    ) -> Callable[[_States, int, _States | None], list[dict[str, np.ndarray]]]:
-        """A function that takes `measure` of all runs: one dict an optimizer.
-
-        It is called with the runs, their step and, where the measure needs it, the runs one step
-        ahead.
+        `ahead` are the runs one step later, where the measure needs them.
         """
-        double = measure.precision == "float64"
-
-        @jax.jit
-        def prepare(step):
-            training = self._training_data(step) if measure.needs_training else None
-            keys = jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(self._data_keys)
-            return training, keys
-
-        def one(model, state, ahead, training, key, evaluation):
-            update = jax.tree.map(jnp.subtract, ahead, model) if measure.needs_update else None
-            if double:
-                model, update, training, evaluation = _astype(
-                    jnp.float64, (model, update, training, evaluation)
-                )
-            model = eqx.combine(model, self._static)
-            draw = self._draw_double if double else self._draw
-            return measure(Iterate(model, training, evaluation, key, draw, state, update))
-
-        over_runs = jax.vmap(jax.vmap(one, (0, 0, 0, None, None, None)), (0, 0, 0, 0, 0, None))
-        take = jax.jit(over_runs)
-
-        def measured(
-            runs: _States, step: int, ahead: _States | None
-        ) -> list[dict[str, np.ndarray]]:
-            training, keys = prepare(step)
-            models = self._evaluated(runs)
-            models_ahead = self._evaluated(ahead) if ahead else [None] * len(models)
-            states = [state for own in runs for state in own.states]
-            with contextlib.ExitStack() as context:
-                # The spectra of some hundred small matrices are soonest done one after the other:
-                # BLAS threads that share each of them mostly wait for one another.
-                context.enter_context(self._pools.limit(limits=1, user_api="blas"))
-                if double:
-                    context.enter_context(jax.enable_x64(True))
-                return [
-                    jax.device_get(take(model, state, later, training, keys, self.evaluation))
-                    for model, state, later in zip(models, states, models_ahead, strict=True)
-                ]
-
-        return measured
-
-
-def _astype(dtype, tree):
-    return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, tree)
+        states = [state for own in runs for state in own.states]
+        models_ahead = self._evaluated(ahead) if ahead and measure.needs_update else None
+        return self._measuring.take(measure, step, self._evaluated(runs), states, models_ahead)
 
 
 def _steppings(problem: Problem, groups: Sequence[Group]) -> list[Stepping]:
@@ -280,7 +229,6 @@ def _steppings(problem: Problem, groups: Sequence[Group]) -> list[Stepping]:
 def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -> xr.Dataset:
     due = {measure: measure.schedule.within(steps) for measure in measures}
     stops = sorted({step for scheduled in due.values() for step in scheduled} | {steps})
-    takers = {measure: engine.measurer(measure) for measure in measures}
     records: dict[Measure, list[list[dict]]] = {measure: [] for measure in measures}
     count = len(engine.seeds) * sum(len(group.learning_rates) for group in engine.groups)
     runs, step, ahead = engine.start(), 0, None
@@ -296,7 +244,7 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
         if any(measure.needs_update for measure in now):
             ahead = engine.advance(runs, step, step + 1)
         for measure in now:
-            records[measure].append(takers[measure](runs, step, ahead))
+            records[measure].append(engine.take(measure, runs, step, ahead))
         if ahead is not None and step < steps:  # the step that was looked at is not made twice
             runs, step = ahead, step + 1
             progress(count * step, count * steps)

@@ -36,6 +36,7 @@ class Curvature(Measure):
 
     precision = "float64"
     needs_training = False
+    needs_draw = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         hessian = objective.hessian(iterate.model, iterate.evaluation)

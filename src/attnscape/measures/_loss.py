@@ -19,6 +19,8 @@ class EvaluationLoss(Measure):
     schedule: Schedule = every(50)
 
     needs_training = False
+    needs_draw = False
+    needs_state = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         return {"loss": objective.loss(iterate.model, iterate.evaluation)}
@@ -32,6 +34,9 @@ class TrainingLoss(Measure):
     """`training_loss` and `gradient_norm` (before clipping) on the batch of the next update."""
 
     schedule: Schedule = every(50)
+
+    needs_draw = False
+    needs_state = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         loss, gradient = objective.value_and_gradient(iterate.model, iterate.training)

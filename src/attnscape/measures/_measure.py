@@ -75,8 +75,10 @@ class Iterate(eqx.Module):
             (`Measure.needs_training`), as drawing it takes time.
         evaluation: A batch that stays the same along the run.
         key: For further draws of the measure's own; a new one for each seed and step.
-        draw: `(key, batch)` to further prompts (or moments, where they are all the model sees).
-        optimizer_state: The optax state, or None where there is no run.
+        draw: `(key, batch)` to further prompts (or moments, where they are all the model sees);
+            None for measures that do without (`Measure.needs_draw`).
+        optimizer_state: The optax state; None where there is no run, and for measures that do
+            without (`Measure.needs_state`).
         update: What the next update adds to the model (leaves as the model's), for measures that
             ask for it (`Measure.needs_update`).
     """
@@ -85,7 +87,7 @@ class Iterate(eqx.Module):
     training: Any  # Prompts | Moments, but for measures that declared to do without
     evaluation: Prompts | Moments
     key: Array
-    draw: Callable[[Array, int], Prompts | Moments] = eqx.field(static=True)
+    draw: Any = eqx.field(static=True)  # Callable[[Array, int], Prompts | Moments] | None
     optimizer_state: Any = None
     update: Any = None
 
@@ -129,12 +131,18 @@ class Measure(abc.ABC):
     Attributes:
         schedule: When it is taken.
         needs_training: Whether `Iterate.training` is wanted.
+        needs_draw: Whether `Iterate.draw` is wanted. Without it, what is compiled for one task
+            serves others of the same shapes.
+        needs_state: Whether `Iterate.optimizer_state` is wanted. Without it, what is compiled for
+            one optimizer serves others.
         needs_update: Whether `Iterate.update` is wanted.
         precision: `float64` to be given everything in double precision; None for the run's own.
     """
 
     schedule: Schedule
     needs_training: ClassVar[bool] = True
+    needs_draw: ClassVar[bool] = True
+    needs_state: ClassVar[bool] = True
     needs_update: ClassVar[bool] = False
     precision: ClassVar[str | None] = None
 

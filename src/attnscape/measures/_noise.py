@@ -43,6 +43,7 @@ class GradientNoise(Measure):
     kept: int = 4
 
     needs_training = False
+    needs_state = False
 
     def __post_init__(self) -> None:
         if self.samples < 2 or not self.batch_sizes or min(self.batch_sizes) < 1:

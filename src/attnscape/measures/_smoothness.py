@@ -30,6 +30,8 @@ class DirectionalSmoothness(Measure):
 
     precision = "float64"
     needs_training = False
+    needs_draw = False
+    needs_state = False
     needs_update = True
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
@@ -71,6 +73,7 @@ class PseudoStepSmoothness(Measure):
 
     precision = "float64"
     needs_training = False
+    needs_state = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         keys = jax.vmap(lambda i: derived_key(iterate.key, i))(jnp.arange(self.memory))

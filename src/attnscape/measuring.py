@@ -1,0 +1,147 @@
+"""Takes measures of all runs at once.
+
+What is compiled serves every training of the process whose measure, model and shapes are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg.cython_lapack  # noqa: F401 - the LAPACK that XLA calls, whose threads are limited
+from jaxtyping import Array
+from threadpoolctl import ThreadpoolController
+
+from attnscape.drawing import Draw
+from attnscape.measures import Iterate, Measure
+from attnscape.tasks import derived_key
+
+_MEASURE_STREAM = 1  # apart from the training batches of a step, which have stream 0
+
+
+class Measuring:
+    """Measures of runs of one model and task; arrays of runs have the axes (seed, learning rate).
+
+    Args:
+        static: The model without its parameters.
+        draw: Where prompts come from.
+        data_keys: Of each seed.
+        batch: Prompts of a training batch.
+        evaluation: The fixed batch that all runs are evaluated on.
+    """
+
+    def __init__(self, static: Any, draw: Draw, data_keys: Array, batch: int, evaluation: Any):
+        self._static, self._draw = _ByValue(static), draw
+        self._data_keys, self._batch, self._evaluation = data_keys, batch, evaluation
+        # Finding the libraries takes milliseconds: once is enough, when all are loaded.
+        self._pools = ThreadpoolController()
+
+    def take(
+        self,
+        measure: Measure,
+        step: int,
+        models: Sequence[Any],
+        states: Sequence[Any],
+        ahead: Sequence[Any] | None,
+    ) -> list[dict[str, np.ndarray]]:
+        """Of each optimizer, what `measure` names.
+
+        Args:
+            measure: What to take.
+            step: The runs' step.
+            models: Of each optimizer, the parameters.
+            states: Of each optimizer, its state.
+            ahead: Of each optimizer, the parameters one step later, if the measure needs them.
+        """
+        training = None
+        if measure.needs_training:
+            training = _training(_ByValue(self._draw), self._data_keys, step, self._batch)
+        draw = None
+        if measure.needs_draw:
+            draw = self._draw.double() if measure.precision == "float64" else self._draw
+        none = [None] * len(models)
+        keys = _keys(self._data_keys, step)
+        with contextlib.ExitStack() as context:
+            # The spectra of some hundred small matrices are soonest done one after the other:
+            # BLAS threads that share each of them mostly wait for one another.
+            context.enter_context(self._pools.limit(limits=1, user_api="blas"))
+            if measure.precision == "float64":
+                context.enter_context(jax.enable_x64(True))
+            take = functools.partial(_take, measure, self._static, _ByValue(draw))
+            return [
+                jax.device_get(take(model, state, later, training, keys, self._evaluation))
+                for model, state, later in zip(
+                    models,
+                    states if measure.needs_state else none,
+                    ahead or none,
+                    strict=True,
+                )
+            ]
+
+
+class _ByValue:
+    """Part of what a compiled program is for: equal to its like, if its values have a hash."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        leaves, structure = jax.tree.flatten(value)
+        try:
+            self._content: Any = (tuple(leaves), structure)
+            self._hash = hash(self._content)
+        except TypeError:
+            self._content = object()
+            self._hash = hash(self._content)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByValue) and self._content == other._content
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _training(draw: _ByValue, data_keys: Array, step: Array, batch: int) -> Any:
+    return draw.value.training_data(data_keys, step, batch)
+
+
+@jax.jit
+def _keys(data_keys: Array, step: Array) -> Array:
+    return jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(data_keys)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _take(
+    measure: Measure,
+    static: _ByValue,
+    draw: _ByValue,
+    models: Any,
+    states: Any,
+    ahead: Any,
+    training: Any,
+    keys: Array,
+    evaluation: Any,
+) -> Any:
+    def one(model, state, ahead, training, key, evaluation):
+        update = None if ahead is None else jax.tree.map(jnp.subtract, ahead, model)
+        if measure.precision == "float64":
+            model, update, training, evaluation = astype(
+                jnp.float64, (model, update, training, evaluation)
+            )
+        model = eqx.combine(model, static.value)
+        return measure(Iterate(model, training, evaluation, key, draw.value, state, update))
+
+    over_rates = jax.vmap(one, (0, 0, 0, None, None, None))
+    return jax.vmap(over_rates, (0, 0, 0, 0, 0, None))(
+        models, states, ahead, training, keys, evaluation
+    )
+
+
+def astype(dtype: Any, tree: Any) -> Any:
+    """The tree with its inexact arrays in another precision."""
+    return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, tree)
