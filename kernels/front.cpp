@@ -113,7 +113,7 @@ LanePrompts<Lanes<F>> load_prompts(const Arguments<F>& arguments, int64_t run, i
 template <Form form, int D, class F, class N, class S>
 void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last, double* sums) {
   using V = Lanes<F>;
-  using Sum = std::conditional_t<(Parts<N>::kTangents > 0), Tangents<V>, V>;
+  using Sum = SumOf<N, V>;
   const FrontSizes& sizes = arguments.sizes;
   const int64_t parameters = sizes.parameters();
   S* point = kept_numbers<struct Point, S>(parameters);
@@ -127,7 +127,8 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last
   for (int prompt = first; prompt < last; prompt += kLanes<F>)
     front.add(load_prompts(arguments, run, prompt, buffer), loss, gradient);
   sums[0] = sum_of_lanes<F>(Parts<N>::of(loss, 0));
-  for (int64_t i = 0; i < parameters; ++i) sums[1 + i] = sum_of_lanes<F>(Parts<Sum>::of(gradient[i], 0));
+  for (int64_t i = 0; i < parameters; ++i)
+    sums[1 + i] = sum_of_lanes<F>(Parts<Sum>::of(gradient[i], 0));
 }
 
 // Runs call(form, D) with both as constants: D is 5, the paper's dimension, or 0.

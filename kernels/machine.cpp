@@ -58,7 +58,7 @@ template <class N, Form form>
 int64_t count_operations(int size, int layers) {
   const int64_t parameters = 2 * static_cast<int64_t>(layers) * size * size;
   std::vector<N> point(parameters), scratch(tape_numbers(size, layers));
-  using Sum = std::conditional_t<(Parts<N>::kTangents > 0), Tangents<Counted>, Counted>;
+  using Sum = SumOf<N, Counted>;
   std::vector<Sum> gradient(parameters);
   std::vector<Counted> gram(size * size), cross(size), query(size);
   ReducedForm<form, 0, N, N, Counted, Sum> reduced(

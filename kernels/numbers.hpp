@@ -65,6 +65,11 @@ struct Parts<Dual<E, K>> : PartsOfStructure<Dual<E, K>, E, 1, K> {};
 template <class E, int K>
 struct Parts<Tangents<E, K>> : PartsOfStructure<Tangents<E, K>, E, 0, K> {};
 
+// What a gradient of numbers N is summed in, on parts E: of duals, only the
+// tangents are wanted.
+template <class N, class E>
+using SumOf = std::conditional_t<(Parts<N>::kTangents > 0), Tangents<E>, E>;
+
 // What a lane of a number holds.
 template <class N>
 using Element = std::decay_t<decltype(std::declval<typename Parts<N>::Part>()[0])>;
@@ -99,7 +104,8 @@ inline void add(NC& sum, const NA& a) {
 template <class Sum, class N>
 inline void add_wanted(Sum& sum, const N& a) {
   constexpr int skipped = Parts<N>::kCount - Parts<Sum>::kCount;
-  for (int i = 0; i < Parts<Sum>::kCount; ++i) Parts<Sum>::of(sum, i) += Parts<N>::of(a, skipped + i);
+  for (int i = 0; i < Parts<Sum>::kCount; ++i)
+    Parts<Sum>::of(sum, i) += Parts<N>::of(a, skipped + i);
 }
 
 template <class N>

@@ -1,5 +1,6 @@
 """What is compiled for a measure serves all that it can, and no more."""
 
+import dataclasses
 import functools
 
 import equinox as eqx
@@ -68,10 +69,42 @@ def test_models_that_differ_in_what_is_no_parameter_have_programs_of_their_own(k
     assert not np.isclose(*losses).any()
 
 
-def test_contents_without_a_hash_are_equal_only_to_themselves():
-    array = np.arange(3)
-    one, other = measuring._ByValue([array]), measuring._ByValue([array])
-    assert one == one
-    assert one != other
-    assert measuring._ByValue((1, "a")) == measuring._ByValue((1, "a"))
-    assert measuring._ByValue((1, "a")) != measuring._ByValue([1, "a"])
+class Rescaled:
+    """A task that has no description, and may change."""
+
+    dim, context = 3, 5
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def sample(self, key, batch, dtype="float32"):
+        prompts = RegressionTask(dim=3, context=5).sample(key, batch, dtype)
+        return eqx.tree_at(lambda p: (p.y, p.target), prompts, replace_fn=lambda a: self.scale * a)
+
+    def sample_moments(self, key, batch, dtype="float32"):
+        return self.sample(key, batch, dtype).moments()
+
+
+@dataclasses.dataclass
+class Described(Rescaled):
+    """The same with a description but, as it may change, without a hash."""
+
+    scale: float
+
+
+@pytest.mark.parametrize("kind", [Rescaled, Described])
+def test_a_task_that_was_changed_gives_its_new_prompts(kind):
+    model = functools.partial(LinearTransformer.init, layers=1, dim=3)
+    task, measures = kind(1.0), (EvaluationLoss(at(0, 1)), TrainingLoss(at(0, 1)))
+    trained(model, task=task, measures=measures)
+    task.scale = 3.0
+    changed, fresh = (trained(model, task=t, measures=measures) for t in (task, kind(3.0)))
+    for name in ("loss", "training_loss", "gradient_norm"):
+        np.testing.assert_array_equal(changed[name], fresh[name])
+
+
+def test_what_has_no_description_is_compiled_once_a_training():
+    model = functools.partial(LinearTransformer.init, layers=1, dim=3)
+    before = measuring._training._cache_size()
+    trained(model, task=Rescaled(1.0), measures=(TrainingLoss(at(0, 1, 2, 3)),), steps=3)
+    assert measuring._training._cache_size() == before + 1

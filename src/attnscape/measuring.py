@@ -1,6 +1,8 @@
 """Takes measures of all runs at once.
 
-What is compiled serves every training of the process whose measure, model and shapes are the same.
+What is compiled serves every training of the process whose measure, model and shapes are the same,
+where they can be described (`attnscape.spec`). What cannot is compiled for each training anew: it
+may have changed without a trace.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import scipy.linalg.cython_lapack  # noqa: F401 - the LAPACK that XLA calls, who
 from jaxtyping import Array
 from threadpoolctl import ThreadpoolController
 
+from attnscape import spec
 from attnscape.drawing import Draw
+from attnscape.errors import UsageError
 from attnscape.measures import Iterate, Measure
 from attnscape.tasks import derived_key
 
@@ -37,8 +41,10 @@ class Measuring:
     """
 
     def __init__(self, static: Any, draw: Draw, data_keys: Array, batch: int, evaluation: Any):
-        self._static, self._draw = _ByValue(static), draw
-        self._data_keys, self._batch, self._evaluation = data_keys, batch, evaluation
+        self._static, self._draw, self._data_keys = static, draw, data_keys
+        self._evaluation = evaluation
+        self._training = _Program(draw, batch)
+        self._programs: dict[Measure, _Program] = {}
         # Finding the libraries takes milliseconds: once is enough, when all are loaded.
         self._pools = ThreadpoolController()
 
@@ -61,10 +67,9 @@ class Measuring:
         """
         training = None
         if measure.needs_training:
-            training = _training(_ByValue(self._draw), self._data_keys, step, self._batch)
-        draw = None
-        if measure.needs_draw:
-            draw = self._draw.double() if measure.precision == "float64" else self._draw
+            training = _training(self._training, self._data_keys, step)
+        if measure not in self._programs:
+            self._programs[measure] = self._program(measure)
         none = [None] * len(models)
         keys = _keys(self._data_keys, step)
         with contextlib.ExitStack() as context:
@@ -73,7 +78,7 @@ class Measuring:
             context.enter_context(self._pools.limit(limits=1, user_api="blas"))
             if measure.precision == "float64":
                 context.enter_context(jax.enable_x64(True))
-            take = functools.partial(_take, measure, self._static, _ByValue(draw))
+            take = functools.partial(_take, self._programs[measure])
             return [
                 jax.device_get(take(model, state, later, training, keys, self._evaluation))
                 for model, state, later in zip(
@@ -84,30 +89,34 @@ class Measuring:
                 )
             ]
 
+    def _program(self, measure: Measure) -> _Program:
+        draw = None
+        if measure.needs_draw:
+            draw = self._draw.double() if measure.precision == "float64" else self._draw
+        return _Program(measure, self._static, draw)
 
-class _ByValue:
-    """Part of what a compiled program is for: equal to its like, if its values have a hash."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        leaves, structure = jax.tree.flatten(value)
+class _Program:
+    """What a program is compiled for: equal to all that are described alike, or else to none."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
         try:
-            self._content: Any = (tuple(leaves), structure)
-            self._hash = hash(self._content)
-        except TypeError:
+            self._content: object = spec.digest(spec.describe(parts))
+        except UsageError:  # it has no description
             self._content = object()
-            self._hash = hash(self._content)
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self._content)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByValue) and self._content == other._content
+        return isinstance(other, _Program) and self._content == other._content
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _training(draw: _ByValue, data_keys: Array, step: Array, batch: int) -> Any:
-    return draw.value.training_data(data_keys, step, batch)
+@functools.partial(jax.jit, static_argnums=0)
+def _training(program: _Program, data_keys: Array, step: Array) -> Any:
+    draw, batch = program.parts
+    return draw.training_data(data_keys, step, batch)
 
 
 @jax.jit
@@ -115,11 +124,9 @@ def _keys(data_keys: Array, step: Array) -> Array:
     return jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(data_keys)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=0)
 def _take(
-    measure: Measure,
-    static: _ByValue,
-    draw: _ByValue,
+    program: _Program,
     models: Any,
     states: Any,
     ahead: Any,
@@ -127,14 +134,16 @@ def _take(
     keys: Array,
     evaluation: Any,
 ) -> Any:
+    measure, static, draw = program.parts
+
     def one(model, state, ahead, training, key, evaluation):
         update = None if ahead is None else jax.tree.map(jnp.subtract, ahead, model)
         if measure.precision == "float64":
             model, update, training, evaluation = astype(
                 jnp.float64, (model, update, training, evaluation)
             )
-        model = eqx.combine(model, static.value)
-        return measure(Iterate(model, training, evaluation, key, draw.value, state, update))
+        model = eqx.combine(model, static)
+        return measure(Iterate(model, training, evaluation, key, draw, state, update))
 
     over_rates = jax.vmap(one, (0, 0, 0, None, None, None))
     return jax.vmap(over_rates, (0, 0, 0, 0, 0, None))(

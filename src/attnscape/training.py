@@ -182,7 +182,7 @@ class _Engine:
     def evaluate_on(self, seed: int, batch: int) -> None:
         """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
         key = jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
-        evaluation = jax.jit(self._draw, static_argnums=1)(key, batch)
+        evaluation = jax.jit(lambda key: self._draw(key, batch))(key)
         self._measuring = Measuring(
             self._static, self._draw, self._data_keys, self._batch, evaluation
         )
