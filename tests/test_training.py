@@ -11,7 +11,17 @@ import pytest
 
 from attnscape import LinearTransformer, RegressionTask, objective, train
 from attnscape.errors import UsageError
-from attnscape.measures import EvaluationLoss, TrainingLoss, at, every, log_spaced
+from attnscape.measures import (
+    Curvature,
+    DirectionalSmoothness,
+    EvaluationLoss,
+    LargeBatchLoss,
+    PseudoStepSmoothness,
+    TrainingLoss,
+    at,
+    every,
+    log_spaced,
+)
 from attnscape.optimizers import PAPER, adam
 from attnscape.tasks import derived_key
 from attnscape.training import Status
@@ -82,7 +92,7 @@ def test_the_engine_equals_a_plain_loop_over_the_token_form(precision, x64):
     steps, rate, seed = 30, 0.1, 4
     got = train(
         TASK, MODEL, PAPER, (rate,), (seed,),
-        steps=steps, batch=50, measures=OFTEN, precision=precision, evaluation_seed=2,
+        steps=steps, batch=50, measures=OFTEN, precision=precision, evaluation_seeds=2,
         evaluation_batch=60,
     ).sel(learning_rate=rate, seed=seed)  # fmt: skip
     init_key, data_key = jax.random.split(jax.random.key(seed))
@@ -134,10 +144,85 @@ def test_optimizers_share_prompts_and_seeds_do_not(company):
 
 
 def test_seeds_share_the_evaluation_batch_and_its_seed_changes_nothing_else(company):
-    other = run(evaluation_seed=1)
+    other = run(evaluation_seeds=1)
     assert (other["loss"] != company["loss"]).all()
     for name in MEASURED[1:]:
         np.testing.assert_array_equal(other[name].values, company[name].values)
+
+
+ON_EVALUATION = (
+    *("loss", "hessian_eigenvalues", "hessian_diagonal", "hessian_row_norm"),
+    *("preconditioned_sharpness", "directional_smoothness", "evaluation_gradient_norm"),
+)
+LANDSCAPE = (*OFTEN, Curvature(at(0, 5)), DirectionalSmoothness(at(0, 5, 12)))
+
+
+def test_several_evaluation_batches_are_a_dim_of_what_is_taken_on_them():
+    several = run(measures=LANDSCAPE, evaluation_seeds=(0, 7))
+    assert list(several["evaluation"].values) == [0, 7]
+    for seed in (0, 7):
+        one = run(measures=LANDSCAPE, evaluation_seeds=seed)
+        assert "evaluation" not in one.dims
+        assert_same_bits(several.sel(evaluation=seed, drop=True), one)
+    for name in ON_EVALUATION:
+        assert several[name].dims[:5] == (
+            "optimizer",
+            "learning_rate",
+            "seed",
+            "step",
+            "evaluation",
+        )
+    for name in ("training_loss", "gradient_norm", "update_norm", "status", "diverged_at"):
+        assert "evaluation" not in several[name].dims
+    assert (several["loss"].isel(evaluation=0) != several["loss"].isel(evaluation=1)).all()
+
+
+def test_one_evaluation_seed_in_a_sequence_keeps_the_dim(company):
+    assert_same_bits(run(evaluation_seeds=[0]).squeeze("evaluation", drop=True), company)
+
+
+def test_costly_measures_look_at_one_batch_often_and_at_all_seldom():
+    seeds = (0, 1, 2)
+    often, seldom = Curvature(at(0, 2, 4, 6), evaluations=1), Curvature(at(4, 12), evaluations=3)
+    mixed = run(measures=(seldom, often), evaluation_seeds=seeds)
+    alone = run(measures=(Curvature(at(0, 2, 4, 6, 12)),), evaluation_seeds=seeds)
+    for name in ("hessian_eigenvalues", "hessian_diagonal", "hessian_row_norm"):
+        step, evaluation = mixed["step"], mixed["evaluation"]
+        measured = ((evaluation == 0) & (step < 12)) | step.isin([4, 12])
+        wanted = alone[name].where(measured)
+        np.testing.assert_array_equal(
+            mixed[name].values, wanted.transpose(*mixed[name].dims).values
+        )
+
+
+def test_a_large_batch_is_measured_in_pieces(x64):
+    """Against the token form on the same prompts in one batch."""
+    got = run(measures=(LargeBatchLoss(at(0, 12), batch=3000, seed=5),), rates=(0.02,), seeds=(3,))
+    key = jax.random.fold_in(jax.random.key(5), 2)
+    pieces = [TASK.sample(derived_key(key, piece), 1000, "float64") for piece in range(3)]
+    model = MODEL(jax.random.split(jax.random.key(3))[0], dtype="float32")
+    model = jax.tree.map(lambda a: a.astype("float64"), model)
+    errors = np.concatenate([(model(prompts) - prompts.target) ** 2 for prompts in pieces])
+    start = got.isel(step=0, learning_rate=0, seed=0, optimizer=0)
+    assert relative(start["large_batch_loss"].values, errors.mean()) < 1e-12
+    assert relative(start["largest_prompt_share"].values, errors.max() / errors.sum()) < 1e-12
+    assert (got["large_batch_loss"].isel(step=1) < got["large_batch_loss"].isel(step=0)).all()
+
+
+@pytest.mark.parametrize(
+    ("measures", "sentence"),
+    [
+        ((EvaluationLoss(evaluations=2),), "asks for 2 evaluation batches and there are 1; give"),
+        ((EvaluationLoss(evaluations=0),), "EvaluationLoss asks for 0 evaluation batches"),
+        (
+            (PseudoStepSmoothness(at(0)), PseudoStepSmoothness(at(1), memory=3)),
+            "Two measures give pseudo_step_smoothness, .*; they must be of one class and differ in",
+        ),
+    ],
+)
+def test_measures_that_cannot_be_taken_together_are_refused(measures, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        run(measures=measures)
 
 
 def test_a_diverging_run_is_marked_and_the_others_go_on(company):
@@ -225,6 +310,9 @@ class Shrunk(eqx.Module):
         ({"rates": (np.nan,)}, "learning rate nan is not usable"),
         ({"seeds": ()}, r"seeds are \[\]; give at least one, and none twice"),
         ({"seeds": (1, 2, 1)}, r"seeds are \[1, 2, 1\]; give at least one, and none twice"),
+        ({"evaluation_seeds": ()}, r"evaluation_seeds are \[\]; give at least one"),
+        ({"evaluation_seeds": (1, 1)}, r"evaluation_seeds are \[1, 1\]; give at least one"),
+        ({"evaluation_seeds": -1}, r"seed -1 is not usable; .* from 0 to 2\^32-1"),
         ({"seeds": (-1,)}, r"seed -1 is not usable; .* from 0 to 2\^32-1"),
         ({"seeds": (2**32,)}, r"seed 4294967296 is not usable; .* from 0 to 2\^32-1"),
         ({"steps": -1}, "steps is -1; it must be a whole number of at least 0"),

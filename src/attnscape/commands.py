@@ -223,7 +223,7 @@ def _train(options: Train) -> None:
         clip=options.clip or None,
         measures=(EvaluationLoss(schedule), TrainingLoss(schedule)),
         evaluation_batch=options.evaluation_batch,
-        evaluation_seed=options.evaluation_seed,
+        evaluation_seeds=options.evaluation_seed,
         precision=options.precision,
     )
     with ProgressBar(options.name) as bar:

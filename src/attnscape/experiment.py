@@ -39,7 +39,7 @@ class Experiment:
     clip: float | None = 1.0
     measures: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss())
     evaluation_batch: int = 1000
-    evaluation_seed: int = 0
+    evaluation_seeds: int | Sequence[int] = 0
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:

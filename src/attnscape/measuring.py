@@ -37,12 +37,14 @@ class Measuring:
         draw: Where prompts come from.
         data_keys: Of each seed.
         batch: Prompts of a training batch.
-        evaluation: The fixed batch that all runs are evaluated on.
+        evaluations: The fixed batches that all runs are evaluated on.
     """
 
-    def __init__(self, static: Any, draw: Draw, data_keys: Array, batch: int, evaluation: Any):
+    def __init__(
+        self, static: Any, draw: Draw, data_keys: Array, batch: int, evaluations: Sequence[Any]
+    ):
         self._static, self._draw, self._data_keys = static, draw, data_keys
-        self._evaluation = evaluation
+        self._evaluations = evaluations
         self._training = _Program(draw, batch)
         self._programs: dict[Measure, _Program] = {}
         # Finding the libraries takes milliseconds: once is enough, when all are loaded.
@@ -57,6 +59,8 @@ class Measuring:
         ahead: Sequence[Any] | None,
     ) -> list[dict[str, np.ndarray]]:
         """Of each optimizer, what `measure` names.
+
+        What is taken on evaluation batches has the axes (seed, learning rate, evaluation, ...).
 
         Args:
             measure: What to take.
@@ -78,9 +82,14 @@ class Measuring:
             context.enter_context(self._pools.limit(limits=1, user_api="blas"))
             if measure.precision == "float64":
                 context.enter_context(jax.enable_x64(True))
+            # One program takes one batch after the other, so that the numbers of a batch are the
+            # same bits whatever the others are.
             take = functools.partial(_take, self._programs[measure])
-            return [
-                jax.device_get(take(model, state, later, training, keys, self._evaluation))
+            taken = [
+                [
+                    take(model, state, later, training, keys, evaluation)
+                    for evaluation in self._evaluations[: measure.evaluations]
+                ]
                 for model, state, later in zip(
                     models,
                     states if measure.needs_state else none,
@@ -88,6 +97,16 @@ class Measuring:
                     strict=True,
                 )
             ]
+        on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
+        return [
+            {
+                name: np.stack([values[name] for values in of_batches], axis=2)
+                if name in on_evaluation
+                else of_batches[0][name]
+                for name in of_batches[0]
+            }
+            for of_batches in jax.device_get(taken)
+        ]
 
     def _program(self, measure: Measure) -> _Program:
         draw = None

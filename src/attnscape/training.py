@@ -23,7 +23,7 @@ from jaxtyping import Array
 
 from attnscape.drawing import Draw
 from attnscape.errors import UsageError
-from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
+from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
 from attnscape.measuring import Measuring, astype
 from attnscape.optimizers import check_learning_rate
 from attnscape.stepping import Group, Inside, OutsideJax, Problem, Runs, Stepping
@@ -68,7 +68,7 @@ def train(
     clip: float | None = 1.0,
     measures: Sequence[Measure] = (EvaluationLoss(), TrainingLoss()),
     evaluation_batch: int = 1000,
-    evaluation_seed: int = 0,
+    evaluation_seeds: int | Sequence[int] = 0,
     precision: Precision = "float32",
     progress: Progress = silent,
 ) -> xr.Dataset:
@@ -87,30 +87,39 @@ def train(
         batch: Fresh prompts of each update.
         clip: Global norm that gradients are clipped to before the optimizer; None for no clipping.
         measures: What to record, each on its own schedule.
-        evaluation_batch: Prompts of the one fixed batch that all runs are evaluated on.
-        evaluation_seed: Which fixed batch.
+        evaluation_batch: Prompts of the fixed batch that all runs are evaluated on.
+        evaluation_seeds: Which fixed batch; or several of them, for the dim `evaluation`.
         precision: Of parameters, losses and moments.
         progress: Called with (run-steps done, run-steps in all) as the work goes on.
 
     Returns:
         A Dataset with dims (optimizer, learning_rate, seed, step) that holds what the measures
         name, `status` (a `Status`) and `diverged_at` (the step at which loss or parameters stopped
-        being finite; -1 where they never did). NaN means not measured, or after divergence.
+        being finite; -1 where they never did). What is taken on the fixed batches has the dim
+        `evaluation` after step where `evaluation_seeds` is a sequence, labelled by these seeds.
+        NaN means not measured, or after divergence. Several measures of one class may fill the same
+        variables, on schedules and numbers of evaluation batches of their own.
 
     Raises:
         UsageError: If an argument is out of range, with a sentence that says what is allowed.
     """
     groups = _groups(optimizers, learning_rates)
     _check_counts(steps=steps, batch=batch, evaluation_batch=evaluation_batch)
-    _check_seeds(seeds, evaluation_seed)
+    _check_seeds("seeds", seeds)
+    one_batch = isinstance(evaluation_seeds, int | np.integer)
+    batches = (int(evaluation_seeds),) if one_batch else tuple(evaluation_seeds)
+    _check_seeds("evaluation_seeds", batches)
+    measures = tuple(measures)
+    check_measures(measures, len(batches))
     if clip is not None and not clip > 0:
         raise UsageError(f"clip is {clip}; it must be positive, or None for no clipping.")
     if precision not in ("float32", "float64"):
         raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         engine = _Engine(task, model, groups, clip, batch, precision, seeds)
-        engine.evaluate_on(evaluation_seed, evaluation_batch)
-        return _run(engine, steps, tuple(measures), progress).sel(optimizer=list(optimizers))
+        engine.evaluate_on(batches, evaluation_batch)
+        dataset = _run(engine, steps, measures, progress).sel(optimizer=list(optimizers))
+    return dataset.squeeze("evaluation", drop=True) if one_batch else dataset
 
 
 def _groups(
@@ -145,10 +154,10 @@ def _check_counts(**counts: int) -> None:
             raise UsageError(f"{name} is {count}; it must be a whole number of at least {least}.")
 
 
-def _check_seeds(seeds: Sequence[int], evaluation_seed: int) -> None:
+def _check_seeds(name: str, seeds: Sequence[int]) -> None:
     if not seeds or len(set(seeds)) != len(seeds):
-        raise UsageError(f"seeds are {list(seeds)}; give at least one, and none twice.")
-    for seed in (*seeds, evaluation_seed):
+        raise UsageError(f"{name} are {list(seeds)}; give at least one, and none twice.")
+    for seed in seeds:
         if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
             raise UsageError(f"The seed {seed} is not usable; give whole numbers from 0 to 2^32-1.")
 
@@ -179,12 +188,15 @@ class _Engine:
         self._steppings = _steppings(problem, groups)
         self.groups = tuple(group for stepping in self._steppings for group in stepping.groups)
 
-    def evaluate_on(self, seed: int, batch: int) -> None:
-        """Sets the fixed batch that runs are evaluated on; apart from every training batch."""
-        key = jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
-        evaluation = jax.jit(lambda key: self._draw(key, batch))(key)
+    def evaluate_on(self, seeds: Sequence[int], batch: int) -> None:
+        """Sets the fixed batches that runs are evaluated on; apart from every training batch."""
+        draw = jax.jit(lambda key: self._draw(key, batch))
+        self.evaluation_seeds = tuple(seeds)
+        evaluations = [
+            draw(jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)) for seed in seeds
+        ]
         self._measuring = Measuring(
-            self._static, self._draw, self._data_keys, self._batch, evaluation
+            self._static, self._draw, self._data_keys, self._batch, evaluations
         )
 
     def start(self) -> _States:
@@ -281,11 +293,12 @@ def _dataset(engine: _Engine, of_runs, stops, due, records) -> xr.Dataset:
         "status": (dims, status, {"flags": ", ".join(f"{s.value} {s.name}" for s in Status)}),
         "diverged_at": (dims, diverged_at, {"long_name": "step at which the run diverged"}),
     }
-    labels: dict[str, Sequence[Any]] = {}
-    for measure, taken in records.items():
+    labels: dict[str, Sequence[Any]] = {"evaluation": engine.evaluation_seeds}
+    # Of measures that fill the same variable, the one that looks at more batches comes last.
+    for measure in sorted(records, key=lambda m: m.evaluations or len(engine.evaluation_seeds)):
+        taken, rows = records[measure], [stops.index(step) for step in due[measure]]
         if not taken:
             continue
-        rows = [stops.index(step) for step in due[measure]]
         labels.update(measure.coordinates(engine.first_model))
         for name, variable in measure.variables().items():
             # Of each optimizer: (seed, rate, step, ...).
@@ -293,16 +306,21 @@ def _dataset(engine: _Engine, of_runs, stops, due, records) -> xr.Dataset:
                 np.stack([record[index][name] for record in taken], axis=2)
                 for index in range(len(names))
             ]
-            sizes = of_optimizers[0].shape[3:]
-            dtype = of_optimizers[0].dtype
-            values = np.full((*shape, len(stops), *sizes), np.nan, dtype)
-            values[:, :, :, rows] = place(of_optimizers, np.nan, dtype, (len(rows), *sizes))
-            values[lost] = np.nan
-            variables[name] = (
-                (*dims, "step", *variable.dims),
-                values,
-                {"long_name": variable.long_name},
-            )
+            sizes, dtype = of_optimizers[0].shape[3:], of_optimizers[0].dtype
+            placed = place(of_optimizers, np.nan, dtype, (len(rows), *sizes))
+            if variable.on_evaluation:
+                lacking = len(engine.evaluation_seeds) - sizes[0]
+                widths = [(0, 0)] * 4 + [(0, lacking)] + [(0, 0)] * len(sizes[1:])
+                placed = np.pad(placed, widths, constant_values=np.nan)
+            if name not in variables:
+                evaluation = ("evaluation",) if variable.on_evaluation else ()
+                variables[name] = (
+                    (*dims, "step", *evaluation, *variable.dims),
+                    np.full((*shape, len(stops), *placed.shape[4:]), np.nan, dtype),
+                    {"long_name": variable.long_name},
+                )
+            variables[name][1][:, :, :, rows] = placed
+            variables[name][1][lost] = np.nan
     return xr.Dataset(
         variables,
         coords={

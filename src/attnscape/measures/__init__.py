@@ -6,12 +6,14 @@ iterate. The engine maps it over all runs; `Iterate.of` gives it parameters from
 
 from attnscape.measures._curvature import Curvature as Curvature
 from attnscape.measures._loss import EvaluationLoss as EvaluationLoss
+from attnscape.measures._loss import LargeBatchLoss as LargeBatchLoss
 from attnscape.measures._loss import TrainingLoss as TrainingLoss
 from attnscape.measures._measure import Iterate as Iterate
 from attnscape.measures._measure import Measure as Measure
 from attnscape.measures._measure import Schedule as Schedule
 from attnscape.measures._measure import Variable as Variable
 from attnscape.measures._measure import at as at
+from attnscape.measures._measure import check_measures as check_measures
 from attnscape.measures._measure import every as every
 from attnscape.measures._measure import log_spaced as log_spaced
 from attnscape.measures._noise import GradientNoise as GradientNoise

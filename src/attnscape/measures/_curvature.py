@@ -26,11 +26,13 @@ class Curvature(Measure):
 
     Attributes:
         schedule: When.
+        evaluations: On how many of the evaluation batches; None for all.
         beta2: Adam's, for the bias correction of its preconditioner.
         eps: Adam's, in its preconditioner.
     """
 
     schedule: Schedule = every(250)
+    evaluations: int | None = None
     beta2: float = 0.9
     eps: float = 1e-8
 
@@ -75,14 +77,23 @@ class Curvature(Measure):
 
     def variables(self) -> Mapping[str, Variable]:
         return {
-            "hessian_eigenvalues": Variable("eigenvalues of the Hessian", ("eigenvalue",)),
-            "hessian_diagonal": Variable("diagonal of the Hessian", ("parameter",)),
-            "hessian_row_norm": Variable("norms of the Hessian's rows", ("parameter",)),
+            "hessian_eigenvalues": Variable(
+                "eigenvalues of the Hessian", ("eigenvalue",), on_evaluation=True
+            ),
+            "hessian_diagonal": Variable(
+                "diagonal of the Hessian", ("parameter",), on_evaluation=True
+            ),
+            "hessian_row_norm": Variable(
+                "norms of the Hessian's rows", ("parameter",), on_evaluation=True
+            ),
             "block_eigenvalues": Variable(
                 "eigenvalues of the Hessian's diagonal blocks, one block after the other",
                 ("parameter",),
+                on_evaluation=True,
             ),
-            "preconditioned_sharpness": Variable("largest Adam-preconditioned eigenvalue"),
+            "preconditioned_sharpness": Variable(
+                "largest Adam-preconditioned eigenvalue", on_evaluation=True
+            ),
         }
 
     def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:

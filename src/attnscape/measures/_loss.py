@@ -1,15 +1,19 @@
-"""Losses and gradient norms along a run."""
+"""Losses and gradient norms along a run: on fixed batches, on a large one, on the step's own."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
 from attnscape import objective
-from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
+from attnscape.errors import UsageError
+from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, at, every
+from attnscape.tasks import derived_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +21,7 @@ class EvaluationLoss(Measure):
     """`loss`: on a batch that stays the same along the run (the loss that the paper plots)."""
 
     schedule: Schedule = every(50)
+    evaluations: int | None = None
 
     needs_training = False
     needs_draw = False
@@ -26,7 +31,58 @@ class EvaluationLoss(Measure):
         return {"loss": objective.loss(iterate.model, iterate.evaluation)}
 
     def variables(self) -> Mapping[str, Variable]:
-        return {"loss": Variable("loss on a fixed batch")}
+        return {"loss": Variable("loss on a fixed batch", on_evaluation=True)}
+
+
+_PIECE = 1000  # prompts of the large batch at a time
+_LARGE_BATCH_STREAM = 2  # apart from the evaluation batches of the same seed, which have stream 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LargeBatchLoss(Measure):
+    """`large_batch_loss`: on a fixed batch so large that rare prompts are in it.
+
+    The loss of a linear Transformer is a polynomial of high degree in the covariates, so that few
+    prompts can hold most of it: `largest_prompt_share` is the largest one's part. In double
+    precision; the memory does not grow with the batch.
+
+    Attributes:
+        schedule: When.
+        batch: Prompts; a multiple of 1000.
+        seed: Which batch.
+    """
+
+    schedule: Schedule = at(0)
+    batch: int = 100_000
+    seed: int = 0
+
+    precision = "float64"
+    needs_training = False
+    needs_state = False
+
+    def __post_init__(self) -> None:
+        if self.batch < _PIECE or self.batch % _PIECE:
+            raise UsageError(f"batch is {self.batch}; it must be a multiple of {_PIECE}.")
+
+    def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
+        batch_key = jax.random.fold_in(jax.random.key(self.seed), _LARGE_BATCH_STREAM)
+
+        def piece(index: Array) -> tuple[Array, Array]:
+            prompts = iterate.draw(derived_key(batch_key, index), _PIECE)
+            errors = objective.squared_errors(iterate.model, prompts)
+            return errors.sum(), errors.max()
+
+        sums, largest = jax.lax.map(piece, jnp.arange(self.batch // _PIECE))
+        return {
+            "large_batch_loss": sums.sum() / self.batch,
+            "largest_prompt_share": largest.max() / sums.sum(),
+        }
+
+    def variables(self) -> Mapping[str, Variable]:
+        return {
+            "large_batch_loss": Variable("loss on a large fixed batch"),
+            "largest_prompt_share": Variable("share of the large batch's loss in one prompt"),
+        }
 
 
 @dataclasses.dataclass(frozen=True)

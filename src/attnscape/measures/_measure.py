@@ -73,7 +73,8 @@ class Iterate(eqx.Module):
         model: The model after `step` updates.
         training: The batch that the next update will use; None for measures that do without
             (`Measure.needs_training`), as drawing it takes time.
-        evaluation: A batch that stays the same along the run.
+        evaluation: A batch that stays the same along the run. Where there are several, a measure is
+            called for one after the other.
         key: For further draws of the measure's own; a new one for each seed and step.
         draw: `(key, batch)` to further prompts (or moments, where they are all the model sees);
             None for measures that do without (`Measure.needs_draw`).
@@ -118,11 +119,14 @@ class Variable:
 
     Attributes:
         long_name: For axes and people.
-        dims: Its dims beyond the run's and step.
+        dims: Its dims beyond the run's, step and evaluation.
+        on_evaluation: Whether it is taken on the evaluation batch, so that there is one number for
+            each of several batches.
     """
 
     long_name: str
     dims: tuple[str, ...] = ()
+    on_evaluation: bool = False
 
 
 class Measure(abc.ABC):
@@ -130,6 +134,8 @@ class Measure(abc.ABC):
 
     Attributes:
         schedule: When it is taken.
+        evaluations: On how many of the evaluation batches, the first ones; None for all. Only what
+            `Variable.on_evaluation` marks is taken on more than the first.
         needs_training: Whether `Iterate.training` is wanted.
         needs_draw: Whether `Iterate.draw` is wanted. Without it, what is compiled for one task
             serves others of the same shapes.
@@ -140,6 +146,7 @@ class Measure(abc.ABC):
     """
 
     schedule: Schedule
+    evaluations: int | None = None
     needs_training: ClassVar[bool] = True
     needs_draw: ClassVar[bool] = True
     needs_state: ClassVar[bool] = True
@@ -157,3 +164,34 @@ class Measure(abc.ABC):
     def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
         """Labels along the dims that the measure brings."""
         return {}
+
+
+def check_measures(measures: Sequence[Measure], evaluations: int) -> None:
+    """Whether the measures can be taken together, on so many evaluation batches.
+
+    Raises:
+        UsageError: If one asks for batches that are not there, or two that differ in more than
+            their schedule and batches fill the same variable.
+    """
+    by_variable: dict[str, Measure] = {}
+    for measure in measures:
+        count = measure.evaluations
+        if count is not None and not 1 <= count <= evaluations:
+            raise UsageError(
+                f"{type(measure).__name__} asks for {count} evaluation batches and there are "
+                f"{evaluations}; give evaluations from 1 to {evaluations}, or None for all."
+            )
+        for name in measure.variables():
+            other = by_variable.setdefault(name, measure)
+            if type(other) is not type(measure) or _kind(other) != _kind(measure):
+                raise UsageError(
+                    f"Two measures give {name}, {type(other).__name__} and "
+                    f"{type(measure).__name__}; they must be of one class and differ in schedule "
+                    "and evaluations only."
+                )
+
+
+def _kind(measure: Measure) -> dict[str, Any]:
+    """All that decides what is measured, but not when and on how many batches."""
+    fields = vars(measure).items()
+    return {name: value for name, value in fields if name not in ("schedule", "evaluations")}

@@ -27,6 +27,7 @@ class DirectionalSmoothness(Measure):
     """
 
     schedule: Schedule = every(50)
+    evaluations: int | None = None
 
     precision = "float64"
     needs_training = False
@@ -44,8 +45,12 @@ class DirectionalSmoothness(Measure):
 
     def variables(self) -> Mapping[str, Variable]:
         return {
-            "directional_smoothness": Variable("directional smoothness of the step"),
-            "evaluation_gradient_norm": Variable("norm of the gradient on the fixed batch"),
+            "directional_smoothness": Variable(
+                "directional smoothness of the step", on_evaluation=True
+            ),
+            "evaluation_gradient_norm": Variable(
+                "norm of the gradient on the fixed batch", on_evaluation=True
+            ),
             "update_norm": Variable("norm of the step"),
         }
 
@@ -59,6 +64,7 @@ class PseudoStepSmoothness(Measure):
 
     Attributes:
         schedule: When.
+        evaluations: On how many of the evaluation batches; None for all.
         optimizers: Names of `attnscape.optimizers`.
         memory: Stochastic gradients at the iterate, at least 1.
         batch: Prompts of each.
@@ -66,6 +72,7 @@ class PseudoStepSmoothness(Measure):
     """
 
     schedule: Schedule = every(250)
+    evaluations: int | None = None
     optimizers: tuple[str, ...] = ("sgdm", "adam")
     memory: int = 30
     batch: int = 1000
@@ -100,7 +107,7 @@ class PseudoStepSmoothness(Measure):
     def variables(self) -> Mapping[str, Variable]:
         return {
             "pseudo_step_smoothness": Variable(
-                "directional smoothness of a pseudo-step", ("pseudo_step",)
+                "directional smoothness of a pseudo-step", ("pseudo_step",), on_evaluation=True
             )
         }
 

@@ -21,7 +21,7 @@ from attnscape.errors import UsageError
 from attnscape.models import LinearTransformer, WithMLP
 from attnscape.objective._linear_kernels import native_hessian
 from attnscape.objective._native import has_kernel, native_loss, reduced, reducible
-from attnscape.objective._reduced import reduced_loss
+from attnscape.objective._reduced import reduced_loss, reduced_predictions
 from attnscape.prompts import Moments, Prompts
 
 Path = Literal["fastest", "native", "reduced", "token"]
@@ -52,17 +52,31 @@ def loss(
     """
     match choose_path(model, prompts, path):
         case "token":
-            predictions = model(prompts)
-            if jnp.shape(predictions) != prompts.target.shape:
-                raise UsageError(
-                    f"The model gave predictions of shape {jnp.shape(predictions)} for "
-                    f"{prompts.target.shape[0]} prompts; they must be one number a prompt."
-                )
-            return jnp.mean((predictions - prompts.target) ** 2)
+            return jnp.mean((_token_predictions(model, prompts) - prompts.target) ** 2)
         case "reduced":
             return reduced_loss(*reduced(model, prompts))
         case _:
             return native_loss(model, prompts)
+
+
+def squared_errors(model: Callable, prompts: Prompts | Moments) -> Float[Array, " batch"]:
+    """Of every prompt: (prediction - target)^2, whose mean is the loss. Raises as `loss` does."""
+    if reducible(model):
+        predictions = reduced_predictions(*reduced(model, prompts))
+    else:
+        choose_path(model, prompts, "token")
+        predictions = _token_predictions(model, prompts)
+    return (predictions - prompts.target) ** 2
+
+
+def _token_predictions(model: Callable, prompts: Any) -> Array:
+    predictions = model(prompts)
+    if jnp.shape(predictions) != prompts.target.shape:
+        raise UsageError(
+            f"The model gave predictions of shape {jnp.shape(predictions)} for "
+            f"{prompts.target.shape[0]} prompts; they must be one number a prompt."
+        )
+    return predictions
 
 
 def value_and_gradient(

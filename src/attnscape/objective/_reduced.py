@@ -14,9 +14,14 @@ from attnscape.prompts import Moments
 
 def reduced_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]:
     """Mean squared error over the batch."""
+    return jnp.mean((reduced_predictions(model, moments) - moments.target) ** 2)
+
+
+def reduced_predictions(model: LinearTransformer, moments: Moments) -> Float[Array, " batch"]:
+    """Of every prompt."""
     with jax.default_matmul_precision("highest"):
         predict = _block_predictions if model.form == "block" else _full_predictions
-        return jnp.mean((predict(model, moments) - moments.target) ** 2)
+        return predict(model, moments)
 
 
 def _next_layer(A, P, Q, G):
