@@ -11,20 +11,21 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from attnscape.estimators import CONDITION_NUMBERS, PUBLIC_CODE, PairedRatio, paired_ratio
+from attnscape.estimators import CONDITION_NUMBERS, PUBLIC_CODE
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results, conventions
+from attnscape.measures import Measure
+from attnscape.optimizers import PAPER as BASELINES
+from attnscape.paper.artifact import Artifact, Results, batches_in_words, conventions
 from attnscape.paper.claims import _statistics as statistics
+from attnscape.paper.claims._parts import Part
+from attnscape.paper.claims._tables import ratio_part
 from attnscape.paper.condition import STEPS
-from attnscape.paper.runs import (
-    check_steps,
-    listed,
-)
-from attnscape.paper.settings import CONVENTIONS, MAIN, SPHERE, Convention, Plan
-from attnscape.training import Status
+from attnscape.paper.runs import check_steps, listed
+from attnscape.paper.settings import CONVENTIONS, JUDGED, MAIN, SPHERE, Convention, Plan
 
 CODE = "code"
 # By what a picture says of each: what is taken from `paper`.
@@ -56,9 +57,13 @@ class Ablation(Artifact):
 
     Attributes:
         steps: Of the robust condition number.
+        measures: What is recorded along the runs.
+        seeds: At most so many seeds of each of its many experiments.
     """
 
     steps: tuple[int, ...] = STEPS
+    measures: tuple[Measure, ...] = JUDGED
+    seeds: int = 6
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """For each setting, `code` and what differs from it; raises as `check_steps` does."""
@@ -69,39 +74,45 @@ class Ablation(Artifact):
                 overrides = dict.fromkeys(taken, "paper")
                 # Learning rates are one of the conventions: none that were searched for.
                 changed = dataclasses.replace(plan, recipe="code", overrides=overrides, searches={})
-                experiment = setting.experiment(changed)
+                experiment = setting.experiment(changed, measures=self.measures)
+                experiment = dataclasses.replace(experiment, seeds=experiment.seeds[: self.seeds])
                 base = chosen.get(f"{setting.name}{_BETWEEN}{CODE}")
                 if base is None or experiment.run_id != base.run_id:
                     chosen[f"{setting.name}{_BETWEEN}{change}"] = experiment
         return chosen
 
     def frame(self, results: Results) -> pd.DataFrame:
-        """A row a setting, change and statistic: the ratio SGDM / Adam over seeds.
+        """A row a setting, change and statistic: the ratio SGDM / Adam.
 
-        The columns setting, change, statistic, n, missing (seeds without the ratio), diverged_sgdm,
-        diverged_adam, geometric_mean, low, high (its interval), mean, std, median, median_low,
-        median_high, share_above_one, sign_test_p.
+        The columns setting, change, statistic, n (seeds that it rests on), geometric_mean, low,
+        high (its interval, over seeds and evaluation batches), note (what else must be known, such
+        as runs that diverged: the ratio is then the median, with those as the worst result).
         """
         rows = []
         for key, dataset in results.items():
             setting, change = key.split(_BETWEEN)
-            for statistic, ratio in self._statistics(dataset):
-                rows.append(_row(setting, change, statistic, ratio, dataset))
+            for part in self._parts(dataset):
+                rows.append(_row(setting, change, part))
             if change == CODE:
                 for definition, name in DEFINITION_CHANGES.items():
-                    for statistic, ratio in self._condition(dataset, name):
-                        rows.append(_row(setting, definition, statistic, ratio, dataset))
+                    for part in self._condition(dataset, name):
+                        rows.append(_row(setting, definition, part))
         return pd.DataFrame(rows)
 
-    def _statistics(self, dataset: xr.Dataset) -> Iterator[tuple[str, PairedRatio]]:
-        yield "final loss", statistics.loss_gap(dataset)
+    def _parts(self, dataset: xr.Dataset) -> Iterator[Part]:
+        yield ratio_part(
+            "final loss", *(statistics.final_loss(dataset, name) for name in BASELINES)
+        )
         yield from self._condition(dataset, PUBLIC_CODE)
-        medians = [statistics.median_smoothness(dataset, name) for name in ("sgdm", "adam")]
-        yield "directional smoothness", paired_ratio(*medians)
+        medians = (statistics.smoothness(dataset, name) for name in BASELINES)
+        # A negative smoothness has no ratio.
+        positive = (np.where(table > 0, table, np.nan) for table in medians)
+        yield ratio_part("directional smoothness", *positive)
 
-    def _condition(self, dataset: xr.Dataset, name: str) -> Iterator[tuple[str, PairedRatio]]:
+    def _condition(self, dataset: xr.Dataset, name: str) -> Iterator[Part]:
         for step in self.steps:
-            yield f"R at step {step}", statistics.condition_gap(dataset, step, name)
+            tables = (statistics.condition(dataset, o, step, name) for o in BASELINES)
+            yield ratio_part(f"R at step {step}", *tables)
 
     def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
         frame = self.frame(results)
@@ -112,58 +123,54 @@ class Ablation(Artifact):
         order = frame[["setting", "change"]].drop_duplicates()
         table = table.loc[list(order.itertuples(index=False, name=None))]
         table = table[list(dict.fromkeys(frame["statistic"]))].fillna("").reset_index()
-        return {"Ratio SGDM / Adam: geometric mean over seeds, interval at 95 %.": table}
+        sentence = (
+            "Ratio SGDM / Adam: geometric mean over seeds and evaluation batches, interval at 95 % "
+            "(n: seeds)."
+        )
+        return {sentence: table}
 
     def caption(self, results: Results, plan: Plan) -> str:
         dataset = next(iter(results.values()))
         definitions = "; ".join(
             f"`{change}` {CONDITION_NUMBERS[name]}" for change, name in DEFINITION_CHANGES.items()
         )
-        return " ".join(
-            [
-                f"Ratio SGDM / Adam over {dataset.sizes['seed']} seeds, geometric mean and its "
-                "bootstrap interval at 95 %: of the final loss (median of the last 20 on the fixed "
-                f"batch), of the robust condition number R at steps {listed(self.steps)} "
-                f"({CONDITION_NUMBERS[PUBLIC_CODE]}), and of the directional smoothness, the "
-                "median over steps of u^T H u / |u|^2 along the step u. The paper says that all "
-                "are above 1. Arrows: beyond the axis; crosses: there is no geometric mean, since "
-                "runs diverged, R is not defined or a smoothness is negative. `code` is the recipe "
-                "of the public code; each change takes one convention from the text, and is left "
-                "out where it changes nothing. On the runs of `code`, R has other definitions: "
-                f"{definitions}.",
-                conventions(dataclasses.replace(plan, recipe="code", overrides={}), self.settings),
-            ]
+        sentence = (
+            f"Ratio SGDM / Adam over {dataset.sizes['seed']} seeds of final loss, robust condition "
+            "number R and directional smoothness, as conventions change one at a time; the paper "
+            "says that all are above 1."
         )
+        details = [
+            "Geometric mean and its interval at 95 %, over seeds and evaluation batches: of the "
+            f"final loss (median of the last {statistics.LAST}, on {batches_in_words(dataset)}), "
+            f"of R at steps {listed(self.steps)} ({CONDITION_NUMBERS[PUBLIC_CODE]}), and of the "
+            "directional smoothness, the median over steps of u^T H u / |u|^2 along the step u. "
+            "Where runs diverged the ratio is the median over seeds, a diverged run being the "
+            "worst result. Arrows: beyond the axis; crosses: there is no ratio, since R is not "
+            "defined or a smoothness is negative. `code` is the recipe of the public code; each "
+            "change takes one convention from the text, and is left out where it changes nothing. "
+            f"On the runs of `code`, R has other definitions: {definitions}.",
+            conventions(dataclasses.replace(plan, recipe="code", overrides={}), self.settings),
+        ]
+        return f"{sentence}\n\n{' '.join(details)}"
 
 
-def _row(
-    setting: str, change: str, statistic: str, ratio: PairedRatio, dataset: xr.Dataset
-) -> dict[str, Any]:
-    diverged = (dataset["status"] == Status.diverged).any("learning_rate").sum("seed")
+def _row(setting: str, change: str, part: Part) -> dict[str, Any]:
+    interval = part.interval
     return {
         "setting": setting,
         "change": change,
-        "statistic": statistic,
-        "n": ratio.n,
-        "missing": ratio.diverged + ratio.undefined,
-        "diverged_sgdm": int(diverged.sel(optimizer="sgdm")),
-        "diverged_adam": int(diverged.sel(optimizer="adam")),
-        "geometric_mean": ratio.geometric_mean.estimate,
-        "low": ratio.geometric_mean.low,
-        "high": ratio.geometric_mean.high,
-        "mean": ratio.mean,
-        "std": ratio.std,
-        "median": ratio.median.estimate,
-        "median_low": ratio.median.low,
-        "median_high": ratio.median.high,
-        "share_above_one": ratio.share_above_one.estimate,
-        "sign_test_p": ratio.sign_test_p,
+        "statistic": part.label,
+        "n": interval.n,
+        "geometric_mean": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "note": part.note,
     }
 
 
 def _cell(row: pd.Series) -> str:
-    number = f"{row['geometric_mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{number} (n = {row['n']})" if row["missing"] else number
+    ends = "no interval" if np.isnan(row["low"]) else f"{row['low']:.3g}, {row['high']:.3g}"
+    return f"{row['geometric_mean']:.3g} [{ends}] (n = {row['n']})"
 
 
 ABLATION = Ablation(

@@ -7,11 +7,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from attnscape.estimators import Interval
 from attnscape.experiment import Experiment
+from attnscape.paper.runs import measured, over_evaluations
 from attnscape.paper.settings import Plan, Setting
 from attnscape.training import Status
 
@@ -49,7 +51,7 @@ class Artifact(abc.ABC):
 
     @abc.abstractmethod
     def caption(self, results: Results, plan: Plan) -> str:
-        """What is shown, with every convention in words."""
+        """One sentence on what is shown; after a blank line, every convention in words."""
 
     def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
         """Rows for print, by the sentence that stands above them; empty where there is no table."""
@@ -67,11 +69,16 @@ class SettingCurves(Artifact):
         return {setting.name: setting.experiment(plan) for setting in self.settings}
 
     @abc.abstractmethod
+    def sentence(self, results: Results) -> str:
+        """What is drawn, in one sentence."""
+
+    @abc.abstractmethod
     def shown(self, results: Results) -> str:
-        """What is drawn, in words."""
+        """What is drawn, in all detail."""
 
     def caption(self, results: Results, plan: Plan) -> str:
-        return f"{self.shown(results)} {how_run(self, results, plan)}"
+        details = f"{self.shown(results)} {how_run(self, results, plan)}"
+        return f"{self.sentence(results)}\n\n{details}"
 
 
 def how_run(artifact: Artifact, results: Results, plan: Plan) -> str:
@@ -125,23 +132,41 @@ def _each(settings: Sequence[Setting], value: Callable[[Setting], str]) -> str:
 
 def ends(interval: Interval) -> str:
     """Estimate and ends, for captions that state the level once."""
-    return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+    if np.isnan(interval.low):
+        return f"{interval.estimate:.3g} [no interval, n = {interval.n}]"
+    return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}] (n = {interval.n})"
+
+
+def batches_in_words(dataset: xr.Dataset) -> str:
+    """The fixed batches that a result was evaluated on, for captions."""
+    count = dataset.sizes.get("evaluation", 1)
+    if count == 1:
+        return "one fixed batch of 1000 prompts that all runs share"
+    return f"{count} fixed batches of 1000 prompts each that all runs share"
 
 
 def tidy(results: Results, variables: Sequence[str]) -> pd.DataFrame:
-    """A row a run and measured step: setting, optimizer, learning_rate, seed, step, `variables`.
+    """A row a run, measured step and evaluation batch.
 
-    Diverged runs keep their rows, with empty values.
+    The columns setting, optimizer, learning_rate, seed, step, evaluation, `variables`. Diverged
+    runs keep their rows, with empty values.
     """
     frames = []
     for name, dataset in results.items():
-        measured = dataset[variables[0]].notnull().any(("optimizer", "learning_rate", "seed"))
-        selected = dataset[[*variables, "status"]].isel(step=measured.values)
-        frame = selected.to_dataframe().reset_index()
-        frame = frame[frame["status"] != Status.not_run]
+        first = over_evaluations(measured(dataset[variables[0]]))
+        on_batch = first.notnull().any(("optimizer", "learning_rate", "seed"))
+        columns = {variable: over_evaluations(dataset[variable]) for variable in variables}
+        selected = xr.Dataset({**columns, "status": dataset["status"], "kept": on_batch})
+        frame = selected.sel(step=first["step"]).to_dataframe().reset_index()
+        frame = frame[frame["kept"] & (frame["status"] != Status.not_run)]
         frames.append(frame.assign(setting=name))
-    columns = ["setting", "optimizer", "learning_rate", "seed", "step", *variables]
+    columns = ["setting", "optimizer", "learning_rate", "seed", "step", "evaluation", *variables]
     return pd.concat(frames, ignore_index=True)[columns]
+
+
+def first_evaluation(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first evaluation batch: what the paper, which has one batch, would show."""
+    return frame[frame["evaluation"] == frame["evaluation"].min()]
 
 
 def diverged_in_words(results: Results) -> str:

@@ -9,13 +9,22 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.artifact import Artifact
 from attnscape.paper.condition import FIG11, FIG14, TAB_CONDITION
 from attnscape.paper.landscape import FIG15
-from attnscape.paper.loss_curves import FIG2, FIG7, FIG8_LEFT, FIG8_RIGHT, FIG9, FIG12
+from attnscape.paper.loss_curves import (
+    FIG2,
+    FIG2_SEARCHED,
+    FIG7,
+    FIG8_LEFT,
+    FIG8_RIGHT,
+    FIG9,
+    FIG12,
+)
 from attnscape.paper.noise import FIG3, FIG10, FIG13
 from attnscape.paper.smoothness import FIG5, FIG16
 from attnscape.paper.tables import TABLE1, TABLE2
 
 _ALL = (
     FIG2,
+    FIG2_SEARCHED,
     FIG3,
     TAB_CONDITION,
     FIG5,

@@ -5,6 +5,9 @@ from types import MappingProxyType
 ARTIFACTS = MappingProxyType(
     {
         "fig2": "Adam and SGD with momentum on shallow linear Transformers (Fig. 2, right half)",
+        "fig2-searched": (
+            "Adam and SGD with momentum at searched learning rates (beside Fig. 2)"
+        ),
         "fig3": "Gradient noise at initialisation (Fig. 3, right half)",
         "tab-condition": "Ratio of robust condition numbers, SGDM over Adam (Fig. 4, right table)",
         "fig5": "Directional smoothness of SGD with momentum and Adam (Fig. 5)",

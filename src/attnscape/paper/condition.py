@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,15 +13,21 @@ import xarray as xr
 from attnscape.estimators import (
     CONDITION_NUMBERS,
     PUBLIC_CODE,
-    PairedRatio,
-    bootstrap,
+    crossed,
     dead_parameters,
+    exponential,
     negative_eigenvalues,
-    paired_ratio,
 )
 from attnscape.experiment import Experiment
 from attnscape.measures import Curvature, at
-from attnscape.paper.artifact import Artifact, Results, SettingCurves, how_run
+from attnscape.paper.artifact import (
+    Artifact,
+    Results,
+    SettingCurves,
+    batches_in_words,
+    first_evaluation,
+    how_run,
+)
 from attnscape.paper.runs import (
     check_steps,
     condition_numbers,
@@ -30,9 +35,18 @@ from attnscape.paper.runs import (
     listed,
     with_interval,
 )
-from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan, Setting
+from attnscape.paper.settings import (
+    CONDITION_STEPS,
+    DEPTHS,
+    HEAVY_TAILED,
+    MAIN,
+    SETTING_1,
+    SPHERE,
+    Plan,
+    Setting,
+)
 
-STEPS = (750, 1250)
+STEPS = CONDITION_STEPS
 # Mean and n-1 standard deviation of R_SGD / R_Adam over six seeds at these steps, as printed.
 PRINTED: Mapping[str, tuple[tuple[float, float], ...]] = MappingProxyType(
     {
@@ -50,8 +64,8 @@ FULL_TRANSFORMERS: Mapping[str, tuple[tuple[float, float], ...]] = MappingProxyT
     }
 )
 _EXACT = (
-    "of the exact Hessian, in double precision, on one fixed batch of 1000 prompts that all runs "
-    "share"
+    "of the exact Hessian, in double precision, on the first fixed batch of 1000 prompts, which "
+    "all runs share"
 )
 
 
@@ -82,7 +96,7 @@ class ConditionTable(Artifact):
         return {setting.name: setting.experiment(plan, **changes) for setting in self.settings}
 
     def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, convention, step, seed, sgdm, adam, ratio.
+        """The columns setting, convention, step, seed, evaluation, sgdm, adam, ratio.
 
         `convention` names a robust condition number of `CONDITION_NUMBERS`.
         """
@@ -90,31 +104,38 @@ class ConditionTable(Artifact):
             condition_ratios(dataset, tuple(CONDITION_NUMBERS)).assign(setting=name)
             for name, dataset in results.items()
         ]
-        columns = ["setting", "convention", "step", "seed", "sgdm", "adam", "ratio"]
+        columns = ["setting", "convention", "step", "seed", "evaluation", "sgdm", "adam", "ratio"]
         return pd.concat(frames, ignore_index=True)[columns]
 
     def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
-        frame, many = self.frame(results), self._many(results)
+        frame, (seeds, batches) = self.frame(results), self._counts(results)
         return {
             f"Ratio of robust condition numbers, SGDM over Adam, {CONDITION_NUMBERS[PUBLIC_CODE]}: "
-            "mean (n-1 standard deviation) over seeds. Full Transformers: Jiang et al. (2022), "
-            "Table 1.": self._printed_table(frame, many),
-            "Median, geometric mean and share above 1 of the same ratio with intervals at 95 %, "
-            "and the p-value of the sign test.": self._summary_table(frame, many),
-            f"Geometric mean of the ratio over {many} seeds with its interval at 95 %, for every "
-            "definition; in parentheses the seeds for which it is not defined.": (
-                self._convention_table(frame, many)
+            "mean (n-1 standard deviation) over seeds on the first batch, and the central 95 % of "
+            f"such means of {self.seeds} seeds on one batch, over groups of seeds and batches. "
+            "Full Transformers: Jiang et al. (2022), Table 1.": self._printed_table(frame),
+            f"Geometric mean of the same ratio over {seeds} seeds and {batches} evaluation "
+            "batches, its interval at 95 % crossed over both, and the variance of its logarithm "
+            "between seeds, between batches and between their combinations.": (
+                self._crossed_table(frame)
+            ),
+            "Geometric mean of the ratio with its crossed interval at 95 %, for every definition; "
+            "in parentheses the seeds for which it is not defined on every batch.": (
+                self._convention_table(frame)
             ),
         }
 
-    def _printed_table(self, frame: pd.DataFrame, many: int) -> pd.DataFrame:
+    def _printed_table(self, frame: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for setting in self.settings:
             for step, printed in zip(self.steps, self.printed[setting.name], strict=True):
+                ratios = self._ratios(frame, setting, step)
                 row = {"setting": setting.title, "step": step, "printed": _spread(*printed)}
-                for seeds in (self.seeds, many):
-                    ratio = self._ratio(frame, setting, step, seeds)
-                    row[f"{seeds} seeds"] = _spread(ratio.mean, ratio.std)
+                for seeds in dict.fromkeys((self.seeds, len(ratios))):
+                    first = ratios.iloc[:seeds, 0]
+                    row[f"{seeds} seeds, first batch"] = _spread(first.mean(), first.std())
+                low, _, high = self._means_of_few(ratios)
+                row[f"means of {self.seeds} seeds"] = f"{low:.3g} to {high:.3g}"
                 rows.append(row)
         for layer, of_layer in FULL_TRANSFORMERS.items():
             for step, printed in zip(STEPS, of_layer, strict=True):
@@ -122,102 +143,115 @@ class ConditionTable(Artifact):
                 rows.append({"setting": name, "step": step, "printed": _spread(*printed)})
         return pd.DataFrame(rows).fillna("")
 
-    def _summary_table(self, frame: pd.DataFrame, many: int) -> pd.DataFrame:
+    def _crossed_table(self, frame: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for setting in self.settings:
             for step in self.steps:
-                for seeds in (self.seeds, many):
-                    ratio = self._ratio(frame, setting, step, seeds)
-                    rows.append(
-                        {
-                            "setting": setting.title,
-                            "step": step,
-                            "seeds": ratio.n,
-                            "median": with_interval(ratio.median),
-                            "geometric mean": with_interval(ratio.geometric_mean),
-                            "share above 1": with_interval(ratio.share_above_one),
-                            "p": ratio.sign_test_p,
-                        }
-                    )
+                ratios = self._ratios(frame, setting, step)
+                found = crossed(np.log(ratios.to_numpy()))
+                rows.append(
+                    {
+                        "setting": setting.title,
+                        "step": step,
+                        "seeds": len(ratios),
+                        "batches": ratios.shape[1],
+                        "geometric mean": with_interval(exponential(found.interval)),
+                        "above 1": f"{np.mean(ratios.to_numpy() > 1):.0%}",
+                        "variance, seeds": f"{found.seed_variance:.2g}",
+                        "variance, batches": f"{found.evaluation_variance:.2g}",
+                        "variance, seed x batch": f"{found.residual_variance:.2g}",
+                    }
+                )
         return pd.DataFrame(rows)
 
-    def _convention_table(self, frame: pd.DataFrame, many: int) -> pd.DataFrame:
+    def _convention_table(self, frame: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for convention in CONDITION_NUMBERS:
             cells = {"definition": convention}
             for setting in self.settings:
                 for step in self.steps:
-                    ratio = self._ratio(frame, setting, step, many, convention)
-                    missing = ratio.diverged + ratio.undefined
-                    cells[f"{setting.name}, {step}"] = with_interval(ratio.geometric_mean) + (
-                        f" ({missing})" if missing else ""
-                    )
+                    ratios = self._ratios(frame, setting, step, convention)
+                    logs = np.log(ratios.where(ratios > 0)).dropna()
+                    missing = len(ratios) - len(logs)
+                    cells[f"{setting.name}, {step}"] = with_interval(
+                        exponential(crossed(logs.to_numpy()).interval)
+                    ) + (f" ({missing})" if missing else "")
             rows.append(cells)
         return pd.DataFrame(rows)
+
+    def sentence(self, results: Results) -> str:
+        """What is drawn, in one sentence."""
+        seeds, batches = self._counts(results)
+        return (
+            "Ratio of the robust condition numbers of SGDM and Adam, seed by seed, at steps "
+            f"{listed(self.steps)}: {seeds} seeds on each of {batches} evaluation batches, beside "
+            "the printed values."
+        )
 
     def caption(self, results: Results, plan: Plan) -> str:
         shares = []
         for name, dataset in results.items():
             dead, negative = _shares(dataset)
             shares.append(f"{name} {dead:.0%} and {negative:.0%}")
-        return " ".join(
-            [
-                "Ratio of the robust condition numbers of SGDM and Adam, seed by seed, at steps "
-                f"{listed(self.steps)}, on a log axis: {CONDITION_NUMBERS[PUBLIC_CODE]} {_EXACT}. "
-                f"Dots and outline: {self._many(results)} seeds and their density. Black bar: mean "
-                f"and n-1 standard deviation of the first {self.seeds}. Grey band and line: the "
-                "printed ones, of six seeds. A standard deviation that reaches below zero is cut "
-                "off at the axis. A seed fixes the initial parameters and the prompts of both "
-                "optimizers.",
-                "Dead parameters (exactly zero rows of the Hessian) and negative eigenvalues are, "
-                "of all: " + "; ".join(shares) + ".",
-                how_run(self, results, plan),
-            ]
-        )
+        dataset = next(iter(results.values()))
+        details = [
+            f"On a log axis: {CONDITION_NUMBERS[PUBLIC_CODE]} of the exact Hessian, in double "
+            f"precision, on {batches_in_words(dataset)}.",
+            "A column a batch, the first is the one that all other figures draw: dots and outline: "
+            f"its seeds and their density. Black bar: mean and n-1 standard deviation of the first "
+            f"{self.seeds} seeds on the first batch. Grey band and line: the printed ones, of six "
+            "seeds on one batch. A standard deviation that reaches below zero is cut off at the "
+            "axis. A seed fixes the initial parameters and the prompts of both optimizers.",
+            "Dead parameters (exactly zero rows of the Hessian) and negative eigenvalues are, "
+            "of all: " + "; ".join(shares) + ".",
+            how_run(self, results, plan),
+        ]
+        return f"{self.sentence(results)}\n\n{' '.join(details)}"
 
     def comparison(self, results: Results) -> pd.DataFrame:
-        """Of each setting and step: our mean over the printed number of seeds.
+        """Of each setting and step: means of as many seeds as are printed, on one batch each.
 
-        `low` and `high` are its bootstrap interval; `inside` says whether it lies within the
-        printed mean and standard deviation, `printed_low` and `printed_high`.
+        `ours` is their median over disjoint groups of seeds and over batches, `low` and `high`
+        their central 95 %; `inside` says whether the printed mean lies in between.
         """
         frame, rows = self.frame(results), []
         for setting in self.settings:
             for index, step in enumerate(self.steps):
-                ratios = self._select(frame, setting, step, self.seeds)["ratio"].to_numpy()
-                ours = bootstrap(np.mean, ratios[np.isfinite(ratios)])
-                mean, std = self.printed[setting.name][index]
+                low, middle, high = self._means_of_few(self._ratios(frame, setting, step))
+                printed, _ = self.printed[setting.name][index]
                 rows.append(
                     {
-                        "quantity": f"R_SGD/R_Adam, {setting.name}, step {step}",
-                        "ours": ours.estimate,
-                        "low": ours.low,
-                        "high": ours.high,
-                        "printed": mean,
-                        "printed_low": mean - std,
-                        "printed_high": mean + std,
-                        "inside": abs(ours.estimate - mean) <= std,
+                        "quantity": f"R_SGD/R_Adam, {setting.name}, step {step}, mean of "
+                        f"{self.seeds} seeds on one batch: median, central 95 %",
+                        "ours": middle,
+                        "low": low,
+                        "high": high,
+                        "printed": printed,
+                        "inside": bool(low <= printed <= high),
                     }
                 )
         return pd.DataFrame(rows)
 
-    def _many(self, results: Results) -> int:
-        return next(iter(results.values())).sizes["seed"]
+    def _means_of_few(self, ratios: pd.DataFrame) -> np.ndarray:
+        """2.5 %, 50 % and 97.5 % of the means of groups of seeds, of every batch."""
+        groups = np.arange(len(ratios)) // self.seeds
+        full = groups < max(1, len(ratios) // self.seeds)
+        means = ratios[full].groupby(groups[full]).mean().to_numpy().ravel()
+        means = means[np.isfinite(means)]
+        return np.quantile(means, (0.025, 0.5, 0.975)) if means.size else np.full(3, np.nan)
 
-    def _select(
-        self,
-        frame: pd.DataFrame,
-        setting: Setting,
-        step: int,
-        seeds: int,
-        convention: str = PUBLIC_CODE,
+    def _counts(self, results: Results) -> tuple[int, int]:
+        """Seeds and evaluation batches."""
+        dataset = next(iter(results.values()))
+        return dataset.sizes["seed"], dataset.sizes.get("evaluation", 1)
+
+    def _ratios(
+        self, frame: pd.DataFrame, setting: Setting, step: int, convention: str = PUBLIC_CODE
     ) -> pd.DataFrame:
-        of_setting = frame[(frame["setting"] == setting.name) & (frame["convention"] == convention)]
-        return of_setting[(of_setting["step"] == step) & (of_setting["seed"] < seeds)]
-
-    def _ratio(self, *which: Any) -> PairedRatio:
-        chosen = self._select(*which)
-        return paired_ratio(chosen["sgdm"], chosen["adam"])
+        """A row a seed, a column an evaluation batch."""
+        chosen = (frame["setting"] == setting.name) & (frame["convention"] == convention)
+        of_step = frame[chosen & (frame["step"] == step)]
+        return of_step.pivot(index="seed", columns="evaluation", values="ratio")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,29 +265,37 @@ class ConditionCurves(SettingCurves):
     conventions: tuple[str, ...] = (PUBLIC_CODE,)
 
     def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, convention, optimizer, learning_rate, seed, step, condition_number.
+        """The columns setting, convention, optimizer, learning_rate, seed, step, evaluation.
 
-        Empty numbers are those of diverged runs, and those that are not defined.
+        With them condition_number: empty numbers are those of diverged runs, and those that are not
+        defined. Between the steps of the table only the first batch is there.
         """
         frames = [
             condition_numbers(dataset, self.conventions).assign(setting=name)
             for name, dataset in results.items()
         ]
         columns = ["setting", "convention", "optimizer", "learning_rate", "seed", "step"]
-        return pd.concat(frames, ignore_index=True)[[*columns, "condition_number"]]
+        columns += ["evaluation", "condition_number"]
+        return pd.concat(frames, ignore_index=True)[columns]
+
+    def sentence(self, results: Results) -> str:
+        dataset = next(iter(results.values()))
+        seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
+        return (
+            f"Robust condition number along {last:,} steps, {seeds} seeds, on a log axis: "
+            "geometric mean over seeds (lines), smallest to largest (bands)."
+        )
 
     def shown(self, results: Results) -> str:
-        dataset = next(iter(results.values()))
-        seeds, steps = dataset.sizes["seed"], np.unique(self.frame(results)["step"])
+        steps = np.unique(first_evaluation(self.frame(results))["step"])
         rows = [str(CONDITION_NUMBERS[name]) for name in self.conventions]
         dead = [f"{name} {_shares(results[name])[0]:.0%}" for name in results]
         return " ".join(
             [
-                f"Robust condition number along {steps[-1]:,} steps, {seeds} seeds, on a log axis: "
-                + "; below: ".join(rows)
-                + f", {_EXACT}, every {steps[1] - steps[0] if steps.size > 1 else 0} steps.",
-                "Lines: geometric mean over seeds; bands: smallest to largest of the seeds; a line "
-                "stops where a run has diverged.",
+                "Upper row: " * (len(rows) > 1)
+                + "; lower row: ".join(rows)
+                + f", {_EXACT}, every {steps[1] - steps[0] if steps.size > 1 else 0} steps. "
+                "A line stops where a run has diverged.",
                 f"Dead parameters (exactly zero rows of the Hessian): {', '.join(dead)}.",
             ]
         )
@@ -261,9 +303,13 @@ class ConditionCurves(SettingCurves):
 
 def _shares(dataset: xr.Dataset) -> tuple[float, float]:
     """Of dead parameters and of negative eigenvalues, over all runs and steps."""
-    dead = dead_parameters(dataset["hessian_row_norm"]) / dataset.sizes["parameter"]
-    negative = negative_eigenvalues(dataset["hessian_eigenvalues"]) / dataset.sizes["eigenvalue"]
-    return float(np.nanmean(dead)), float(np.nanmean(negative))
+    shares = (
+        dead_parameters(dataset["hessian_row_norm"]) / dataset.sizes["parameter"],
+        negative_eigenvalues(dataset["hessian_eigenvalues"]) / dataset.sizes["eigenvalue"],
+    )
+    finite = (share[np.isfinite(share)] for share in shares)
+    dead, negative = (float(np.mean(share)) if share.size else np.nan for share in finite)
+    return dead, negative
 
 
 def _spread(mean: float, std: float) -> str:

@@ -55,7 +55,12 @@ class Landscape(Artifact):
         runs = {key: dataset for key, dataset in results.items() if not key.endswith(_NOISE)}
         shown = [part.shown(of_part) for part, of_part in self._parts(results).values()]
         panels = [place + words for place, words in zip(_PLACES, shown, strict=True)]
-        return " ".join([*panels, how_run(self, runs, plan)])
+        seeds = next(iter(runs.values())).sizes["seed"]
+        sentence = (
+            "Loss, gradient noise at initialisation, robust condition number and directional "
+            f"smoothness of SGDM and Adam, {seeds} seeds."
+        )
+        return f"{sentence}\n\n{' '.join([*panels, how_run(self, runs, plan)])}"
 
     def _parts(self, results: Results) -> dict[str, tuple[Any, Results]]:
         """Of each panel: the artifact that has it alone, and its results."""

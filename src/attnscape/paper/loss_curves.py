@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Results, SettingCurves, tidy
-from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, LOSSES, MAIN, SETTING_1, SPHERE, Plan
+from attnscape.paper.artifact import Results, SettingCurves, batches_in_words, tidy
+from attnscape.paper.settings import (
+    DEPTHS,
+    HEAVY_TAILED,
+    LOSSES,
+    MAIN,
+    SETTING_1,
+    SPHERE,
+    Plan,
+    Setting,
+)
 from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE
 
 
@@ -21,30 +31,55 @@ class LossCurves(SettingCurves):
         one_scale: Whether the panels share the axis of the loss.
         losses_only: Whether the runs record nothing else. They take half of the time, but are not
             those of other artifacts.
+        most_seeds: At most so many seeds.
+        searched: Whether the learning rates are those that a search found, not the published ones.
     """
 
     one_scale: bool = False
     losses_only: bool = False
+    most_seeds: int | None = None
+    searched: bool = False
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        changes = {"measures": LOSSES} if self.losses_only else {}
-        return {setting.name: setting.experiment(plan, **changes) for setting in self.settings}
+        return {setting.name: self._experiment(setting, plan) for setting in self.settings}
+
+    def _experiment(self, setting: Setting, plan: Plan) -> Experiment:
+        experiment = setting.experiment(plan)
+        changes: dict[str, Any] = {"seeds": experiment.seeds[: self.most_seeds]}
+        if self.losses_only:
+            changes["measures"] = LOSSES
+        if self.searched and setting.name not in plan.searches:
+            changes["name"] = f"{experiment.name}-searched"
+            changes["learning_rates"] = {name: (rate,) for name, rate in setting.found.items()}
+        return dataclasses.replace(experiment, **changes)
 
     def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, optimizer, learning_rate, seed, step, loss.
+        """The columns setting, optimizer, learning_rate, seed, step, evaluation, loss.
 
         A row a measured loss; those of diverged runs keep their row, with an empty loss.
         """
         return tidy(results, ["loss"])
 
-    def shown(self, results: Results) -> str:
+    def sentence(self, results: Results) -> str:
         dataset = next(iter(results.values()))
         seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
         return (
-            f"Loss along {last:,} steps, {seeds} seeds, on a log axis. Lines: mean over seeds; "
-            "bands: smallest to largest of the seeds; both end where a run diverges. The loss "
-            "is taken every 50 steps on one fixed batch of 1000 prompts that all runs share."
+            f"Loss of SGDM and Adam along {last:,} steps, {seeds} seeds, on a log axis: mean over "
+            "seeds (lines), smallest to largest seed (bands)."
         )
+
+    def shown(self, results: Results) -> str:
+        dataset = next(iter(results.values()))
+        words = (
+            f"The loss is taken every 50 steps on {batches_in_words(dataset)}; lines and bands are "
+            "of the first batch, as in the paper"
+        )
+        if dataset.sizes.get("evaluation", 1) > 1:
+            words += (
+                "; thin dotted lines: the mean over seeds on every other batch, whose rare prompts "
+                "differ"
+            )
+        return f"{words}. Both end where a run diverges."
 
 
 _VARIANCE = (
@@ -58,6 +93,18 @@ FIG2 = LossCurves(
     MAIN,
     "In Setting 3 the covariates have one fifth of Setting 1's covariance.",
     losses_only=True,  # the first picture is wanted soon
+    most_seeds=6,
+)
+FIG2_SEARCHED = LossCurves(
+    "fig2-searched",
+    "Adam and SGD with momentum at searched learning rates (beside Fig. 2)",
+    "Adaptive methods like Adam are strictly better than SGD in all three settings.",
+    MAIN,
+    "Learning rates: those with the smallest median final loss over tuning seeds of their own, as "
+    "`--tune` finds them.",
+    losses_only=True,
+    most_seeds=12,
+    searched=True,
 )
 FIG9 = LossCurves(
     "fig9",

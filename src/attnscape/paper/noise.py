@@ -138,6 +138,15 @@ class NoiseHistograms(Artifact):
             rows, columns=["setting", "quantity", "ours", "low", "high", "gaussian"]
         )
 
+    def sentence(self, results: Results) -> str:
+        """What is drawn, in one sentence."""
+        dataset = next(iter(results.values()))
+        return (
+            f"Norms of {dataset.sizes['sample']:,} samples of the gradient noise |g_B - g| at "
+            "initialisation (histogram), beside the norm of Gaussian noise with the same "
+            "covariance (dashed) and a normal law (dotted)."
+        )
+
     def shown(self, results: Results) -> str:
         """What is drawn, and the tails in numbers."""
         dataset = next(iter(results.values()))
@@ -151,23 +160,23 @@ class NoiseHistograms(Artifact):
         )
         return " ".join(
             [
-                "Norm of the gradient noise |g_B - g| over all parameters at initialisation: "
-                f"{samples:,} stochastic gradients{fewer}, each of {batch} fresh prompts, against "
-                f"a reference gradient of {GradientNoise.reference:,} prompts. "
-                "Histogram: 100 bins, density, of seed 0. Dashed line: density of the norm of a "
-                "Gaussian vector with the sampled covariance (all parameters), which is "
+                f"{samples:,} stochastic gradients{fewer} over all parameters, each of {batch} "
+                f"fresh prompts, against a reference gradient of {GradientNoise.reference:,} "
+                "prompts. Histogram: 100 bins, density, of seed 0. Dashed line: density of the "
+                "norm of a Gaussian vector with the sampled covariance (all parameters), which is "
                 "right-skewed without any heavy tail. Dotted line: normal law with mean and "
                 "standard deviation of the norms. Inset: q-q plot of the norms (vertical) against "
                 "both laws, at the plotting positions of "
                 "scipy.stats.probplot; points on the grey diagonal follow their law.",
                 f"Tails, {seeds} seeds pooled, each in units of its own reference, with 95 % "
-                f"intervals over samples: {statistics}.",
+                f"intervals over samples, given these {seeds} initial models: {statistics}.",
             ]
         )
 
     def caption(self, results: Results, plan: Plan) -> str:
         recipe = f"{initial_model(plan, self.settings)}."
-        return " ".join([self.shown(results), recipe, self.remark]).strip()
+        details = " ".join([self.shown(results), recipe, self.remark]).strip()
+        return f"{self.sentence(results)}\n\n{details}"
 
 
 def _gaussian_norms(size: int, eigenvalues: np.ndarray) -> np.ndarray:

@@ -12,10 +12,20 @@ import pandas as pd
 from attnscape.estimators import Interval, SmoothnessFit, bootstrap, fit_smoothness, log_trend
 from attnscape.experiment import Experiment
 from attnscape.measures import DirectionalSmoothness, every
-from attnscape.paper.artifact import Artifact, Results, SettingCurves, ends, how_run, tidy
+from attnscape.paper.artifact import (
+    Artifact,
+    Results,
+    SettingCurves,
+    batches_in_words,
+    ends,
+    first_evaluation,
+    how_run,
+    tidy,
+)
 from attnscape.paper.settings import MAIN, Plan, Setting
 
 _LAST = 2_000  # of the steps that Fig. 16 shows
+_MOST_SEEDS = 6  # each is measured at every step, on every batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +33,28 @@ class SmoothnessCurves(SettingCurves):
     """Directional smoothness against step: a panel a setting, a line an optimizer."""
 
     def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, optimizer, learning_rate, seed, step, directional_smoothness."""
+        """The columns setting, optimizer, learning_rate, seed, step, evaluation.
+
+        With them directional_smoothness.
+        """
         return tidy(results, ["directional_smoothness"])
 
-    def shown(self, results: Results) -> str:
-        frame = self.frame(results)
+    def sentence(self, results: Results) -> str:
         dataset = next(iter(results.values()))
         seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
+        return (
+            f"Directional smoothness of the steps that are taken, along {last:,} steps: median "
+            f"over {seeds} seeds (lines), smallest to largest (bands)."
+        )
+
+    def shown(self, results: Results) -> str:
+        frame = first_evaluation(self.frame(results))
+        dataset = next(iter(results.values()))
         return " ".join(
             [
-                "Directional smoothness u^T H u of the step that is taken (u: the step at unit "
-                "length, H: Hessian on one fixed batch of 1000 prompts that all runs share), every "
-                f"50 steps along {last:,} steps, {seeds} seeds.",
-                "Lines: median over seeds; bands: smallest to largest positive value of the seeds; "
+                "Directional smoothness u^T H u (u: the step at unit length, H: Hessian on the "
+                f"first of {batches_in_words(dataset)}), every 50 steps.",
+                "Bands: smallest to largest positive value of the seeds; "
                 "log axis. Negative values have no place on it: a line breaks where the median is, "
                 "and ticks below each panel, a row an optimizer, mark every step at which at least "
                 f"one seed is negative. Share of negative values: {negative_shares(frame)}.",
@@ -67,7 +86,7 @@ class SmoothnessScatter(Artifact):
         return {setting.name: _every_step_of_adam(setting, plan) for setting in self.settings}
 
     def frame(self, results: Results) -> pd.DataFrame:
-        """setting, optimizer, learning_rate, seed, step and the two that are drawn.
+        """setting, optimizer, learning_rate, seed, step, evaluation and the two that are drawn.
 
         These are evaluation_gradient_norm and directional_smoothness, before any logarithm.
         """
@@ -127,6 +146,7 @@ def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
     return dataclasses.replace(
         experiment,
         name=f"{experiment.name}-every-step",
+        seeds=experiment.seeds[:_MOST_SEEDS],
         optimizers={"adam": experiment.optimizers["adam"]},
         learning_rates={"adam": experiment.learning_rates["adam"]},
         steps=min(_LAST, experiment.steps),
@@ -134,9 +154,15 @@ def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
     )
 
 
+def first_run(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one setting that are drawn: the first seed on the first batch."""
+    run = first_evaluation(frame)
+    return run[run["seed"] == run["seed"].min()]
+
+
 def fit_of_first_seed(frame: pd.DataFrame) -> SmoothnessFit:
     """The lines through the first seed's points of one setting."""
-    run = frame[frame["seed"] == frame["seed"].min()]
+    run = first_run(frame)
     norm, smoothness = (
         run[name].to_numpy(np.float64).tobytes()
         for name in ("evaluation_gradient_norm", "directional_smoothness")

@@ -80,7 +80,7 @@ class TableOfSettings(SettingsTable):
 
     def caption(self, results: Results, plan: Plan) -> str:
         return (
-            "What is run. d: dimension; n: examples in a prompt; L: layers; weights w ~ N(0, I). "
+            "What is run, setting by setting.\n\nd: dimension; n: examples in a prompt; L: layers; weights w ~ N(0, I). "
             "Two values are those of the recipes `code` / `paper`, what the public code does and "
             "what the text says. Clip: global norm that gradients are clipped to before the "
             "optimizer. Setting 3 and the heavy-tailed setting have one fifth of Setting 1's "
@@ -135,7 +135,7 @@ class TableOfRates(SettingsTable):
 
     def caption(self, results: Results, plan: Plan) -> str:
         words = [
-            "Learning rates. `printed` are those of the paper's Table 2, which the recipe `paper` "
+            "Learning rates of every setting.\n\n`printed` are those of the paper's Table 2, which the recipe `paper` "
             "uses; `code` those of the public code, which the recipe `code` uses; `recorded` what "
             "stands in where the paper gives none: rates found by a search, and those of Setting 1 "
             "for separate query and key matrices. Adam's rates of Settings 1 and 2 are swapped "

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 
 # Okabe and Ito's palette; line styles tell the optimizers apart without colour.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -57,3 +58,8 @@ def of_optimizers(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def of_optimizer(name: str) -> dict[str, Any]:
     """Label, colour and line style of an optimizer; unknown ones take the next colour."""
     return OPTIMIZERS.get(name, {"label": name})
+
+
+def say_diverged(axis: Axes) -> None:
+    """Writes into an empty panel why it is empty."""
+    axis.text(0.5, 0.5, "all runs diverged", ha="center", va="center", transform=axis.transAxes)

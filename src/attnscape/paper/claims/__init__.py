@@ -1,7 +1,6 @@
 """The ten claims of the paper as code: each reads results and gives a verdict.
 
-A verdict is about the numbers at hand: a part of a claim holds where its whole 95 % interval over
-seeds lies on the claimed side, does not hold where it lies on the other, and is undecided else.
+What a verdict's words mean, and how often they err, is in `attnscape.paper.claims._parts`.
 """
 
 from __future__ import annotations

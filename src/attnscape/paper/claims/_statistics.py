@@ -1,4 +1,7 @@
-"""The statistics that claims rest on, seed by seed, from result Datasets.
+"""The numbers that claims rest on, run by run, from result Datasets.
+
+Tables have a row a seed and a column an evaluation batch. A run that diverged has the worst number
+there is, infinity: it is never left out. NaN: not defined, although the run was alive.
 
 Every statistic of a run reads the one learning rate that its optimizer was run with.
 """
@@ -7,89 +10,111 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from numpy import ndarray
 
-from attnscape.estimators import (
-    GaussianNorm,
-    Interval,
-    PairedDifference,
-    PairedRatio,
-    bootstrap,
-    log_trend,
-    paired_difference,
-    paired_ratio,
-    proportion,
-)
-from attnscape.estimators.condition import PUBLIC_CODE, condition_number
-from attnscape.paper.runs import of_optimizer
+from attnscape.estimators import GaussianNorm, log_trend
+from attnscape.estimators.condition import PUBLIC_CODE
+from attnscape.paper.runs import measured, of_optimizer, over_evaluations, robust_condition
+from attnscape.training import Status
 
-_LAST = 20  # evaluations that a final loss is the median of
+LAST = 20  # evaluations that a final loss is the median of
+FAR_SHARE = 0.001  # of the Gaussian reference, beyond the quantile that counts as far
+
+Table = Float[ndarray, "seed evaluation"]
 
 
 def losses(dataset: xr.Dataset, optimizer: str) -> xr.DataArray:
-    """Evaluation losses (seed, step), at the steps where they were measured."""
-    loss = of_optimizer(dataset, optimizer)["loss"]
-    return loss.isel(step=dataset["loss"].notnull().any(("optimizer", "learning_rate", "seed")))
+    """Evaluation losses (seed, step, evaluation), at the steps where they were measured."""
+    steps = measured(dataset["loss"])["step"]
+    loss = over_evaluations(of_optimizer(dataset, optimizer)["loss"])
+    return loss.sel(step=steps).transpose("seed", "step", "evaluation")
 
 
-def final_loss(dataset: xr.Dataset, optimizer: str) -> np.ndarray:
-    """Of each seed: the median of the last 20 evaluation losses; NaN where the run diverged."""
-    last = losses(dataset, optimizer).isel(step=slice(-_LAST, None))
-    return last.median("step", skipna=False).values
+def final_loss(dataset: xr.Dataset, optimizer: str) -> Table:
+    """The median of a run's last 20 evaluation losses, of each batch."""
+    last = losses(dataset, optimizer).isel(step=slice(-LAST, None)).median("step")
+    return _worst_where_diverged(last.values, dataset, optimizer)
 
 
-def loss_gap(dataset: xr.Dataset) -> PairedRatio:
-    """Final loss of SGDM over that of Adam."""
-    return paired_ratio(final_loss(dataset, "sgdm"), final_loss(dataset, "adam"))
+def loss_at(dataset: xr.Dataset, optimizer: str, step: int) -> Table:
+    """The evaluation loss at the measured step that is nearest to `step`."""
+    at = losses(dataset, optimizer).sel(step=step, method="nearest")
+    return np.where(_diverged_by(dataset, optimizer, step), np.inf, at.values)
 
 
-def condition_gap(dataset: xr.Dataset, step: int, name: str = PUBLIC_CODE) -> PairedRatio:
-    """Robust condition number of SGDM's iterate over that of Adam's, at a step."""
-    numbers = [robust_condition(dataset, optimizer, step, name) for optimizer in ("sgdm", "adam")]
-    return paired_ratio(*numbers)
+def large_batch_loss(dataset: xr.Dataset, optimizer: str) -> Table | None:
+    """The median loss on the large batch, over the steps of `final_loss`; None if not measured."""
+    if "large_batch_loss" not in dataset:
+        return None
+    window = losses(dataset, optimizer)["step"].values[-LAST:]
+    runs = of_optimizer(dataset, optimizer)["large_batch_loss"]
+    late = runs.sel(step=slice(window[0], None)).median("step").values[:, None]
+    return _worst_where_diverged(late, dataset, optimizer)
 
 
-def robust_condition(dataset: xr.Dataset, optimizer: str, step: int, name: str) -> np.ndarray:
-    """Of each seed: the robust condition number of that name at a step."""
-    at = of_optimizer(dataset, optimizer).sel(step=step)
-    return condition_number(
-        name,
-        eigenvalues=at["hessian_eigenvalues"].values,
-        diagonal=at["hessian_diagonal"].values,
-        row_norm=at["hessian_row_norm"].values,
+def condition(dataset: xr.Dataset, optimizer: str, step: int, name: str = PUBLIC_CODE) -> Table:
+    """The robust condition number of that name at a step."""
+    runs = of_optimizer(dataset, optimizer).sel(step=step)
+    values = robust_condition(runs, name).transpose("seed", "evaluation").values
+    return np.where(_diverged_by(dataset, optimizer, step), np.inf, values)
+
+
+def smoothness(dataset: xr.Dataset, optimizer: str, first: int = 0, last: int = -1) -> Table:
+    """The median directional smoothness over the steps `first` to `last` (-1: to the end)."""
+    last = int(dataset["step"][-1]) if last < 0 else last
+    runs = over_evaluations(of_optimizer(dataset, optimizer)["directional_smoothness"])
+    middle = runs.sel(step=slice(first, last)).median("step").transpose("seed", "evaluation")
+    return np.where(_diverged_by(dataset, optimizer, last), np.inf, middle.values)
+
+
+def relative_difference(first: Table, second: Table) -> Table:
+    """(first - second) / (|first| + |second|): between -1 and 1, 1/3 where first is twice second.
+
+    It keeps signs, needs no unit, and is defined where a number is negative. A diverged first run
+    gives 1, a diverged second one -1, two of them 0.
+    """
+    with np.errstate(invalid="ignore"):
+        difference = (first - second) / (np.abs(first) + np.abs(second))
+    lost = np.isinf(first).astype(float) - np.isinf(second)
+    return np.where(np.isinf(first) | np.isinf(second), lost, difference)
+
+
+def rank_correlations(dataset: xr.Dataset, optimizer: str = "adam") -> Table:
+    """Rank correlation of gradient norm and directional smoothness along each run."""
+    runs = of_optimizer(dataset, optimizer)
+    norms, smooth = (
+        over_evaluations(runs[name]).transpose("seed", "evaluation", "step").values
+        for name in ("evaluation_gradient_norm", "directional_smoothness")
     )
+    from scipy.stats import spearmanr
+
+    table = np.full(norms.shape[:2], np.nan)
+    for index in np.ndindex(*table.shape):
+        kept = np.isfinite(norms[index]) & np.isfinite(smooth[index])
+        if np.unique(norms[index][kept]).size > 2:
+            table[index] = spearmanr(norms[index][kept], smooth[index][kept]).statistic
+    return table
 
 
-def smoothness_gap(dataset: xr.Dataset) -> PairedDifference:
-    """Directional smoothness of SGDM minus that of Adam, each the median over a run's steps."""
-    return paired_difference(*(median_smoothness(dataset, name) for name in ("sgdm", "adam")))
-
-
-def median_smoothness(dataset: xr.Dataset, optimizer: str) -> np.ndarray:
-    """Of each seed: the median directional smoothness over the steps that the run took."""
-    return of_optimizer(dataset, optimizer)["directional_smoothness"].median("step").values
-
-
-def tail_excess(dataset: xr.Dataset, share: float = 0.001) -> Interval:
-    """How often gradient noise exceeds the reference's far quantile, over how often it should.
+def tail_excesses(dataset: xr.Dataset) -> Float[ndarray, " seed"]:
+    """Noise norms beyond the Gaussian norm's 99.9 % quantile, over how many are expected there.
 
     The reference of a seed is the norm of a Gaussian vector with the covariance of that seed's
-    noise; counts are pooled over seeds.
+    noise. Half a count is added to both, so that logarithms exist.
     """
     noise = dataset.isel(optimizer=0, learning_rate=0, step=0, batch_size=0)
-    count = total = 0
+    excesses = []
     for seed in range(dataset.sizes["seed"]):
-        eigenvalues = noise["noise_covariance_eigenvalues"].isel(seed=seed).values
-        norms = noise["noise_norm"].isel(seed=seed).values
-        threshold = GaussianNorm(np.clip(eigenvalues, 0, None)).quantile(1 - share)
-        count += int((norms > threshold).sum())
-        total += norms.size
-    observed = proportion(count, total)
-    return Interval(
-        observed.estimate / share, observed.low / share, observed.high / share, observed.level
-    )
+        run = noise.isel(seed=seed)
+        eigenvalues = np.clip(run["noise_covariance_eigenvalues"].values, 0, None)
+        threshold = GaussianNorm(eigenvalues).quantile(1 - FAR_SHARE)
+        norms = run["noise_norm"].values
+        excesses.append(((norms > threshold).sum() + 0.5) / (FAR_SHARE * norms.size + 0.5))
+    return np.array(excesses)
 
 
-def excess_kurtoses(dataset: xr.Dataset) -> np.ndarray:
+def excess_kurtoses(dataset: xr.Dataset) -> Float[ndarray, " seed"]:
     """Excess kurtosis of the noise norms, of each seed."""
     from scipy.stats import kurtosis
 
@@ -97,37 +122,19 @@ def excess_kurtoses(dataset: xr.Dataset) -> np.ndarray:
     return np.asarray(kurtosis(noise.values, axis=-1, bias=False))
 
 
-def smoothness_trend(dataset: xr.Dataset, optimizer: str = "adam") -> Interval:
-    """Rank correlation of gradient norm and directional smoothness along runs, over seeds."""
+def first_loss(dataset: xr.Dataset, optimizer: str) -> Table:
+    """The loss at initialisation."""
+    return losses(dataset, optimizer).isel(step=0).values
+
+
+def _worst_where_diverged(table: Table, dataset: xr.Dataset, optimizer: str) -> Table:
+    diverged = of_optimizer(dataset, optimizer)["status"].values == Status.diverged
+    return np.where(diverged[:, None] | np.isnan(table), np.inf, table)
+
+
+def _diverged_by(dataset: xr.Dataset, optimizer: str, step: int) -> Table:
+    """Whether a run had diverged at a step, as a column."""
     runs = of_optimizer(dataset, optimizer)
-    correlations = []
-    for seed in range(dataset.sizes["seed"]):
-        run = runs.isel(seed=seed)
-        trend = log_trend(
-            run["evaluation_gradient_norm"].values,
-            run["directional_smoothness"].values,
-            resamples=50,
-        )
-        correlations.append(trend.rank_correlation.estimate)
-    return over_seeds(np.array(correlations))
-
-
-def over_seeds(values: np.ndarray) -> Interval:
-    """The mean over seeds with a bootstrap interval."""
-    finite = values[np.isfinite(values)]
-    return bootstrap(_mean, finite)
-
-
-def log_ratio_of(first: np.ndarray, second: np.ndarray) -> Interval:
-    """Mean log of `first` minus mean log of `second`, over seeds of unpaired experiments."""
-    return bootstrap(
-        _difference_of_means, *(np.log(v[np.isfinite(v) & (v > 0)]) for v in (first, second))
-    )
-
-
-def _mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean(values, axis=axis)
-
-
-def _difference_of_means(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean(first, axis=axis) - np.mean(second, axis=axis)
+    if "diverged_at" in runs:
+        return ((runs["diverged_at"] >= 0) & (runs["diverged_at"] <= step)).values[:, None]
+    return (runs["status"] == Status.diverged).values[:, None]

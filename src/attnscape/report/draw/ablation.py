@@ -58,7 +58,7 @@ def panel(axis: Axes, frame: pd.DataFrame, settings: list[str], changes: list[st
             y, ratio = changes.index(row["change"]) + offset, row["geometric_mean"]
             if np.isnan(ratio):
                 axis.plot(1, y, color=look["color"], marker="x", markersize=6)
-            elif ratio > right or ratio < left:
+            elif ratio > right or ratio < left:  # infinite where a run diverged
                 edge, marker = (right / 1.1, ">") if ratio > right else (left * 1.1, "<")
                 axis.plot(edge, y, **look | {"marker": marker, "markersize": 6})
             else:

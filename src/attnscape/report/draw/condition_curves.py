@@ -9,14 +9,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attnscape.report.style import of_optimizer, style
+from attnscape.paper.artifact import first_evaluation
+from attnscape.report.style import of_optimizer, say_diverged, style
 
 
 def figure(frame: pd.DataFrame, titles: Mapping[str, str], conventions: Sequence[str]) -> Figure:
     """A column for each setting named in `titles`, a row for each convention.
 
     Args:
-        frame: Columns setting, convention, optimizer, learning_rate, seed, step, condition_number.
+        frame: Columns setting, convention, optimizer, learning_rate, seed, step, evaluation,
+            condition_number.
         titles: Of the columns, by setting.
         conventions: The rows.
     """
@@ -39,7 +41,11 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], conventions: Sequence
 
 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Geometric mean over seeds as lines, smallest to largest seed as bands, on a log axis."""
+    """Geometric mean over seeds as lines, smallest to largest seed as bands, on a log axis.
+
+    All on the first evaluation batch.
+    """
+    frame = first_evaluation(frame)
     for (optimizer, rate), runs in frame.groupby(["optimizer", "learning_rate"], sort=False):
         numbers = runs.pivot(index="step", columns="seed", values="condition_number")
         mean = np.exp(np.log(numbers.to_numpy()).mean(axis=1))
@@ -55,4 +61,7 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
             linewidth=0,
         )
     axis.set(yscale="log", xlabel="step")
-    axis.legend()
+    if frame["condition_number"].notna().any():
+        axis.legend()
+    else:
+        say_diverged(axis)

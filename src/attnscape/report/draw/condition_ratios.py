@@ -1,4 +1,4 @@
-"""The distribution of R_SGD / R_Adam over seeds, beside the printed mean and deviation."""
+"""The distribution of R_SGD / R_Adam over seeds and batches, beside the printed mean and deviation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from attnscape.report.style import style
 
-_INK, _SEEDS, _PRINTED = "#222222", "#009E73", "#999999"
+_INK, _SEEDS, _OTHERS, _PRINTED = "#222222", "#009E73", "#56B4E9", "#999999"
 
 
 def figure(
@@ -25,13 +25,14 @@ def figure(
     """A panel for each setting named in `titles`, a column in it for each step.
 
     Args:
-        frame: Columns setting, step, seed, ratio.
+        frame: Columns setting, step, seed, evaluation, ratio.
         titles: Of the panels, by setting.
         printed: By setting: mean and standard deviation at each step.
         seeds: The first so many are compared with them.
     """
+    each = f"each of {frame['seed'].nunique()} seeds"
     with style():
-        result = Figure(figsize=(3.2 * len(titles), 3.6), layout="constrained")
+        result = Figure(figsize=(3.6 * len(titles), 3.6), layout="constrained")
         axes = result.subplots(1, len(titles), squeeze=False, sharey=True)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
             panel(axis, frame[frame["setting"] == setting], printed[setting], seeds)
@@ -41,18 +42,12 @@ def figure(
         result.legend(
             handles=[
                 Patch(color=_PRINTED, alpha=0.35, label="printed mean ± std (6 seeds)"),
-                Line2D([], [], color=_INK, marker="D", label=f"ours, first {seeds} seeds"),
-                Line2D(
-                    [],
-                    [],
-                    color=_SEEDS,
-                    marker="o",
-                    linestyle="",
-                    label=f"each of {frame['seed'].nunique()} seeds",
-                ),
+                Line2D([], [], color=_INK, marker="D", label=f"ours, first {seeds} seeds, batch 0"),
+                Line2D([], [], color=_SEEDS, marker="o", linestyle="", label=f"{each}, batch 0"),
+                Line2D([], [], color=_OTHERS, marker="o", linestyle="", label="other batches"),
             ],
             loc="outside lower center",
-            ncols=3,
+            ncols=4,
         )
         return result
 
@@ -69,42 +64,48 @@ def _limits(
 def panel(
     axis: Axes, frame: pd.DataFrame, printed: tuple[tuple[float, float], ...], seeds: int
 ) -> None:
-    """Dots and density of all seeds, a bar for the first ones, the printed band behind."""
+    """A column of dots for each batch, a bar for the first seeds, the printed band behind."""
     steps = sorted(frame["step"].unique())
+    batches = sorted(frame["evaluation"].unique())
+    width = 0.78 / len(batches)  # of a column, in steps of the axis
     axis.axhline(1, color=_INK, linewidth=0.8, linestyle=":")
     for position, (step, (mean, std)) in enumerate(zip(steps, printed, strict=True)):
         runs = frame[frame["step"] == step]
         runs = runs[np.isfinite(runs["ratio"]) & (runs["ratio"] > 0)]
-        left, right = position - 0.42, position + 0.42
+        left, right = position - 0.46, position + 0.42
         # A band that reaches below zero has no lower end on a log axis.
         low = max(mean - std, 1e-6)
         axis.fill_between([left, right], low, mean + std, color=_PRINTED, alpha=0.35, linewidth=0)
         axis.plot([left, right], [mean, mean], color=_PRINTED, linewidth=1.6)
-        _dots(axis, position, runs["ratio"].to_numpy())
-        first = runs.loc[runs["seed"] < seeds, "ratio"]
-        if len(first):
-            ours, spread = first.mean(), first.std() if len(first) > 1 else 0.0
-            axis.vlines(position - 0.28, max(ours - spread, 1e-6), ours + spread, color=_INK)
-            axis.plot(position - 0.28, ours, color=_INK, marker="D", markersize=5)
+        for column, batch in enumerate(batches):
+            of_batch = runs[runs["evaluation"] == batch]
+            start = position - 0.38 + column * width
+            color = _SEEDS if column == 0 else _OTHERS
+            _dots(axis, start, 0.85 * width, of_batch["ratio"].to_numpy(), color)
+            first = of_batch.loc[of_batch["seed"] < seeds, "ratio"]
+            if column == 0 and len(first):
+                ours, spread = first.mean(), first.std() if len(first) > 1 else 0.0
+                axis.vlines(start - 0.03, max(ours - spread, 1e-6), ours + spread, color=_INK)
+                axis.plot(start - 0.03, ours, color=_INK, marker="D", markersize=5)
     axis.set(yscale="log", xticks=range(len(steps)), xlim=(-0.5, len(steps) - 0.5))
     axis.set_xticklabels([f"step {step:,}" for step in steps])
     axis.grid(False, axis="x")
 
 
-def _dots(axis: Axes, position: float, ratios: np.ndarray) -> None:
+def _dots(axis: Axes, left: float, width: float, ratios: np.ndarray, color: str) -> None:
     """A dot a seed, spread to the width of their density, which is outlined where it exists."""
     logs = np.log(ratios)
     if ratios.size < 3 or np.ptp(logs) == 0:
-        axis.plot(np.full(ratios.size, position), ratios, "o", color=_SEEDS, markersize=3)
+        axis.plot(np.full(ratios.size, left), ratios, "o", color=color, markersize=3)
         return
     from scipy.stats import gaussian_kde
 
     density = gaussian_kde(logs)
     grid = np.linspace(logs.min(), logs.max(), 200)
-    width = 0.3 / density(grid).max()
+    scale = width / density(grid).max()
     axis.fill_betweenx(
-        np.exp(grid), position, position + width * density(grid), color=_SEEDS, alpha=0.18
+        np.exp(grid), left, left + scale * density(grid), color=color, alpha=0.25, linewidth=0
     )
     # Evenly spread over the density's width, in an order that does not follow the ratios.
     golden = (np.arange(ratios.size) * 0.618034) % 1
-    axis.plot(position + golden * width * density(logs), ratios, "o", color=_SEEDS, markersize=2.5)
+    axis.plot(left + golden * scale * density(logs), ratios, "o", color=color, markersize=1.5)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attnscape.report.style import of_optimizer, style
+from attnscape.report.style import of_optimizer, say_diverged, style
+
+_OTHERS: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7}  # batches beside the first
 
 
 def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = False) -> Figure:
     """A panel for each setting named in `titles`, in that order.
 
     Args:
-        frame: Columns setting, optimizer, learning_rate, seed, step, loss.
+        frame: Columns setting, optimizer, learning_rate, seed, step, evaluation, loss.
         titles: Of the panels, by setting.
         one_scale: Whether the panels share the axis of the loss.
     """
@@ -32,16 +35,24 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
     """Mean over seeds as lines, smallest to largest seed as bands, losses on a log axis.
 
-    Both end where a run diverged: the mean of the others would look better than the optimizer is.
+    Lines and bands are of the first evaluation batch; dotted lines: the mean on each of the others.
+    All end where a run diverged: the mean of the others would look better than the optimizer is.
     """
     for (optimizer, rate), runs in frame.groupby(["optimizer", "learning_rate"], sort=False):
-        losses = runs.pivot(index="step", columns="seed", values="loss")
+        table = runs.pivot(index="step", columns=["evaluation", "seed"], values="loss")
+        of_batches = [table[batch] for batch in dict.fromkeys(table.columns.get_level_values(0))]
         mean, low, high = (
-            losses.agg(function, axis=1, skipna=False) for function in ("mean", "min", "max")
+            of_batches[0].agg(function, axis=1, skipna=False) for function in ("mean", "min", "max")
         )
         look = of_optimizer(str(optimizer))
         (line,) = axis.plot(mean.index, mean, **look)
         line.set_label(f"{look['label']}, rate {rate:g}")
         axis.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+        for losses in of_batches[1:]:
+            mean = losses.mean(axis=1, skipna=False)
+            axis.plot(mean.index, mean, **look | {"label": None, "linestyle": ":"}, **_OTHERS)
     axis.set(yscale="log", xlabel="step")
-    axis.legend()
+    if frame["loss"].notna().any():
+        axis.legend()
+    else:
+        say_diverged(axis)

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from attnscape.estimators import Line
-from attnscape.paper.smoothness import fit_of_first_seed
-from attnscape.report.style import of_optimizer, style
+from attnscape.paper.artifact import first_evaluation
+from attnscape.paper.smoothness import first_run, fit_of_first_seed
+from attnscape.report.style import of_optimizer, say_diverged, style
 
 _BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
 _HALO = withStroke(linewidth=3, foreground="white")  # keeps lines apart from points
@@ -38,7 +39,11 @@ def curves(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Median over seeds as lines, smallest to largest as bands; ticks where a seed is negative."""
+    """Median over seeds as lines, smallest to largest as bands; ticks where a seed is negative.
+
+    All on the first evaluation batch.
+    """
+    frame = first_evaluation(frame)
     rows = frame.groupby(["optimizer", "learning_rate"], sort=False)
     for row, ((optimizer, rate), runs) in enumerate(rows):
         values = runs.groupby("step")["directional_smoothness"]
@@ -65,7 +70,10 @@ def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
         )
     axis.set(yscale="log", xlabel="step")
     axis.margins(y=0.12)  # room for the ticks
-    axis.legend(**_BELOW, ncols=2)
+    if frame["directional_smoothness"].notna().any():
+        axis.legend(**_BELOW, ncols=2)
+    else:
+        say_diverged(axis)
 
 
 def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
@@ -91,7 +99,7 @@ def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 def scatter_panel(axis: Axes, frame: pd.DataFrame) -> PathCollection:
     """Points of the first seed, coloured by step, with both fitted lines; ticks where negative."""
     fit = fit_of_first_seed(frame)
-    run = frame[frame["seed"] == frame["seed"].min()].dropna()
+    run = first_run(frame).dropna()
     colours = {"cmap": "viridis", "vmin": 0, "vmax": run["step"].max()}
     positive = run[run["directional_smoothness"] > 0]
     points = axis.scatter(
