@@ -15,6 +15,7 @@ from attnscape.estimators import (
     PairedRatio,
     bootstrap,
     log_trend,
+    mean_interval,
     paired_difference,
     paired_ratio,
     proportion,
@@ -83,10 +84,7 @@ def tail_excess(dataset: xr.Dataset, share: float = 0.001) -> Interval:
         threshold = GaussianNorm(np.clip(eigenvalues, 0, None)).quantile(1 - share)
         count += int((norms > threshold).sum())
         total += norms.size
-    observed = proportion(count, total)
-    return Interval(
-        observed.estimate / share, observed.low / share, observed.high / share, observed.level
-    )
+    return proportion(count, total).times(1 / share)
 
 
 def excess_kurtoses(dataset: xr.Dataset) -> np.ndarray:
@@ -113,9 +111,8 @@ def smoothness_trend(dataset: xr.Dataset, optimizer: str = "adam") -> Interval:
 
 
 def over_seeds(values: np.ndarray) -> Interval:
-    """The mean over seeds with a bootstrap interval."""
-    finite = values[np.isfinite(values)]
-    return bootstrap(_mean, finite)
+    """The mean over seeds."""
+    return mean_interval(values)
 
 
 def log_ratio_of(first: np.ndarray, second: np.ndarray) -> Interval:
@@ -123,10 +120,6 @@ def log_ratio_of(first: np.ndarray, second: np.ndarray) -> Interval:
     return bootstrap(
         _difference_of_means, *(np.log(v[np.isfinite(v) & (v > 0)]) for v in (first, second))
     )
-
-
-def _mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean(values, axis=axis)
 
 
 def _difference_of_means(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
