@@ -222,6 +222,15 @@ def test_without_torch_it_is_left_out_and_when_named_refused(attnscape, monkeypa
         attnscape("reproduce", "tab-condition-exact", "--out", tmp_path)
 
 
+def test_without_torch_all_artifacts_are_made_but_this_one(attnscape, monkeypatch, tmp_path):
+    monkeypatch.setattr("attnscape.paper.exact.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("attnscape.commands.CATALOG", ("tab-condition-exact", "table1"))
+    said = attnscape("reproduce", "--out", tmp_path)
+    assert "Left out: tab-condition-exact needs PyTorch" in said
+    assert (tmp_path / "table1.csv").is_file()
+    assert not (tmp_path / "tab-condition-exact.json").exists()
+
+
 def test_of_own_parts_it_says_nothing(torch):
     assert "--task" in TAB_CONDITION_EXACT.obstacle(Plan(own="task my_file.py:task"))
     assert TAB_CONDITION_EXACT.obstacle(Plan()) == ""
