@@ -13,6 +13,7 @@ import xarray as xr
 from attnscape.estimators import Interval
 from attnscape.experiment import Experiment
 from attnscape.paper.settings import Plan, Setting
+from attnscape.results import Computation
 from attnscape.training import Status
 
 Results = Mapping[str, xr.Dataset]
@@ -39,8 +40,12 @@ class Artifact(abc.ABC):
     settings: tuple[Setting, ...] = ()
     remark: str = ""
 
+    def obstacle(self, plan: Plan) -> str:
+        """Why it cannot be made here and by this plan, in a sentence; empty where it can."""
+        return ""
+
     @abc.abstractmethod
-    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+    def experiments(self, plan: Plan) -> Mapping[str, Computation]:
         """What must be run; the keys are those of `results` below."""
 
     @abc.abstractmethod

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from attnscape.paper.ablation import ABLATION
 from attnscape.paper.artifact import Artifact
 from attnscape.paper.condition import FIG11, FIG14, TAB_CONDITION
+from attnscape.paper.exact import TAB_CONDITION_EXACT
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import FIG2, FIG7, FIG8_LEFT, FIG8_RIGHT, FIG9, FIG12
 from attnscape.paper.noise import FIG3, FIG10, FIG13
@@ -18,6 +19,7 @@ _ALL = (
     FIG2,
     FIG3,
     TAB_CONDITION,
+    TAB_CONDITION_EXACT,
     FIG5,
     FIG16,
     FIG7,

@@ -111,15 +111,15 @@ class ConditionTable(Artifact):
         rows = []
         for setting in self.settings:
             for step, printed in zip(self.steps, self.printed[setting.name], strict=True):
-                row = {"setting": setting.title, "step": step, "printed": _spread(*printed)}
+                row = {"setting": setting.title, "step": step, "printed": spread(*printed)}
                 for seeds in (self.seeds, many):
                     ratio = self._ratio(frame, setting, step, seeds)
-                    row[f"{seeds} seeds"] = _spread(ratio.mean, ratio.std)
+                    row[f"{seeds} seeds"] = spread(ratio.mean, ratio.std)
                 rows.append(row)
         for layer, of_layer in FULL_TRANSFORMERS.items():
             for step, printed in zip(STEPS, of_layer, strict=True):
                 name = f"Full Transformer, layer {layer}"
-                rows.append({"setting": name, "step": step, "printed": _spread(*printed)})
+                rows.append({"setting": name, "step": step, "printed": spread(*printed)})
         return pd.DataFrame(rows).fillna("")
 
     def _summary_table(self, frame: pd.DataFrame, many: int) -> pd.DataFrame:
@@ -266,8 +266,8 @@ def _shares(dataset: xr.Dataset) -> tuple[float, float]:
     return float(np.nanmean(dead)), float(np.nanmean(negative))
 
 
-def _spread(mean: float, std: float) -> str:
-    """Three digits, as the paper prints them."""
+def spread(mean: float, std: float) -> str:
+    """Mean and standard deviation with three digits, as the paper prints them."""
     first, second = (f"{value:.{2 if abs(value) < 10 else 1}f}" for value in (mean, std))
     return f"{first} ({second})"
 

@@ -39,6 +39,11 @@ class SettingsTable(Artifact):
     def rows(self, plan: Plan) -> pd.DataFrame:
         """The table."""
 
+    def obstacle(self, plan: Plan) -> str:
+        if plan.own:
+            return f"{self.name} lists the paper's settings; leave --task and --model out."
+        return ""
+
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {}
 
