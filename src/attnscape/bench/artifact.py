@@ -122,7 +122,7 @@ class Bench(Artifact):
         """Curvature and smoothness along the report runs, where they were measured.
 
         The columns setting, optimizer, seed, step, condition_number (`diagonal-lower-median`),
-        sharpness, preconditioned_sharpness (of `adam` alone: the measure knows its beta2),
+        sharpness, preconditioned_sharpness (where the optimizer says what its preconditioner is),
         directional_smoothness.
         """
         frames = []
@@ -254,8 +254,7 @@ def _landscape(dataset: xr.Dataset) -> pd.DataFrame:
     columns = {"directional_smoothness": runs["directional_smoothness"]}
     if "hessian_eigenvalues" in runs:
         columns["sharpness"] = runs["hessian_eigenvalues"].isel(eigenvalue=-1)
-        if runs["optimizer"] == "adam":
-            columns["preconditioned_sharpness"] = runs["preconditioned_sharpness"]
+        columns["preconditioned_sharpness"] = runs["preconditioned_sharpness"]
     frame = xr.Dataset(columns).to_dataframe().reset_index()
     frame = frame[["seed", "step", *columns]]
     if "hessian_eigenvalues" in runs:
