@@ -97,7 +97,10 @@ class TableOfRates(SettingsTable):
     """Table 2: learning rates by setting and optimizer, and what a search for them saw."""
 
     def rows(self, plan: Plan) -> pd.DataFrame:
-        """The columns setting, optimizer, printed, code, recorded, and found if searched for."""
+        """The columns setting, optimizer, printed, code, recorded; of searches found, below, above.
+
+        `below` and `above` say what a search saw at the rates next to the one that it found.
+        """
         table = pd.DataFrame(
             [
                 {
@@ -107,12 +110,20 @@ class TableOfRates(SettingsTable):
                     "code": rate if setting.published else None,
                     "recorded": None if setting.published else rate,
                     "found": plan.rates.get(setting.name, {}).get(optimizer),
+                    **self._beside(plan, setting, optimizer),
                 }
                 for setting in self.settings
                 for optimizer, rate in setting.rates["code"].items()
             ]
         )
-        return table if plan.searches else table.drop(columns="found")
+        return table if plan.searches else table.drop(columns=["found", "below", "above"])
+
+    def _beside(self, plan: Plan, setting: Setting, optimizer: str) -> dict[str, str]:
+        """What the search saw at the rates next to the one that it found."""
+        found = plan.searches.get(setting.name)
+        return {
+            place: found.beside(optimizer, place) if found else "" for place in ("below", "above")
+        }
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """The trials of the plan's searches, found already."""
@@ -126,8 +137,8 @@ class TableOfRates(SettingsTable):
     def frame(self, results: Results) -> pd.DataFrame:
         """Of a search: the columns setting, optimizer, learning_rate, seed, loss.
 
-        A row a run; the loss is that of the last step, infinite where the run diverged. Without a
-        search, the table.
+        A row a run; the loss is that at the end, infinite where the run diverged. Without a search,
+        the table.
         """
         if not results:
             return super().frame(results)
@@ -149,10 +160,12 @@ class TableOfRates(SettingsTable):
         if plan.searches:
             words.append(
                 "`found` are those of a search of our own, which replace the others: the smallest "
-                f"median final loss over {len(TUNING_SEEDS)} seeds that no result is reported on "
-                "(a diverged run counts as infinite), on a 1-2-5 grid of 10 values that goes on "
-                "where the best is its first or last. Lines: that median; bands: smallest to "
-                "largest of the seeds; dots: the best rate; dotted lines: the rates of the recipe."
+                f"median final loss over {len(TUNING_SEEDS)} seeds that no result is reported on, "
+                "among the rates at which none of them diverges, on a 1-2-5 grid of 10 values that "
+                "goes on where the best is its first or last; `below` and `above`: the rates next "
+                "to it, their median loss, and how many runs diverged there. Lines: that median; "
+                "bands: smallest to largest of the seeds; dots: the rate found; dotted lines: the "
+                "rates of the recipe."
             )
         for setting in self.settings:
             warning = setting.name in plan.searches and plan.searches[setting.name].warning()
