@@ -138,7 +138,8 @@ def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch
 def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, parts):
     with pytest.raises(SystemExit) as end:
         attnscape("reproduce", "table1", "--task", f"{parts}:task", "--out", tmp_path / "out")
-    assert str(end.value.code).endswith("list the paper's settings; leave --task and --model out.")
+    said = "table1 lists the paper's settings; leave --task and --model out."
+    assert str(end.value.code).endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+import dataclasses
 import functools
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from attnscape import tuning
 from attnscape.experiment import Experiment
@@ -49,21 +51,68 @@ def test_the_grid_is_the_1_2_5_sequence_and_neighbours_continue_it():
     assert tuning.neighbour(0.005, -1) == 0.002
 
 
-def test_the_rate_with_the_smallest_median_wins_and_divergence_counts_as_infinite(experiment):
+def test_a_rate_that_diverges_on_any_tuning_seed_is_out(experiment):
     def loss(name, rate, seed):
-        # The best mean is at 0.1, but two of three seeds diverge there.
-        if rate == 0.1:
-            return 0.0 if seed == 1000 else np.nan
-        return abs(np.log(rate / 0.2))
+        if rate == 0.1:  # the best by far, on all seeds but one
+            return np.nan if seed == 1005 else 1e-9
+        return abs(np.log(rate / 0.2)) + 1e-3 * seed
 
     found = tuning.search(experiment, with_losses(loss))
     assert found.rates == {"sgdm": 0.2, "adam": 0.2}
-    assert found.extended == ()
-    assert found.at_edge == ()
+    assert (found.extended, found.at_edge, found.unstable) == ((), (), ())
     assert found.warning() is None
     infinite = found.table[np.isinf(found.table["loss"])]
-    assert len(infinite) == 4
-    assert set(infinite["learning_rate"]) == {0.1}
+    assert infinite[["optimizer", "learning_rate", "seed"]].values.tolist() == [
+        ["sgdm", 0.1, 1005],
+        ["adam", 0.1, 1005],
+    ]
+
+
+def test_the_smallest_median_wins_whatever_single_seeds_do(experiment):
+    def loss(name, rate, seed):
+        if rate == 0.05:  # far better on two seeds, worse on four
+            return 1e-6 if seed < 1002 else 3.0
+        return 2 + abs(np.log(rate / 0.5))
+
+    assert tuning.search(experiment, with_losses(loss)).rates == {"sgdm": 0.5, "adam": 0.5}
+
+
+def test_the_neighbours_of_the_winner_are_shown_with_losses_and_divergences(experiment):
+    def loss(name, rate, seed):
+        if name == "sgdm" and rate == 0.5:
+            return np.nan if seed in (1000, 1004) else 0.25
+        return 1 + abs(np.log(rate / 0.2))
+
+    found = tuning.search(experiment, with_losses(loss))
+    table = found.neighbours().set_index(["optimizer", "place"])
+    assert table.loc["sgdm", "learning_rate"].tolist() == [0.1, 0.2, 0.5]
+    assert table.loc["sgdm", "diverged"].tolist() == [0, 0, 2]
+    assert (table["runs"] == 6).all()
+    assert table.loc[("sgdm", "found"), "loss"] == 1
+    assert table.loc[("sgdm", "above"), "loss"] == 0.25
+    assert found.beside("sgdm", "above") == "0.5: 0.25, 2 of 6 diverged"
+    assert found.beside("adam", "below") == "0.1: 1.69"
+
+
+def test_where_every_rate_diverges_the_steadiest_stands_in_and_is_said_to(experiment):
+    def loss(name, rate, seed):
+        lost = seed == 1000 if rate <= 0.01 else seed > 1000
+        return np.nan if lost else rate
+
+    found = tuning.search(experiment, with_losses(loss))
+    lowest = found.table["learning_rate"].min()
+    assert lowest == 0.00001  # the grid went on downwards
+    assert found.rates == {"sgdm": lowest, "adam": lowest}
+    assert found.unstable == ("adam", "sgdm")
+    sentence = "the one with the fewest diverged runs stands in: adam 1e-05 (1 of 6 runs), sgdm"
+    assert sentence in str(found.warning())
+    assert "edge" not in str(found.warning())
+
+
+def test_no_neighbour_is_made_up_at_the_edge(experiment):
+    found = tuning.search(experiment, with_losses(lambda name, rate, seed: rate))
+    assert found.beside("adam", "below") == ""
+    assert found.neighbours().query("optimizer == 'adam'")["place"].tolist() == ["found", "above"]
 
 
 def test_a_best_rate_on_the_edge_extends_the_grid_for_that_optimizer_only(experiment):
@@ -96,7 +145,52 @@ def test_tuning_seeds_are_not_report_seeds(experiment):
 
     tuning.search(experiment, run)
     assert seen == [tuning.TUNING_SEEDS]
+    assert len(tuning.TUNING_SEEDS) == 6
     assert not set(tuning.TUNING_SEEDS) & set(range(100))
+
+
+def test_the_final_loss_is_the_median_of_evaluations_in_the_last_tenth(experiment):
+    trials = []
+
+    def run(trial):
+        trials.append(trial)
+        dataset = trial.run()
+        steps = xr.DataArray(np.arange(dataset.sizes["step"], dtype=float), dims="step")
+        optimum = abs(np.log(dataset["learning_rate"] / 0.1))
+        loss = (1 + optimum) * xr.where(steps == steps[-1], 1e9, steps + 1)  # a spike at the end
+        dataset["loss"] = loss.broadcast_like(dataset["loss"])
+        return dataset
+
+    found = tuning.search(dataclasses.replace(experiment, steps=200), run)
+    (measure,) = trials[0].measures
+    assert measure.schedule.within(200) == tuple(range(181, 201))
+    assert found.rates == {"sgdm": 0.1, "adam": 0.1}
+    at_best = found.table.query("learning_rate == 0.1")["loss"]
+    assert at_best.tolist() == [10.5] * 12
+
+
+def test_full_runs_are_judged_by_the_evaluations_that_claims_take():
+    assert tuning._evaluated(10_000) == tuple(range(9_050, 10_001, 50))
+    assert tuning._evaluated(0) == (0,)
+
+
+def test_evaluation_batches_count_by_their_median_and_one_that_is_lost_loses_the_run(experiment):
+    dataset = experiment.run().expand_dims(evaluation=3).copy(deep=True)
+    dataset["status"] = dataset["status"].isel(evaluation=0)
+    dataset["loss"][:] = 2.0
+    dataset["loss"][0] = 1e12  # a rare prompt in one of three batches
+    assert set(tuning.final_losses(dataset)["loss"]) == {2.0}
+    dataset["loss"].loc[{"optimizer": "adam", "evaluation": 1}] = np.nan
+    lost = tuning.final_losses(dataset).set_index("optimizer")["loss"]
+    assert lost.to_dict() == {"sgdm": 2.0, "adam": np.inf}
+
+
+def test_a_run_that_diverged_is_infinite_whatever_was_recorded(experiment):
+    dataset = experiment.run()
+    dataset["status"].loc[{"optimizer": "adam"}] = Status.diverged
+    lost = tuning.final_losses(dataset).set_index("optimizer")["loss"]
+    assert lost["adam"] == np.inf
+    assert np.isfinite(lost["sgdm"])
 
 
 def test_final_losses_leave_out_what_was_not_run(experiment):

@@ -164,7 +164,7 @@ class Bench:
     settings: tuple[str, ...] = ("setting-1", "setting-2", "setting-3")
     """Of setting-1, setting-2, setting-3, sphere, depth-2, depth-8, dim-20, softmax; or `all`."""
     seeds: int = 6
-    """Report seeds 0, 1, ..., seeds - 1; tuning has three of its own."""
+    """Report seeds 0, 1, ..., seeds - 1; tuning has six of its own."""
     steps: int = 2_000
     """The budget: updates of each run."""
     recipe: Literal["code", "paper"] = "code"

@@ -35,7 +35,6 @@ from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
 from attnscape.paper.settings import FULL, QUICK, Plan
-from attnscape.paper.tables import SettingsTable
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
@@ -78,11 +77,15 @@ def reproduce(options: Reproduce) -> None:
     if options.seeds is not None:
         plan = dataclasses.replace(plan, seeds=options.seeds)
     plan = _with_own_parts(plan, options)
-    artifacts = [ARTIFACTS[name] for name in dict.fromkeys(options.artifacts or CATALOG)]
-    if plan.own:  # tables of the paper's settings have nothing of them
-        artifacts = [each for each in artifacts if not isinstance(each, SettingsTable)]
-        if not artifacts:
-            raise UsageError("These list the paper's settings; leave --task and --model out.")
+    artifacts = []
+    for name in dict.fromkeys(options.artifacts or CATALOG):
+        obstacle = ARTIFACTS[name].obstacle(plan)
+        if obstacle and options.artifacts:
+            raise UsageError(obstacle)
+        if obstacle:
+            print(f"Left out: {obstacle}", flush=True)
+        else:
+            artifacts.append(ARTIFACTS[name])
     with telling():
         reproduced = pipeline.reproduce(
             artifacts,

@@ -57,6 +57,7 @@ class Measuring:
         models: Sequence[Any],
         states: Sequence[Any],
         ahead: Sequence[Any] | None,
+        preconditioners: Sequence[Any] | None,
     ) -> list[dict[str, np.ndarray]]:
         """Of each optimizer, what `measure` names.
 
@@ -68,6 +69,7 @@ class Measuring:
             models: Of each optimizer, the parameters.
             states: Of each optimizer, its state.
             ahead: Of each optimizer, the parameters one step later, if the measure needs them.
+            preconditioners: Of each optimizer, its own or None, if the measure needs them.
         """
         training = None
         if measure.needs_training:
@@ -87,13 +89,14 @@ class Measuring:
             take = functools.partial(_take, self._programs[measure])
             taken = [
                 [
-                    take(model, state, later, training, keys, evaluation)
+                    take(model, state, later, scale, training, keys, evaluation)
                     for evaluation in self._evaluations[: measure.evaluations]
                 ]
-                for model, state, later in zip(
+                for model, state, later, scale in zip(
                     models,
                     states if measure.needs_state else none,
                     ahead or none,
+                    preconditioners or none,
                     strict=True,
                 )
             ]
@@ -149,24 +152,27 @@ def _take(
     models: Any,
     states: Any,
     ahead: Any,
+    preconditioners: Any,
     training: Any,
     keys: Array,
     evaluation: Any,
 ) -> Any:
     measure, static, draw = program.parts
 
-    def one(model, state, ahead, training, key, evaluation):
+    def one(model, state, ahead, preconditioner, training, key, evaluation):
         update = None if ahead is None else jax.tree.map(jnp.subtract, ahead, model)
         if measure.precision == "float64":
-            model, update, training, evaluation = astype(
-                jnp.float64, (model, update, training, evaluation)
+            model, update, preconditioner, training, evaluation = astype(
+                jnp.float64, (model, update, preconditioner, training, evaluation)
             )
         model = eqx.combine(model, static)
-        return measure(Iterate(model, training, evaluation, key, draw, state, update))
+        return measure(
+            Iterate(model, training, evaluation, key, draw, state, update, preconditioner)
+        )
 
-    over_rates = jax.vmap(one, (0, 0, 0, None, None, None))
-    return jax.vmap(over_rates, (0, 0, 0, 0, 0, None))(
-        models, states, ahead, training, keys, evaluation
+    over_rates = jax.vmap(one, (0, 0, 0, 0, None, None, None))
+    return jax.vmap(over_rates, (0, 0, 0, 0, 0, 0, None))(
+        models, states, ahead, preconditioners, training, keys, evaluation
     )
 
 

@@ -1,21 +1,23 @@
 """Optimizers by name: factories that take a learning rate, as optax builds them.
 
 Where optax has defaults, the named optimizers take them, except where a docstring says otherwise.
+Where libraries differ in what they call by one name, the docstring names the convention.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
 from attnscape.errors import UsageError
-from attnscape.transformations import EvaluatedElsewhere, OptaxFactory
+from attnscape.transformations import EvaluatedElsewhere, OptaxFactory, Preconditioned
 
 Rate = float | jax.Array
 
@@ -50,29 +52,74 @@ def normalised(learning_rate: Rate) -> optax.GradientTransformation:
     return optax.chain(contrib.normalize(), optax.sgd(learning_rate, momentum=0.9))
 
 
-def rmsprop(learning_rate: Rate) -> optax.GradientTransformation:
-    """RMSprop, decay 0.9."""
-    return optax.rmsprop(learning_rate)
+def rmsprop(learning_rate: Rate) -> Preconditioned:
+    """RMSprop, decay 0.9, with TensorFlow's denominator: sqrt(nu + eps), eps 1e-8.
+
+    PyTorch divides by sqrt(nu) + eps, with decay 0.99 by default. With eps inside of the root no
+    gradient is divided by less than 1e-4: where gradients are smaller, steps here are too.
+    """
+    eps = 1e-8
+
+    def preconditioner(state: Any) -> Any:
+        return _once_above(0.0, state[0].nu, lambda nu: jnp.sqrt(nu + eps))
+
+    made = optax.rmsprop(learning_rate, decay=0.9, eps=eps)
+    return Preconditioned(made.init, made.update, preconditioner)
 
 
-def adagrad(learning_rate: Rate) -> optax.GradientTransformation:
-    """Adagrad."""
-    return optax.adagrad(learning_rate)
+def adagrad(learning_rate: Rate) -> Preconditioned:
+    """Adagrad, denominator sqrt(sum of squares + 1e-7), where the sum begins at 0.1."""
+    start, eps = 0.1, 1e-7
+
+    def preconditioner(state: Any) -> Any:
+        return _once_above(start, state[0].sum_of_squares, lambda total: jnp.sqrt(total + eps))
+
+    made = optax.adagrad(learning_rate, initial_accumulator_value=start, eps=eps)
+    return Preconditioned(made.init, made.update, preconditioner)
 
 
-def adam(learning_rate: Rate) -> optax.GradientTransformation:
+def adam(learning_rate: Rate) -> Preconditioned:
     """Adam with beta1 = beta2 = 0.9, eps 1e-8, bias correction, no weight decay (the paper's)."""
-    return optax.adam(learning_rate, b1=0.9, b2=0.9, eps=1e-8)
+    return _preconditioned_by_adam(optax.adam, learning_rate, b1=0.9, b2=0.9)
 
 
-def adamw(learning_rate: Rate) -> optax.GradientTransformation:
+def adamw(learning_rate: Rate) -> Preconditioned:
     """AdamW, beta2 0.999, weight decay 1e-4."""
-    return optax.adamw(learning_rate)
+    return _preconditioned_by_adam(optax.adamw, learning_rate, b1=0.9, b2=0.999)
 
 
-def nadam(learning_rate: Rate) -> optax.GradientTransformation:
-    """Adam with Nesterov momentum, beta2 0.999."""
-    return optax.nadam(learning_rate)
+def nadam(learning_rate: Rate) -> Preconditioned:
+    """Adam with Nesterov momentum, beta1 0.9 throughout, beta2 0.999.
+
+    PyTorch's NAdam follows Dozat's schedule instead: its beta1 begins at 0.45 and needs thousands
+    of steps to come near 0.9 (0.9 (1 - 0.96^(0.004 t) / 2)).
+    """
+    return _preconditioned_by_adam(optax.nadam, learning_rate, b1=0.9, b2=0.999)
+
+
+def _once_above(start: float, squares: Any, function: Callable[[jax.Array], jax.Array]) -> Any:
+    """`function` of squared gradients gathered from `start`; NaN until one is seen in any leaf."""
+    leaves = jax.tree.leaves(squares)
+    seen = jnp.any(jnp.stack([jnp.any(leaf > jnp.asarray(start, leaf.dtype)) for leaf in leaves]))
+    return jax.tree.map(lambda leaf: jnp.where(seen, function(leaf), jnp.nan), squares)
+
+
+def _preconditioned_by_adam(
+    method: Callable[..., Any], learning_rate: Rate, b1: float, b2: float, eps: float = 1e-8
+) -> Preconditioned:
+    """With Cohen et al.'s preconditioner (2022): (1 - b1^t) (sqrt(nu / (1 - b2^t)) + eps).
+
+    It is what the running mean of gradients, not yet corrected for its bias, is divided by. Before
+    the first update that is 0 times 0 / 0: not defined.
+    """
+
+    def preconditioner(state: Any) -> Any:
+        moments = state[0]
+        first, second = 1 - b1**moments.count, 1 - b2**moments.count
+        return jax.tree.map(lambda nu: first * (jnp.sqrt(nu / second) + eps), moments.nu)
+
+    made = method(learning_rate, b1=b1, b2=b2, eps=eps)
+    return Preconditioned(made.init, made.update, preconditioner)
 
 
 def lion(learning_rate: Rate) -> optax.GradientTransformation:

@@ -9,20 +9,52 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any, Protocol
 
 import xarray as xr
 
 from attnscape import native, spec
 from attnscape.errors import UsageError
-from attnscape.experiment import Experiment
 from attnscape.training import Progress, silent
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("attnscape", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "xarray")
 
 
+class Computation(Protocol):
+    """What a result comes from: an `Experiment`, or anything else that says what determines it."""
+
+    @property
+    def name(self) -> str:
+        """Beginning of the file's name, for people."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """Equal for what gives equal results only."""
+        ...
+
+    @property
+    def run_steps(self) -> int:
+        """The work to do."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Of the training."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """What determines the result, in terms of JSON; among it `seeds` and `steps`."""
+        ...
+
+    def run(self, progress: Progress = silent) -> xr.Dataset:
+        """Computes the result."""
+        ...
+
+
 def obtain(
-    experiment: Experiment, directory: Path | str, progress: Progress = silent
+    experiment: Computation, directory: Path | str, progress: Progress = silent
 ) -> xr.Dataset:
     """The result of an experiment: from `directory` if it is there, else trained and written there.
 
@@ -39,17 +71,17 @@ def obtain(
     return dataset
 
 
-def file_name(experiment: Experiment) -> str:
+def file_name(experiment: Computation) -> str:
     """Name and the first 16 digits of the run id."""
     return f"{experiment.name}-{experiment.run_id[:16]}.nc"
 
 
-def find(experiment: Experiment, directory: Path | str) -> Path | None:
+def find(experiment: Computation, directory: Path | str) -> Path | None:
     """The file that holds the experiment's result, under whatever name it was run."""
     return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:16]}.nc"))), None)
 
 
-def stamped(dataset: xr.Dataset, experiment: Experiment) -> xr.Dataset:
+def stamped(dataset: xr.Dataset, experiment: Computation) -> xr.Dataset:
     """The dataset with its spec, versions, precision and schema version as attributes."""
     return dataset.assign_attrs(
         name=experiment.name,

@@ -227,7 +227,16 @@ class _Engine:
         """
         states = [state for own in runs for state in own.states]
         models_ahead = self._evaluated(ahead) if ahead and measure.needs_update else None
-        return self._measuring.take(measure, step, self._evaluated(runs), states, models_ahead)
+        preconditioners = None
+        if measure.needs_preconditioner:
+            preconditioners = [
+                preconditioner
+                for stepping, own in zip(self._steppings, runs, strict=True)
+                for preconditioner in stepping.preconditioners(own)
+            ]
+        return self._measuring.take(
+            measure, step, self._evaluated(runs), states, models_ahead, preconditioners
+        )
 
 
 def _steppings(problem: Problem, groups: Sequence[Group]) -> list[Stepping]:

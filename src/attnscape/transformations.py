@@ -26,6 +26,33 @@ class EvaluatedElsewhere(NamedTuple):
     evaluation_point: Callable[[Any, Any], Any]
 
 
+class Preconditioned(optax.GradientTransformationExtraArgs):
+    """An optax transformation that says what it divides gradients by.
+
+    The claim is that its step is -learning_rate / P times a running mean of gradients, elementwise,
+    with a P > 0 that it knows from its state (Cohen et al., 2022, "Adaptive gradient methods at the
+    edge of stability"). `attnscape.measures.Curvature` takes the preconditioned sharpness with it.
+
+    Args:
+        init: As of an `optax.GradientTransformation`.
+        update: Likewise; keywords that it does not name are not handed to it.
+        preconditioner: The state to P: the structure and shapes of the parameters, as it was in the
+            last update; NaN where there was none.
+    """
+
+    preconditioner: Callable[[Any], Any]
+
+    def __new__(
+        cls,
+        init: Callable[..., Any],
+        update: Callable[..., Any],
+        preconditioner: Callable[[Any], Any],
+    ) -> Preconditioned:
+        made = super().__new__(cls, init, _known_keywords(update))
+        made.preconditioner = preconditioner
+        return made
+
+
 Transformation = optax.GradientTransformation | EvaluatedElsewhere
 
 
@@ -107,18 +134,26 @@ def update_keywords(
 
 def accepting(transformation: Transformation) -> Transformation:
     """The same, but keywords that its `update` does not name are not handed to it."""
-    parameters = inspect.signature(transformation.update).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+    update = _known_keywords(transformation.update)
+    if update is transformation.update:
         return transformation
-    names = {parameter.name for parameter in parameters}
-
-    def update(updates: Any, state: Any, params: Any = None, **keywords: Any) -> Any:
-        known = {name: value for name, value in keywords.items() if name in names}
-        return transformation.update(updates, state, params, **known)
-
     if isinstance(transformation, EvaluatedElsewhere):
         return transformation._replace(update=update)
     return optax.GradientTransformationExtraArgs(transformation.init, update)
+
+
+def _known_keywords(update: Callable[..., Any]) -> Callable[..., Any]:
+    """An update that takes any keyword, and hands on those that the given one names."""
+    parameters = inspect.signature(update).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return update
+    names = {parameter.name for parameter in parameters}
+
+    def with_any(updates: Any, state: Any, params: Any = None, **keywords: Any) -> Any:
+        known = {name: value for name, value in keywords.items() if name in names}
+        return update(updates, state, params, **known)
+
+    return with_any
 
 
 def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
@@ -133,14 +168,20 @@ def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
 
     def with_clipping(learning_rate: Any) -> Transformation:
         inner = factory(learning_rate)
-        if not isinstance(inner, EvaluatedElsewhere):
-            return optax.chain(optax.clip_by_global_norm(clip), inner)
-        transformation = optax.GradientTransformationExtraArgs(inner.init, inner.update)
-        chain = optax.chain(optax.clip_by_global_norm(clip), transformation)
-        return EvaluatedElsewhere(
-            chain.init,
-            chain.update,
-            lambda state, parameters: inner.evaluation_point(state[-1], parameters),
-        )
+        plain = inner
+        if isinstance(plain, EvaluatedElsewhere):
+            plain = optax.GradientTransformationExtraArgs(plain.init, plain.update)
+        chain = optax.chain(optax.clip_by_global_norm(clip), plain)
+        if isinstance(inner, EvaluatedElsewhere):
+            return EvaluatedElsewhere(
+                chain.init,
+                chain.update,
+                lambda state, parameters: inner.evaluation_point(state[-1], parameters),
+            )
+        if isinstance(inner, Preconditioned):
+            return Preconditioned(
+                chain.init, chain.update, lambda state: inner.preconditioner(state[-1])
+            )
+        return chain
 
     return with_clipping

@@ -1,8 +1,18 @@
 """Learning-rate search as a protocol: a grid, a rule, seeds of its own, and no edge unexplored.
 
-The rule: the smallest median over tuning seeds of the final evaluation loss, where a diverged run
-counts as infinite. The grid is the 1-2-5 grid of 10 values that the paper's rates lie on; where the
-best rate is the grid's first or last, the grid goes on by the next values of the 1-2-5 sequence.
+The rule, over six tuning seeds that no result is reported on:
+
+- The loss of a run is the median of the last 20 of 200 evenly spaced evaluations, and over
+  evaluation batches where there are several: one spike at the end decides nothing.
+- A rate at which any run diverges is out, however low the others end. Divergence need not grow with
+  the rate: a rate above one that is out can be in.
+- Of the rates that are left the one with the smallest median over seeds is found; of equal ones the
+  smaller.
+- The grid is the 1-2-5 grid of 10 values that the paper's rates lie on. Where the rate found is the
+  first or last that was tried, the grid goes on by the next values of the 1-2-5 sequence; where all
+  are out, it goes on downwards.
+- Where all are out to the end, the one with the fewest diverged runs stands in, and a warning says
+  so.
 """
 
 from __future__ import annotations
@@ -10,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,8 +31,9 @@ from attnscape.measures import EvaluationLoss, at
 from attnscape.training import Status
 
 GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-TUNING_SEEDS = (1000, 1001, 1002)  # apart from the seeds that results are reported on
+TUNING_SEEDS = (1000, 1001, 1002, 1003, 1004, 1005)  # apart from those that are reported on
 _MOST_EXTENSIONS = 4  # of two values each; a best rate beyond them is reported as on the edge
+_EVALUATIONS = 20  # that a final loss is the median of: all within the last tenth of the steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +41,10 @@ class Search:
     """What a search found.
 
     Attributes:
-        rates: The best rate of each optimizer.
+        rates: The rate of each optimizer.
         table: A row a run: optimizer, learning_rate, seed, loss (infinite where it diverged).
         extended: Optimizers for which the grid had to go on.
-        at_edge: Optimizers whose best rate is still the first or last that was tried.
+        at_edge: Optimizers whose rate is still the first or last that was tried.
         trials: The experiments that were run, one after the other.
     """
 
@@ -42,12 +54,63 @@ class Search:
     at_edge: tuple[str, ...]
     trials: tuple[Experiment, ...] = ()
 
+    @property
+    def unstable(self) -> tuple[str, ...]:
+        """Optimizers that diverged at every rate, at the one that stands in too."""
+        tried = by_rate(self.table)
+        return tuple(
+            name for name, rate in self.rates.items() if tried.loc[(name, rate), "diverged"]
+        )
+
+    def neighbours(self) -> pd.DataFrame:
+        """The rate found and the tried ones next to it, so that what it was chosen over is seen.
+
+        The columns optimizer, place (`below`, `found`, `above`), learning_rate, loss (median over
+        seeds, infinite if half of them diverged), diverged (runs), runs. A row each, in this order;
+        none where no rate below or above was tried.
+        """
+        tried = by_rate(self.table)
+        rows = []
+        for name, rate in self.rates.items():
+            mine = tried.loc[name]
+            position = mine.index.get_loc(rate)
+            for place, index in (("below", -1), ("found", 0), ("above", 1)):
+                if 0 <= position + index < len(mine):
+                    row = mine.iloc[position + index]
+                    rows.append({"optimizer": name, "place": place, "learning_rate": row.name})
+                    rows[-1] |= {column: row[column] for column in mine.columns}
+        return pd.DataFrame(rows).astype({"diverged": int, "runs": int})
+
+    def beside(self, optimizer: str, place: Literal["below", "above"]) -> str:
+        """The neighbour in words, such as `0.05: 0.0013, 2 of 6 diverged`; empty without one."""
+        table = self.neighbours()
+        for row in table[
+            (table["optimizer"] == optimizer) & (table["place"] == place)
+        ].itertuples():
+            diverged = f"{row.diverged} of {row.runs} diverged" if row.diverged else ""
+            loss = f"{row.loss:.3g}" if math.isfinite(float(str(row.loss))) else ""
+            return f"{row.learning_rate:g}: {', '.join(filter(None, [loss, diverged]))}"
+        return ""
+
     def warning(self) -> str | None:
-        """A sentence for people where a best rate lies on the edge of what was tried."""
-        if not self.at_edge:
-            return None
-        rates = ", ".join(f"{name} {self.rates[name]:g}" for name in self.at_edge)
-        return f"The best learning rate lies on the edge of the rates that were tried: {rates}."
+        """Sentences for people where a rate was not found as it should be."""
+        sentences = []
+        if edge := [name for name in self.at_edge if name not in self.unstable]:
+            rates = ", ".join(f"{name} {self.rates[name]:g}" for name in edge)
+            sentences.append(
+                f"The best learning rate lies on the edge of the rates that were tried: {rates}."
+            )
+        if self.unstable:
+            found = self.neighbours().query("place == 'found' and diverged > 0")
+            words = ", ".join(
+                f"{row.optimizer} {row.learning_rate:g} ({row.diverged} of {row.runs} runs)"
+                for row in found.itertuples()
+            )
+            sentences.append(
+                "At every learning rate that was tried some tuning run diverged; the one with the "
+                f"fewest diverged runs stands in: {words}."
+            )
+        return " ".join(sentences) or None
 
 
 def search(
@@ -57,7 +120,7 @@ def search(
     grid: tuple[float, ...] = GRID,
     seeds: tuple[int, ...] = TUNING_SEEDS,
 ) -> Search:
-    """Finds a learning rate for each optimizer of an experiment.
+    """Finds a learning rate for each optimizer of an experiment, by the rule above.
 
     Args:
         experiment: What is tuned; its own learning rates, seeds and measures are not looked at.
@@ -66,7 +129,6 @@ def search(
         seeds: The tuning seeds.
     """
     due = {name: tuple(grid) for name in experiment.optimizers}
-    tried: dict[str, list[float]] = {name: [] for name in due}
     table, trials, extended = pd.DataFrame(), list[Experiment](), set[str]()
     while True:
         trial = dataclasses.replace(
@@ -75,44 +137,72 @@ def search(
             optimizers={name: experiment.optimizers[name] for name in due},
             learning_rates=due,
             seeds=seeds,
-            measures=(EvaluationLoss(at(experiment.steps)),),
+            measures=(EvaluationLoss(at(*_evaluated(experiment.steps))),),
         )
         trials.append(trial)
         table = pd.concat([table, final_losses(run(trial))], ignore_index=True)
-        for name, rates in due.items():
-            tried[name] = sorted([*tried[name], *rates])
         best = best_rates(table)
-        due = {
-            name: more for name in tried if (more := beyond(best[name], tried[name])) is not None
-        }
+        due = {name: more for name in best if (more := beyond(best[name], table, name))}
         if not due or len(trials) > _MOST_EXTENSIONS:
             return Search(best, table, tuple(sorted(extended)), tuple(due), tuple(trials))
         extended.update(due)
 
 
+def _evaluated(steps: int) -> tuple[int, ...]:
+    """The steps that a final loss is the median of; fewer than 20 where there are not so many."""
+    back = np.arange(_EVALUATIONS) * steps / (10 * _EVALUATIONS)
+    return tuple(sorted({int(step) for step in np.rint(steps - back)}))
+
+
 def final_losses(dataset: xr.Dataset) -> pd.DataFrame:
-    """A row a run: optimizer, learning_rate, seed, loss at the last step (infinite if diverged)."""
-    frame = dataset[["loss", "status"]].isel(step=-1).to_dataframe().reset_index()
+    """A row a run: optimizer, learning_rate, seed, loss (infinite if diverged).
+
+    The loss is the median over the steps, and evaluation batches, of a search's trial.
+    """
+    over = [dim for dim in ("step", "evaluation") if dim in dataset["loss"].dims]
+    # A diverged run has no loss to its end. Steps without a measurement have one in no run.
+    measured = dataset["loss"].notnull().any([dim for dim in dataset["loss"].dims if dim != "step"])
+    losses = dataset["loss"]
+    if measured.any():
+        losses = losses.isel(step=measured)
+    for dim in over:
+        losses = losses.median(dim, skipna=False)
+    losses = losses.where((dataset["status"] == Status.finished) & np.isfinite(losses), np.inf)
+    frame = xr.Dataset({"loss": losses, "status": dataset["status"]}).to_dataframe().reset_index()
     frame = frame[frame["status"] != Status.not_run]
-    frame["loss"] = frame["loss"].where(np.isfinite(frame["loss"]), np.inf)
     return frame[["optimizer", "learning_rate", "seed", "loss"]]
 
 
+def by_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs gathered by (optimizer, learning_rate): loss (median), diverged, runs."""
+    losses = table.groupby(["optimizer", "learning_rate"])["loss"]
+    return pd.DataFrame(
+        {
+            "loss": losses.median(),
+            "diverged": losses.agg(lambda each: int(np.isinf(each).sum())),
+            "runs": losses.size(),
+        }
+    ).sort_index()
+
+
 def best_rates(table: pd.DataFrame) -> dict[str, float]:
-    """Of each optimizer, the rate with the smallest median loss; the smaller of equal ones."""
-    medians = table.groupby(["optimizer", "learning_rate"])["loss"].median()
-    return {
-        str(name): float(medians[name].sort_index().idxmin())
-        for name in medians.index.unique("optimizer")
-    }
+    """Of each optimizer, the rate by the rule above."""
+    tried = by_rate(table).reset_index()
+    # Where no run diverged, the counts are equal and the median decides.
+    tried = tried.sort_values(["diverged", "loss", "learning_rate"], kind="stable")
+    steady = tried.drop_duplicates("optimizer").set_index("optimizer")["learning_rate"]
+    return {str(name): float(steady[name]) for name in sorted(steady.index)}
 
 
-def beyond(best: float, tried: list[float]) -> tuple[float, float] | None:
-    """The next two rates outwards if the best one is the first or last tried, else None."""
-    if best == tried[-1]:
-        return neighbour(best, 1), neighbour(neighbour(best, 1), 1)
-    if best == tried[0]:
-        return neighbour(best, -1), neighbour(neighbour(best, -1), -1)
+def beyond(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, float] | None:
+    """The next two rates outwards if the grid has to go on, else None."""
+    mine = by_rate(table).loc[optimizer]
+    if best == mine.index[0] or mine["diverged"].all():
+        below = neighbour(float(mine.index[0]), -1)
+        return below, neighbour(below, -1)
+    if best == mine.index[-1]:
+        above = neighbour(float(mine.index[-1]), 1)
+        return above, neighbour(above, 1)
     return None
 
 

@@ -105,6 +105,6 @@ def test_blocks_grow_with_the_correlation_of_the_residuals():
 
 
 def test_a_percentile_interval_leaves_half_of_the_rest_on_each_side():
-    interval = percentile_interval(40.0, np.arange(101.0), 0.9)
+    interval = percentile_interval(40.0, np.arange(101.0), 0.9, 101)
     assert (interval.estimate, interval.low, interval.high) == pytest.approx((40, 5, 95))
-    assert np.isnan(percentile_interval(1.0, np.array([1.0, np.nan]), 0.9).low)
+    assert np.isnan(percentile_interval(1.0, np.array([1.0, np.nan]), 0.9, 2).low)

@@ -122,7 +122,7 @@ class Bench(Artifact):
         """Curvature and smoothness along the report runs, where they were measured.
 
         The columns setting, optimizer, seed, step, condition_number (`diagonal-lower-median`),
-        sharpness, preconditioned_sharpness (of `adam` alone: the measure knows its beta2),
+        sharpness, preconditioned_sharpness (where the optimizer says what its preconditioner is),
         directional_smoothness.
         """
         frames = []
@@ -166,7 +166,8 @@ class Bench(Artifact):
                 "setting": entry.setting.name,
                 "optimizer": entry.optimizer,
                 "rate": f"{entry.search.rates[entry.optimizer]:g}"
-                + (" (edge)" if entry.search.at_edge else ""),
+                + (" (edge)" if entry.search.at_edge else "")
+                + (" (diverges)" if entry.search.unstable else ""),
                 "loss at the budget": _median(report["loss"].to_numpy()),
             }
             for baseline in BASELINES:
@@ -218,9 +219,9 @@ class Bench(Artifact):
         return " ".join(
             [
                 f"{len(self.optimizers)} optimizers, each at the learning rate with the smallest "
-                "median final loss over tuning seeds of its own (a diverged run counts as "
-                "infinite), on a 1-2-5 grid that goes on where the best lies on its edge; then "
-                f"{dataset.sizes['seed']} report seeds of {int(dataset['step'][-1]):,} steps. The "
+                "median final loss over tuning seeds of its own, among those at which none of "
+                "these runs diverges, on a 1-2-5 grid that goes on where the best lies on its "
+                f"edge; then {dataset.sizes['seed']} report seeds of {int(dataset['step'][-1]):,} steps. The "
                 "loss is that on one fixed batch of 1000 prompts; at the budget: the median of its "
                 "last 5 %. Panels of settings: that loss of the tuning runs against the learning "
                 "rate, lines the median, bands smallest to largest, what is above 1000 times the "
@@ -254,8 +255,7 @@ def _landscape(dataset: xr.Dataset) -> pd.DataFrame:
     columns = {"directional_smoothness": runs["directional_smoothness"]}
     if "hessian_eigenvalues" in runs:
         columns["sharpness"] = runs["hessian_eigenvalues"].isel(eigenvalue=-1)
-        if runs["optimizer"] == "adam":
-            columns["preconditioned_sharpness"] = runs["preconditioned_sharpness"]
+        columns["preconditioned_sharpness"] = runs["preconditioned_sharpness"]
     frame = xr.Dataset(columns).to_dataframe().reset_index()
     frame = frame[["seed", "step", *columns]]
     if "hessian_eigenvalues" in runs:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnscape.estimators._check import FloatArray
-from attnscape.estimators.intervals import Interval
+from attnscape.estimators.intervals import Interval, no_interval
 
 
 def block_length(block: int | None, x: FloatArray, y: FloatArray) -> int:
@@ -72,9 +72,9 @@ def block_counts(n: int, block: int, resamples: int, seed: int) -> NDArray[np.in
     return np.bincount(points.ravel(), minlength=resamples * n).reshape(resamples, n)
 
 
-def percentile_interval(estimate: float, replicates: FloatArray, level: float) -> Interval:
-    """Percentile interval; NaN ends if the estimate or a replicate is not defined."""
+def percentile_interval(estimate: float, replicates: FloatArray, level: float, n: int) -> Interval:
+    """Percentile interval of n points; NaN ends if estimate or a replicate is not defined."""
     if not np.isfinite(estimate) or not np.isfinite(replicates).all():
-        return Interval(float(estimate), np.nan, np.nan, level)
+        return no_interval(estimate, n, level)
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate), float(low), float(high), level)
+    return Interval(float(estimate), float(low), float(high), level, n, "bootstrap")

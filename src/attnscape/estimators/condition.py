@@ -148,7 +148,6 @@ def block_condition_numbers(
     name: str,
     blocks: Sequence[str],
     *,
-    eigenvalues: ArrayLike,
     diagonal: ArrayLike,
     row_norm: ArrayLike,
 ) -> dict[str, FloatArray]:
@@ -157,18 +156,19 @@ def block_condition_numbers(
     A parameter counts as dead if its row of the whole Hessian is zero.
 
     Args:
-        name: Of `CONDITION_NUMBERS`.
+        name: Of `CONDITION_NUMBERS`, one of the diagonal.
         blocks: For each parameter, the name of its block (the Dataset's coordinate `parameter`).
-        eigenvalues: Of the blocks, one block after the other, (..., p): `block_eigenvalues`.
         diagonal: Of the whole Hessian, (..., p).
         row_norm: Of the whole Hessian, (..., p).
 
     Raises:
-        ValueError: If there is no such name, or the shapes differ.
+        ValueError: If the diagonal has no number of this name, or the shapes differ.
     """
-    eigenvalues, diagonal, row_norm = _alike(
-        eigenvalues=eigenvalues, diagonal=diagonal, row_norm=row_norm
-    )
+    if name in CONDITION_NUMBERS and CONDITION_NUMBERS[name].of != "diagonal":
+        raise ValueError(
+            f"{name!r} is a number of eigenvalues; of blocks only those of the diagonal are known."
+        )
+    diagonal, row_norm = _alike(diagonal=diagonal, row_norm=row_norm)
     names = np.asarray(blocks)
     if names.shape != diagonal.shape[-1:]:
         raise ValueError(
@@ -180,7 +180,7 @@ def block_condition_numbers(
         mine = names == block
         numbers[block] = condition_number(
             name,
-            eigenvalues=eigenvalues[..., mine],
+            eigenvalues=diagonal[..., mine],  # not looked at
             diagonal=diagonal[..., mine],
             row_norm=row_norm[..., mine],
         )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attnscape.estimators._check import FloatArray, fraction, pair
-from attnscape.estimators.intervals import Interval, bootstrap
+from attnscape.estimators.intervals import Interval, mean_interval, median
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class PairedDifference:
     Attributes:
         n: Pairs that every number here rests on.
         diverged: Pairs dropped because a value was NaN or infinite.
-        mean: Mean difference; bootstrap over seeds.
+        mean: Mean difference; `mean_interval` over seeds.
         std: Standard deviation of the differences, n - 1 in the denominator.
-        median: Median difference; bootstrap over seeds.
+        median: Median difference; exact interval.
         wilcoxon_p: Two-sided p-value of the signed-rank test of "symmetric about 0"; zeros are
             left out (Wilcoxon's rule), so that all zeros give 1.
     """
@@ -64,13 +64,12 @@ def paired_difference(
     a, b = pair(("first", "second"), first, second)
     kept = np.isfinite(a) & np.isfinite(b)
     differences = a[kept] - b[kept]
-    options = {"level": level, "resamples": resamples, "seed": seed}
     return PairedDifference(
         n=differences.size,
         diverged=int(np.count_nonzero(~kept)),
-        mean=bootstrap(np.mean, differences, **options),
+        mean=mean_interval(differences, level=level, resamples=resamples, seed=seed),
         std=float(np.std(differences, ddof=1)) if differences.size > 1 else np.nan,
-        median=bootstrap(np.median, differences, **options),
+        median=median(differences, level=level),
         wilcoxon_p=_wilcoxon(differences),
     )
 

@@ -132,7 +132,7 @@ def fit_smoothness(
         replicates = units * np.array([solve(u, v, weights) for weights in counts])
         rounding = 1e-9 * units[0]
         above = np.mean(y > estimate[0] + estimate[1] * x + rounding)
-        L0, L1 = (percentile_interval(estimate[i], replicates[:, i], level) for i in (0, 1))
+        L0, L1 = (percentile_interval(estimate[i], replicates[:, i], level, n) for i in (0, 1))
         lines.append(Line(L0, L1, share_above=float(above)))
     return SmoothnessFit(
         least_squares=lines[0],

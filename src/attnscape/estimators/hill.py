@@ -94,9 +94,8 @@ def hill(
     excesses = np.log(ordered[:k] / threshold)
     alpha = bootstrap(_inverse_mean, excesses, level=level, resamples=resamples, seed=seed)
     low, high = _pareto_factors(np.array([k]), level)
-    pareto = Interval(
-        alpha.estimate, alpha.estimate * float(low[0]), alpha.estimate * float(high[0]), level
-    )
+    low, high = alpha.estimate * float(low[0]), alpha.estimate * float(high[0])
+    pareto = Interval(alpha.estimate, low, high, level, k, "exact")
     return HillTail(alpha, pareto, k, n, threshold)
 
 

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr
 
 from attnscape.estimators._check import fraction, pair
-from attnscape.estimators.intervals import Interval, bootstrap, proportion
+from attnscape.estimators.intervals import (
+    Interval,
+    geometric_mean,
+    median,
+    proportion,
+)
+from attnscape.estimators.significance import permutation_test, sign_test
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,13 @@ class PairedRatio:
             NaN.
         mean: Mean of the ratios.
         std: Standard deviation of the ratios, n - 1 in the denominator.
-        median: Median of the ratios; bootstrap over seeds.
-        geometric_mean: exp of the mean of the logs; bootstrap over seeds.
+        median: Median of the ratios; exact interval.
+        geometric_mean: exp of the mean of the logs; `mean_interval` of these.
         share_above_one: Share of ratios above 1; exact interval.
         sign_test_p: Two-sided exact p-value of "above and below 1 are equally likely"; ratios of
             exactly 1 are left out.
+        permutation_p: Two-sided p-value of "the logs are symmetric about 0" by flips of signs; NaN
+            with a ratio that has no logarithm.
     """
 
     n: int
@@ -46,12 +53,14 @@ class PairedRatio:
     geometric_mean: Interval
     share_above_one: Interval
     sign_test_p: float
+    permutation_p: float
 
     def __str__(self) -> str:
         text = (
             f"{self.mean:.3g} ({self.std:.3g}) mean (std) of {self.n} pairs; "
             f"median {self.median}; geometric mean {self.geometric_mean}; "
-            f"share above 1 {self.share_above_one}, sign test p = {self.sign_test_p:.2g}"
+            f"share above 1 {self.share_above_one}, sign test p = {self.sign_test_p:.2g}, "
+            f"permutation test p = {self.permutation_p:.2g}"
         )
         for count, what in (
             (self.diverged, "dropped as not finite"),
@@ -73,8 +82,10 @@ def paired_ratio(
 ) -> PairedRatio:
     """Ratio numerator / denominator, seed by seed.
 
-    Coverage of the intervals measured at nominal 95 % on log-normal ratios: median 97.3 % and
-    geometric mean 93.5 % with 6 seeds, 95.3 % and 94.3 % with 20.
+    Pairs with a diverged run are left out: where divergence counts, as in a comparison of two
+    optimizers, use `paired_comparison`. Coverage of the intervals measured at nominal 95 % on
+    log-normal ratios: median 97.3 % and geometric mean 95.7 % with 6 seeds, 96.0 % and 95.2 % with
+    20.
 
     Args:
         numerator: (seeds,), NaN where the run diverged.
@@ -94,13 +105,7 @@ def paired_ratio(
     defined = np.isfinite(ratios)
     ratios = ratios[defined]
     n, nonpositive = ratios.size, int(np.count_nonzero(ratios <= 0))
-    above, below = int(np.count_nonzero(ratios > 1)), int(np.count_nonzero(ratios < 1))
-    options = {"level": level, "resamples": resamples, "seed": seed}
-    if nonpositive:
-        geometric = Interval(np.nan, np.nan, np.nan, level)
-    else:
-        logs = bootstrap(np.mean, np.log(ratios), **options)
-        geometric = Interval(_exp(logs.estimate), _exp(logs.low), _exp(logs.high), level)
+    logs = np.log(ratios) if n and not nonpositive else np.full(1, np.nan)
     return PairedRatio(
         n=n,
         diverged=int(np.count_nonzero(~kept)),
@@ -108,17 +113,9 @@ def paired_ratio(
         nonpositive=nonpositive,
         mean=float(np.mean(ratios)) if n else np.nan,
         std=float(np.std(ratios, ddof=1)) if n > 1 else np.nan,
-        median=bootstrap(np.median, ratios, **options),
-        geometric_mean=geometric,
-        share_above_one=proportion(above, n, level=level),
-        sign_test_p=_sign_test(above, below) if n else np.nan,
+        median=median(ratios, level=level),
+        geometric_mean=geometric_mean(ratios, level=level, resamples=resamples, seed=seed),
+        share_above_one=proportion(int(np.count_nonzero(ratios > 1)), n, level=level),
+        sign_test_p=sign_test(ratios, 1.0),
+        permutation_p=permutation_test(logs),
     )
-
-
-def _exp(value: float) -> float:
-    return float(np.exp(value))
-
-
-def _sign_test(above: int, below: int) -> float:
-    """Two-sided: under the null the smaller count is Binomial(above + below, 1/2), symmetric."""
-    return min(1.0, 2 * float(bdtr(min(above, below), above + below, 0.5)))

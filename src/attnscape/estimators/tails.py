@@ -101,7 +101,6 @@ def tail_excess(
     if np.isnan(threshold):
         raise ValueError("threshold is NaN; pass the reference's quantile at 1 - share.")
     n, count = values.size, int(np.count_nonzero(values > threshold))
-    observed = proportion(count, n, level=level)
-    ratio = Interval(observed.estimate / share, observed.low / share, observed.high / share, level)
+    ratio = proportion(count, n, level=level).times(1 / share)
     p_value = float(bdtrc(count - 1, n, share)) if count else 1.0
     return TailExcess(ratio, count, n, share, p_value)

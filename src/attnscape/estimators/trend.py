@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from attnscape.estimators._blocks import block_counts, block_length, percentile_interval
 from attnscape.estimators._check import FloatArray, at_least, fraction, pair
-from attnscape.estimators.intervals import Interval
+from attnscape.estimators.intervals import Interval, no_interval
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def log_trend(
     positive = (x > 0) & (y > 0)
     left_out = int(np.count_nonzero(~positive))
     if x.size < 3:
-        nothing = Interval(np.nan, np.nan, np.nan, level)
+        nothing = no_interval(np.nan, x.size, level)
         return Trend(nothing, nothing, x.size, left_out, missing, 0)
     block = block_length(block, *(ranks(v, np.ones((1, v.size)))[0] for v in (x, y)))
     log_x, log_y = (np.log(np.where(positive, v, 1.0)) for v in (x, y))
@@ -90,7 +90,7 @@ def log_trend(
             _slope(log_x, log_y, counts * positive),
             _rank_correlation(x, y, counts),
         ):
-            intervals.append(percentile_interval(statistic[0], statistic[1:], level))
+            intervals.append(percentile_interval(statistic[0], statistic[1:], level, x.size))
     return Trend(*intervals, n=x.size, left_out=left_out, missing=missing, block=block)
 
 

@@ -81,7 +81,7 @@ class HessianDiagonal:
         error = (1 - fraction("level", level)) / 2
         if self.eigenvalues is not None and self.row_norm is not None:
             number = float(kind(self.eigenvalues, self.value, self.row_norm))
-            return Interval(number, number, number, level)
+            return Interval(number, number, number, level, self.value.size, "exact")
         low, high = self.interval(1 - error / self.value.size)
         value = self.value
         if not kind.signed:
@@ -92,7 +92,7 @@ class HessianDiagonal:
         # P(Binomial(m, 1/2) < rank) <= error/2: so rarely do fewer lie on one side of the median.
         rank = int((bdtr(np.arange(sample.size), sample.size, 0.5) <= error / 2).sum())
         if rank == 0 or not np.isfinite(value).all():
-            return Interval(np.nan, np.nan, np.nan, level)
+            return Interval(np.nan, np.nan, np.nan, level, sample.size, "none")
         median = float(np.quantile(sample, 0.5, method="lower" if kind.lower else "linear"))
         least, most = float(sample[rank - 1]), float(sample[-rank])
         return Interval(
@@ -100,6 +100,8 @@ class HessianDiagonal:
             max(1.0, float(low[kept].max()) / most) if most > 0 else np.nan,
             float(high[kept].max()) / least if least > 0 else np.inf,
             level,
+            sample.size,
+            "exact",
         )
 
 

@@ -82,6 +82,9 @@ class Iterate(eqx.Module):
             without (`Measure.needs_state`).
         update: What the next update adds to the model (leaves as the model's), for measures that
             ask for it (`Measure.needs_update`).
+        preconditioner: What the optimizer's last update divided by (leaves as the model's), for
+            measures that ask for it (`Measure.needs_preconditioner`); None where the optimizer does
+            not say (`attnscape.transformations.Preconditioned`).
     """
 
     model: Callable[..., Any]
@@ -91,6 +94,7 @@ class Iterate(eqx.Module):
     draw: Any = eqx.field(static=True)  # Callable[[Array, int], Prompts | Moments] | None
     optimizer_state: Any = None
     update: Any = None
+    preconditioner: Any = None
 
     @classmethod
     def of(
@@ -142,6 +146,7 @@ class Measure(abc.ABC):
         needs_state: Whether `Iterate.optimizer_state` is wanted. Without it, what is compiled for
             one optimizer serves others.
         needs_update: Whether `Iterate.update` is wanted.
+        needs_preconditioner: Whether `Iterate.preconditioner` is wanted.
         precision: `float64` to be given everything in double precision; None for the run's own.
     """
 
@@ -151,6 +156,7 @@ class Measure(abc.ABC):
     needs_draw: ClassVar[bool] = True
     needs_state: ClassVar[bool] = True
     needs_update: ClassVar[bool] = False
+    needs_preconditioner: ClassVar[bool] = False
     precision: ClassVar[str | None] = None
 
     @abc.abstractmethod

@@ -25,22 +25,20 @@ class GradientNoise(Measure):
     """Stochastic gradients minus a reference gradient of many prompts, at one iterate.
 
     The reference is the mean over fresh prompts; every stochastic gradient has prompts of its own.
-    Norms are over all parameters. Of the vectors themselves, some coordinates and some projections
-    on random unit vectors are kept, and the eigenvalues of their covariance.
+    Norms are over all parameters. Of the vectors themselves the eigenvalues of their covariance are
+    kept.
 
     Attributes:
         schedule: When; by default at initialisation.
         samples: Stochastic gradients of each batch size.
         batch_sizes: Prompts of a stochastic gradient.
         reference: Prompts of the reference gradient; a multiple of 1000.
-        kept: How many coordinates, and how many projections, are kept.
     """
 
     schedule: Schedule = at(0)
     samples: int = 10_000
     batch_sizes: tuple[int, ...] = (1000,)
     reference: int = 100_000
-    kept: int = 4
 
     needs_training = False
     needs_state = False
@@ -72,19 +70,10 @@ class GradientNoise(Measure):
                 for stream, batch in enumerate(self.batch_sizes, start=1)
             ]
         )
-        count = min(self.kept, reference.size)
-        directions = jax.random.normal(
-            derived_key(iterate.key, 0, len(self.batch_sizes) + 1), (reference.size, count)
-        ).astype(noise.dtype)
-        directions = directions / jnp.linalg.norm(directions, axis=0, keepdims=True)
         covariance = jnp.einsum("bsi,bsj->bij", noise, noise) / self.samples
-        # Evenly spread over the live half of a block-form model's first layer and beyond.
-        coordinates = jnp.linspace(0, reference.size - 1, count).astype(int)
         return {
             "reference_gradient": reference,
             "noise_norm": jnp.linalg.norm(noise, axis=-1),
-            "noise_coordinate": noise[..., coordinates],
-            "noise_projection": noise @ directions,
             "noise_covariance_eigenvalues": jax.vmap(eigenvalues)(covariance),
         }
 
@@ -93,8 +82,6 @@ class GradientNoise(Measure):
         return {
             "reference_gradient": Variable("reference gradient", ("parameter",)),
             "noise_norm": Variable("norm of the gradient noise", sample),
-            "noise_coordinate": Variable("one coordinate of the noise", (*sample, "coordinate")),
-            "noise_projection": Variable("noise along a direction", (*sample, "projection")),
             "noise_covariance_eigenvalues": Variable(
                 "eigenvalues of the noise covariance", ("batch_size", "eigenvalue")
             ),

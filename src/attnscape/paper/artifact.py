@@ -15,6 +15,7 @@ from attnscape.estimators import Interval
 from attnscape.experiment import Experiment
 from attnscape.paper.runs import measured, over_evaluations
 from attnscape.paper.settings import Plan, Setting
+from attnscape.results import Computation
 from attnscape.training import Status
 
 Results = Mapping[str, xr.Dataset]
@@ -41,8 +42,12 @@ class Artifact(abc.ABC):
     settings: tuple[Setting, ...] = ()
     remark: str = ""
 
+    def obstacle(self, plan: Plan) -> str:
+        """Why it cannot be made here and by this plan, in a sentence; empty where it can."""
+        return ""
+
     @abc.abstractmethod
-    def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
+    def experiments(self, plan: Plan) -> Mapping[str, Computation]:
         """What must be run; the keys are those of `results` below."""
 
     @abc.abstractmethod

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from attnscape.paper.ablation import ABLATION
 from attnscape.paper.artifact import Artifact
 from attnscape.paper.condition import FIG11, FIG14, TAB_CONDITION
+from attnscape.paper.exact import TAB_CONDITION_EXACT
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import (
     FIG2,
@@ -27,6 +28,7 @@ _ALL = (
     FIG2_SEARCHED,
     FIG3,
     TAB_CONDITION,
+    TAB_CONDITION_EXACT,
     FIG5,
     FIG16,
     FIG7,

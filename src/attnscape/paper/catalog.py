@@ -5,11 +5,10 @@ from types import MappingProxyType
 ARTIFACTS = MappingProxyType(
     {
         "fig2": "Adam and SGD with momentum on shallow linear Transformers (Fig. 2, right half)",
-        "fig2-searched": (
-            "Adam and SGD with momentum at searched learning rates (beside Fig. 2)"
-        ),
+        "fig2-searched": ("Adam and SGD with momentum at searched learning rates (beside Fig. 2)"),
         "fig3": "Gradient noise at initialisation (Fig. 3, right half)",
         "tab-condition": "Ratio of robust condition numbers, SGDM over Adam (Fig. 4, right table)",
+        "tab-condition-exact": "The same table on the public code's own prompts (needs torch)",
         "fig5": "Directional smoothness of SGD with momentum and Adam (Fig. 5)",
         "fig16": "Directional smoothness against the gradient norm (Fig. 16, right plots)",
         "fig7": "Linear attention and softmax attention, three layers (Fig. 7)",

@@ -15,7 +15,6 @@ from attnscape.estimators import (
     PUBLIC_CODE,
     crossed,
     dead_parameters,
-    exponential,
     negative_eigenvalues,
 )
 from attnscape.experiment import Experiment
@@ -25,6 +24,7 @@ from attnscape.paper.artifact import (
     Results,
     SettingCurves,
     batches_in_words,
+    ends,
     first_evaluation,
     how_run,
 )
@@ -33,7 +33,6 @@ from attnscape.paper.runs import (
     condition_numbers,
     condition_ratios,
     listed,
-    with_interval,
 )
 from attnscape.paper.settings import (
     CONDITION_STEPS,
@@ -130,17 +129,17 @@ class ConditionTable(Artifact):
         for setting in self.settings:
             for step, printed in zip(self.steps, self.printed[setting.name], strict=True):
                 ratios = self._ratios(frame, setting, step)
-                row = {"setting": setting.title, "step": step, "printed": _spread(*printed)}
+                row = {"setting": setting.title, "step": step, "printed": spread(*printed)}
                 for seeds in dict.fromkeys((self.seeds, len(ratios))):
                     first = ratios.iloc[:seeds, 0]
-                    row[f"{seeds} seeds, first batch"] = _spread(first.mean(), first.std())
+                    row[f"{seeds} seeds, first batch"] = spread(first.mean(), first.std())
                 low, _, high = self._means_of_few(ratios)
                 row[f"means of {self.seeds} seeds"] = f"{low:.3g} to {high:.3g}"
                 rows.append(row)
         for layer, of_layer in FULL_TRANSFORMERS.items():
             for step, printed in zip(STEPS, of_layer, strict=True):
                 name = f"Full Transformer, layer {layer}"
-                rows.append({"setting": name, "step": step, "printed": _spread(*printed)})
+                rows.append({"setting": name, "step": step, "printed": spread(*printed)})
         return pd.DataFrame(rows).fillna("")
 
     def _crossed_table(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +154,7 @@ class ConditionTable(Artifact):
                         "step": step,
                         "seeds": len(ratios),
                         "batches": ratios.shape[1],
-                        "geometric mean": with_interval(exponential(found.interval)),
+                        "geometric mean": ends(found.interval.exp()),
                         "above 1": f"{np.mean(ratios.to_numpy() > 1):.0%}",
                         "variance, seeds": f"{found.seed_variance:.2g}",
                         "variance, batches": f"{found.evaluation_variance:.2g}",
@@ -170,12 +169,12 @@ class ConditionTable(Artifact):
             cells = {"definition": convention}
             for setting in self.settings:
                 for step in self.steps:
-                    ratios = self._ratios(frame, setting, step, convention)
-                    logs = np.log(ratios.where(ratios > 0)).dropna()
-                    missing = len(ratios) - len(logs)
-                    cells[f"{setting.name}, {step}"] = with_interval(
-                        exponential(crossed(logs.to_numpy()).interval)
-                    ) + (f" ({missing})" if missing else "")
+                    ratios = self._ratios(frame, setting, step, convention).to_numpy()
+                    defined = (ratios > 0).all(axis=1)  # NaN is not
+                    mean = crossed(np.log(ratios[defined])).interval.exp()
+                    missing = int(np.count_nonzero(~defined))
+                    words = ends(mean) + (f" ({missing})" if missing else "")
+                    cells[f"{setting.name}, {step}"] = words
             rows.append(cells)
         return pd.DataFrame(rows)
 
@@ -312,8 +311,8 @@ def _shares(dataset: xr.Dataset) -> tuple[float, float]:
     return dead, negative
 
 
-def _spread(mean: float, std: float) -> str:
-    """Three digits, as the paper prints them."""
+def spread(mean: float, std: float) -> str:
+    """Mean and standard deviation with three digits, as the paper prints them."""
     first, second = (f"{value:.{2 if abs(value) < 10 else 1}f}" for value in (mean, std))
     return f"{first} ({second})"
 

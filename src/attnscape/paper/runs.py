@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -50,8 +49,8 @@ def condition_numbers(dataset: xr.Dataset, names: Sequence[str]) -> pd.DataFrame
         and where a condition number is not defined.
     """
     taken = measured(dataset["hessian_diagonal"])
-    on_batch = over_evaluations(taken).notnull().any(
-        ("optimizer", "learning_rate", "seed", "parameter")
+    on_batch = (
+        over_evaluations(taken).notnull().any(("optimizer", "learning_rate", "seed", "parameter"))
     )
     frames = []
     for optimizer in dataset["optimizer"].values:
@@ -62,9 +61,7 @@ def condition_numbers(dataset: xr.Dataset, names: Sequence[str]) -> pd.DataFrame
         kept = on_batch.to_dataframe("kept")["kept"]
         index = pd.MultiIndex.from_frame(frame[kept.index.names])
         frame = frame[kept.reindex(index).to_numpy()]
-        frames.append(
-            frame.assign(optimizer=optimizer, learning_rate=float(runs["learning_rate"]))
-        )
+        frames.append(frame.assign(optimizer=optimizer, learning_rate=float(runs["learning_rate"])))
     columns = ["optimizer", "learning_rate", "convention", "seed", "step", "evaluation"]
     return pd.concat(frames, ignore_index=True)[[*columns, "condition_number"]]
 

@@ -144,7 +144,7 @@ class Setting:
     task: RegressionTask
     rates: Mapping[RecipeName, Mapping[str, float]]
     published: bool = True
-    found: Mapping[str, float] = MappingProxyType({})
+    found: Mapping[str, float] = dataclasses.field(default_factory=dict)
     init: Callable[..., Any] = LinearTransformer.init
     layers: int = 3
     clip: Mapping[RecipeName, float] = _by_recipe(1.0, 1.0)

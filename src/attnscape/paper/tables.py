@@ -39,6 +39,11 @@ class SettingsTable(Artifact):
     def rows(self, plan: Plan) -> pd.DataFrame:
         """The table."""
 
+    def obstacle(self, plan: Plan) -> str:
+        if plan.own:
+            return f"{self.name} lists the paper's settings; leave --task and --model out."
+        return ""
+
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {}
 
@@ -80,7 +85,8 @@ class TableOfSettings(SettingsTable):
 
     def caption(self, results: Results, plan: Plan) -> str:
         return (
-            "What is run, setting by setting.\n\nd: dimension; n: examples in a prompt; L: layers; weights w ~ N(0, I). "
+            "What is run, setting by setting.\n\n"
+            "d: dimension; n: examples in a prompt; L: layers; weights w ~ N(0, I). "
             "Two values are those of the recipes `code` / `paper`, what the public code does and "
             "what the text says. Clip: global norm that gradients are clipped to before the "
             "optimizer. Setting 3 and the heavy-tailed setting have one fifth of Setting 1's "
@@ -92,7 +98,10 @@ class TableOfRates(SettingsTable):
     """Table 2: learning rates by setting and optimizer, and what a search for them saw."""
 
     def rows(self, plan: Plan) -> pd.DataFrame:
-        """The columns setting, optimizer, printed, code, recorded, and found if searched for."""
+        """The columns setting, optimizer, printed, code, recorded; of searches found, below, above.
+
+        `below` and `above` say what a search saw at the rates next to the one that it found.
+        """
         table = pd.DataFrame(
             [
                 {
@@ -102,12 +111,20 @@ class TableOfRates(SettingsTable):
                     "code": rate if setting.published else None,
                     "recorded": None if setting.published else rate,
                     "found": plan.rates.get(setting.name, {}).get(optimizer),
+                    **self._beside(plan, setting, optimizer),
                 }
                 for setting in self.settings
                 for optimizer, rate in setting.rates["code"].items()
             ]
         )
-        return table if plan.searches else table.drop(columns="found")
+        return table if plan.searches else table.drop(columns=["found", "below", "above"])
+
+    def _beside(self, plan: Plan, setting: Setting, optimizer: str) -> dict[str, str]:
+        """What the search saw at the rates next to the one that it found."""
+        found = plan.searches.get(setting.name)
+        return {
+            place: found.beside(optimizer, place) if found else "" for place in ("below", "above")
+        }
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """The trials of the plan's searches, found already."""
@@ -121,8 +138,8 @@ class TableOfRates(SettingsTable):
     def frame(self, results: Results) -> pd.DataFrame:
         """Of a search: the columns setting, optimizer, learning_rate, seed, loss.
 
-        A row a run; the loss is that of the last step, infinite where the run diverged. Without a
-        search, the table.
+        A row a run; the loss is that at the end, infinite where the run diverged. Without a search,
+        the table.
         """
         if not results:
             return super().frame(results)
@@ -135,19 +152,22 @@ class TableOfRates(SettingsTable):
 
     def caption(self, results: Results, plan: Plan) -> str:
         words = [
-            "Learning rates of every setting.\n\n`printed` are those of the paper's Table 2, which the recipe `paper` "
-            "uses; `code` those of the public code, which the recipe `code` uses; `recorded` what "
-            "stands in where the paper gives none: rates found by a search, and those of Setting 1 "
-            "for separate query and key matrices. Adam's rates of Settings 1 and 2 are swapped "
-            "in print."
+            "Learning rates of every setting.\n\n"
+            "`printed` are those of the paper's Table 2, which the recipe `paper` uses; `code` "
+            "those of the public code, which the recipe `code` uses; `recorded` what stands in "
+            "where the paper gives none: rates found by a search, and those of Setting 1 for "
+            "separate query and key matrices. Adam's rates of Settings 1 and 2 are swapped in "
+            "print."
         ]
         if plan.searches:
             words.append(
                 "`found` are those of a search of our own, which replace the others: the smallest "
-                f"median final loss over {len(TUNING_SEEDS)} seeds that no result is reported on "
-                "(a diverged run counts as infinite), on a 1-2-5 grid of 10 values that goes on "
-                "where the best is its first or last. Lines: that median; bands: smallest to "
-                "largest of the seeds; dots: the best rate; dotted lines: the rates of the recipe."
+                f"median final loss over {len(TUNING_SEEDS)} seeds that no result is reported on, "
+                "among the rates at which none of them diverges, on a 1-2-5 grid of 10 values that "
+                "goes on where the best is its first or last; `below` and `above`: the rates next "
+                "to it, their median loss, and how many runs diverged there. Lines: that median; "
+                "bands: smallest to largest of the seeds; dots: the rate found; dotted lines: the "
+                "rates of the recipe."
             )
         for setting in self.settings:
             warning = setting.name in plan.searches and plan.searches[setting.name].warning()

@@ -15,7 +15,7 @@ from attnscape.tasks import RegressionTask, ReluNetwork
 
 SEARCHED = (
     "The paper gives no learning rates here: they are those with the smallest median final loss "
-    "over three seeds of their own, on a 1-2-5 grid that goes on where the best lies on its edge."
+    "over seeds of their own, on a 1-2-5 grid that goes on where the best lies on its edge."
 )
 LINEAR = dataclasses.replace(
     SETTING_1,

@@ -10,12 +10,12 @@ import pandas as pd
 import xarray as xr
 
 from attnscape import results
-from attnscape.experiment import Experiment
 from attnscape.paper.artifact import Artifact, Results
 from attnscape.paper.settings import Plan
 from attnscape.progress import ProgressBar
 from attnscape.report.draw import draw
 from attnscape.report.latex import latex
+from attnscape.results import Computation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
 
 
 def obtain(
-    experiment: Experiment, directory: Path, artifact: str, say: Callable[[str], None]
+    experiment: Computation, directory: Path, artifact: str, say: Callable[[str], None]
 ) -> xr.Dataset:
     """Runs the experiment of an artifact, or finds its result, and shows how far it is."""
     if results.find(experiment, directory) is None:

@@ -10,7 +10,7 @@ import optax
 from attnscape.errors import UsageError
 from attnscape.loading import source_of, told
 from attnscape.stepping._problem import Group, Problem
-from attnscape.transformations import EvaluatedElsewhere, accepting
+from attnscape.transformations import EvaluatedElsewhere, Preconditioned, accepting
 
 
 def check(group: Group, problem: Problem) -> None:
@@ -37,6 +37,9 @@ def _one_update(group: Group, problem: Problem, rate: jax.Array) -> None:
         state = transformation.init(model)
         keywords = problem.keywords(model, prompts, loss, gradient)
         updates, after = accepting(transformation).update(gradient, state, model, **keywords)  # pyright: ignore[reportCallIssue]
+        preconditioner = model
+        if isinstance(transformation, Preconditioned):
+            preconditioner = transformation.preconditioner(state)
     except UsageError:
         raise
     except jax.errors.JAXTypeError as error:
@@ -47,9 +50,12 @@ def _one_update(group: Group, problem: Problem, rate: jax.Array) -> None:
     except Exception as error:
         raise UsageError(f"The optimizer {group.name} failed: {_placed(error, at)}.") from error
     # Updates are converted to the parameters' dtype when they are added.
-    updates = jax.tree.map(lambda u: jax.numpy.asarray(u, problem.dtype), updates)
+    updates, preconditioner = jax.tree.map(
+        lambda u: jax.numpy.asarray(u, problem.dtype), (updates, preconditioner)
+    )
     for what, before, later in (
         ("updates of another form than the parameters", model, updates),
+        ("a preconditioner of another form than the parameters", model, preconditioner),
         ("another form of state after an update", state, after),
     ):
         if _form(before) != _form(later):

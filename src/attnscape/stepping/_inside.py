@@ -12,7 +12,14 @@ import optax
 
 from attnscape.stepping._contract import check
 from attnscape.stepping._problem import Group, Problem, Runs
-from attnscape.transformations import EvaluatedElsewhere, OptaxFactory, Outside, accepting, clipped
+from attnscape.transformations import (
+    EvaluatedElsewhere,
+    OptaxFactory,
+    Outside,
+    Preconditioned,
+    accepting,
+    clipped,
+)
 
 
 class Inside:
@@ -29,6 +36,7 @@ class Inside:
             lambda runs, first, last: jax.lax.fori_loop(first, last, self._step, runs)
         )
         self._evaluated = jax.jit(self._evaluation_points)
+        self._preconditioned = jax.jit(self._preconditioners)
         self._elsewhere = any(
             isinstance(optimizer(rates[0]), EvaluatedElsewhere)
             for optimizer, rates in zip(self._optimizers, self._rates, strict=True)
@@ -56,6 +64,19 @@ class Inside:
 
     def evaluated(self, runs: Runs) -> tuple[Any, ...]:
         return self._evaluated(runs) if self._elsewhere else runs.models
+
+    def preconditioners(self, runs: Runs) -> tuple[Any, ...]:
+        return self._preconditioned(runs)
+
+    def _preconditioners(self, runs: Runs) -> tuple[Any, ...]:
+        found = []
+        for optimizer, rates, states in zip(
+            self._optimizers, self._rates, runs.states, strict=True
+        ):
+            made = optimizer(rates[0])
+            known = isinstance(made, Preconditioned)
+            found.append(jax.vmap(jax.vmap(made.preconditioner))(states) if known else None)
+        return tuple(found)
 
     def _evaluation_points(self, runs: Runs) -> tuple[Any, ...]:
         models = []

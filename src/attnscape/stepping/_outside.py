@@ -92,6 +92,9 @@ class OutsideJax:
     def evaluated(self, runs: Runs) -> tuple[Any, ...]:
         return runs.models
 
+    def preconditioners(self, runs: Runs) -> tuple[Any, ...]:
+        return (None,) * len(self.groups)
+
     def _clipped(self, leaves: list[jax.Array], data: Any) -> tuple[jax.Array, list[jax.Array]]:
         model = jax.tree.unflatten(self._tree, leaves)
         loss, gradient = self._problem.value_and_gradient(model, data)

@@ -52,6 +52,10 @@ class Stepping(Protocol):
         """Of each optimizer, the models that measures look at."""
         ...
 
+    def preconditioners(self, runs: Runs) -> tuple[Any, ...]:
+        """Of each optimizer, what its gradients were divided by; None where it does not say."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Problem:

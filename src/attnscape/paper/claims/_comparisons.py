@@ -166,8 +166,7 @@ def nonlinear_regression_looks_the_same(made: Made) -> Verdict:
         "Nonlinear regression with an MLP in front shows the same four features.",
         together(parts),
         f"The statistics of claims 1 to 4: {in_words(parts)}.",
-        "As of claims 1 to 4."
-        + (f" On a large batch: {in_words(large)}." if large else ""),
+        "As of claims 1 to 4." + (f" On a large batch: {in_words(large)}." if large else ""),
         ("fig15",),
     )
 
@@ -230,9 +229,10 @@ def _first_batch(dataset: xr.Dataset) -> xr.Dataset:
 
 def _lead(dataset: xr.Dataset) -> str:
     """From which measured step on Adam's loss is lower, geometric mean over seeds and batches."""
-    curves = [np.log(statistics.losses(dataset, o)) for o in ("sgdm", "adam")]
-    gap = (curves[0] - curves[1]).mean(("seed", "evaluation"), skipna=False)
-    steps, ahead = gap["step"].values, gap.values > 0
+    sgdm, adam = (statistics.losses(dataset, optimizer) for optimizer in ("sgdm", "adam"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = (np.log(sgdm.values) - np.log(adam.values)).mean(axis=(0, 2))
+    steps, ahead = sgdm["step"].values, gap > 0
     behind = np.flatnonzero(~ahead)
     if behind.size == 0:
         return f"{steps[0]:,}"

@@ -222,5 +222,6 @@ def _on_kurtosis(noise: Results) -> str:
         middle = np.median(statistics.excess_kurtoses(dataset))
         norms = dataset["noise_norm"].isel(optimizer=0, learning_rate=0, step=0, batch_size=0)
         sure = all(kurtosis_is_estimable(of_seed) for of_seed in norms.values)
-        words.append(f"{name} {middle:.3g}" + ("" if sure else " (not estimable: its tail is too heavy)"))
+        doubt = "" if sure else " (not estimable: the tail is too heavy)"
+        words.append(f"{name} {middle:.3g}{doubt}")
     return f"Excess kurtosis of the norms, median over seeds: {', '.join(words)}."

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Float
 from numpy import ndarray
 
-from attnscape.estimators import GaussianNorm, log_trend
+from attnscape.estimators import GaussianNorm
 from attnscape.estimators.condition import PUBLIC_CODE
 from attnscape.paper.runs import measured, of_optimizer, over_evaluations, robust_condition
 from attnscape.training import Status
@@ -93,7 +93,7 @@ def rank_correlations(dataset: xr.Dataset, optimizer: str = "adam") -> Table:
     for index in np.ndindex(*table.shape):
         kept = np.isfinite(norms[index]) & np.isfinite(smooth[index])
         if np.unique(norms[index][kept]).size > 2:
-            table[index] = spearmanr(norms[index][kept], smooth[index][kept]).statistic
+            table[index] = spearmanr(norms[index][kept], smooth[index][kept])[0]
     return table
 
 

@@ -98,6 +98,6 @@ def _ratio(first: Table, second: Table) -> Table:
         return np.where(np.isinf(first) & np.isinf(second), 1.0, first / second)
 
 
-def _undefined(defined: np.ndarray) -> list[str]:
+def _undefined(defined: Any) -> list[str]:
     missing = int(np.count_nonzero(~defined))
-    return [f"not defined for {missing} of {defined.size} seeds"] if missing else []
+    return [f"not defined for {missing} of {np.size(defined)} seeds"] if missing else []

@@ -12,6 +12,7 @@ from attnscape.estimators import PUBLIC_CODE
 from attnscape.paper.ablation import Ablation
 from attnscape.paper.artifact import Artifact
 from attnscape.paper.condition import ConditionCurves, ConditionTable
+from attnscape.paper.exact import ExactTable
 from attnscape.paper.landscape import Landscape
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
@@ -23,6 +24,7 @@ from attnscape.report.draw import (
     bench,
     condition_curves,
     condition_ratios,
+    exact,
     landscape,
     loss_curves,
     noise,
@@ -47,6 +49,11 @@ def _(artifact: ConditionTable, frame: pd.DataFrame) -> Figure:
     titles = _titles(artifact.settings)
     chosen = frame[frame["convention"] == PUBLIC_CODE]
     return condition_ratios.figure(chosen, titles, artifact.printed, artifact.seeds)
+
+
+@draw.register
+def _(artifact: ExactTable, frame: pd.DataFrame) -> Figure:
+    return exact.figure(frame, _titles(artifact.settings), artifact.distribution.printed)
 
 
 @draw.register

@@ -1,4 +1,4 @@
-"""The distribution of R_SGD / R_Adam over seeds and batches, beside the printed mean and deviation."""
+"""The distribution of R_SGD / R_Adam over seeds and batches, beside the printed numbers."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnscape.report.style import of_optimizers, style
+from attnscape.tuning import best_rates
 
 _COLUMNS = 4
 _TALLEST = 1000  # times the smallest loss; what lies above is left out
@@ -53,7 +54,7 @@ def panel(
     looks: Mapping[str, Mapping[str, Any]],
     recipe: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """Median over seeds as lines with a dot at the best rate, smallest to largest as bands.
+    """Median over seeds as lines with a dot at the rate found, smallest to largest as bands.
 
     Args:
         axis: Where.
@@ -61,7 +62,7 @@ def panel(
         looks: Label, colour and line style of each optimizer that is drawn.
         recipe: Rates of optimizers that get a dotted line.
     """
-    smallest = []
+    smallest, found = [], best_rates(frame)
     for optimizer, look in looks.items():
         of_rates = frame[frame["optimizer"] == optimizer].groupby("learning_rate")["loss"]
         median, low, high = (
@@ -71,10 +72,9 @@ def panel(
         axis.plot(median.index, median, **look)
         axis.fill_between(median.index, low, high, color=look["color"], alpha=0.15, linewidth=0)
         if median.notna().any():
-            rates, losses = median.index.to_numpy(), median.to_numpy()
-            best = np.nanargmin(losses)
-            axis.plot(rates[best], losses[best], marker="o", markersize=6, color=look["color"])
-            smallest.append(losses[best])
+            rate = found[optimizer]
+            axis.plot(rate, median[rate], marker="o", markersize=6, color=look["color"])
+            smallest.append(median.min())
         if optimizer in recipe:
             axis.axvline(recipe[optimizer], color=look["color"], linestyle=":", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="learning rate")

@@ -1,0 +1,203 @@
+"""Runs on the public code's own random numbers (`_torch_stream`), in float64.
+
+Gradient, clipping, optimizers and Hessian are those of the engine. Every run is made a second time
+from initial values that are larger by one part in ten million: what that changes, rounding changes
+too, and no other implementation can match.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+from attnscape import native, objective, spec
+from attnscape.models import LinearTransformer
+from attnscape.optimizers import PAPER
+from attnscape.paper.settings import Setting
+from attnscape.prompts import Moments
+from attnscape.training import Progress, silent
+from attnscape.transformations import Transformation, clipped
+
+CHANGE = 1e-7  # of the initial values, relative
+STARTS = ("drawn", "changed")
+_SEGMENT = 25  # batches that are drawn at once: 15 MB a seed
+_NUMBERS = 1  # rises when the same spec gives other numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamRuns:
+    """SGDM and Adam on the public code's prompts, each from two starts, and Hessians at some steps.
+
+    Attributes:
+        setting: Task, model, batch, clipping and learning rates, all of the recipe `code`.
+        seeds: The public code's.
+        steps: When Hessians are taken; runs end at the last.
+    """
+
+    setting: Setting
+    seeds: tuple[int, ...]
+    steps: tuple[int, ...]
+    precision = "float64"
+
+    @property
+    def name(self) -> str:
+        """As in file names."""
+        return f"{self.setting.name}-public-stream"
+
+    @property
+    def run_id(self) -> str:
+        """SHA-256 of the spec."""
+        return spec.digest(self.spec())
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of all runs together."""
+        return len(PAPER) * len(STARTS) * len(self.seeds) * max(self.steps)
+
+    def spec(self) -> dict[str, Any]:
+        """All that determines the result, in terms of JSON."""
+        setting = self.setting
+        return {
+            "stream": {"torch": importlib.metadata.version("torch"), "numbers": _NUMBERS},
+            "kernels": native.why_unavailable() is None,
+            "task": spec.describe(setting.task),
+            "layers": setting.layers,
+            "scale": setting.scale["code"],
+            "batch": setting.batch,
+            "clip": setting.clip["code"],
+            "learning_rates": dict(setting.rates["code"]),
+            "change": CHANGE,
+            "seeds": list(self.seeds),
+            "steps": max(self.steps),
+            "measured": sorted(self.steps),
+        }
+
+    def run(self, progress: Progress = silent) -> xr.Dataset:
+        """Trains and measures.
+
+        Returns:
+            A Dataset with the dims (optimizer, start, seed, step), start being `drawn` or
+            `changed`: `hessian_diagonal`, `hessian_row_norm` and `hessian_eigenvalues` on the
+            evaluation batch of the public code, and `distance` (without start): by how much the
+            parameters of the two starts differ, relative to those of the first.
+
+        Raises:
+            UsageError: If PyTorch is missing, or the public code has no such setting.
+        """
+        from attnscape.paper._torch_stream import EVALUATION_SEED, Stream, capability
+
+        setting, seeds, total = self.setting, self.seeds, self.run_steps
+        rates, scale = setting.rates["code"], setting.scale["code"]
+        optimizers = [clipped(PAPER[name], setting.clip["code"])(rates[name]) for name in PAPER]
+        streams = [Stream(seed, setting.task, setting.batch) for seed in seeds]
+        evaluation = Stream(EVALUATION_SEED, setting.task, setting.batch).batches(1)
+        taken, step = [], 0
+        with jax.enable_x64(True), ThreadPoolExecutor() as pool:
+            starts = [_both_starts(*stream.matrices(setting.layers, scale)) for stream in streams]
+            runs = [_start(optimizers, models) for models in starts]
+            advance = jax.jit(functools.partial(_advance, optimizers))
+            progress(0, total)
+            for last in _segment_ends(self.steps):
+                if last > step:
+                    # Seeds draw side by side, and while the segment before is still computed.
+                    count = [last - step] * len(streams)
+                    drawn = pool.map(Stream.batches, streams, count)
+                    runs = [advance(*each) for each in zip(runs, drawn, strict=True)]
+                step = last
+                if step in self.steps:
+                    taken.append([_measured(of_seed, evaluation) for of_seed in runs])
+                progress(total * step // max(self.steps), total)
+        return self._dataset(taken).assign_attrs(torch_kernels=capability())
+
+    def _dataset(self, taken: list[list[dict[str, np.ndarray]]]) -> xr.Dataset:
+        """Of `taken`: a list of steps, each a list of seeds."""
+        run = ("step", "seed", "optimizer")
+        dims = {
+            "distance": run,
+            "hessian_diagonal": (*run, "start", "parameter"),
+            "hessian_row_norm": (*run, "start", "parameter"),
+            "hessian_eigenvalues": (*run, "start", "eigenvalue"),
+        }
+        return xr.Dataset(
+            {
+                name: (of, np.array([[of_seed[name] for of_seed in step] for step in taken]))
+                for name, of in dims.items()
+            },
+            {
+                "optimizer": list(PAPER),
+                "start": list(STARTS),
+                "seed": list(self.seeds),
+                "step": sorted(self.steps),
+            },
+        ).transpose("optimizer", "start", "seed", "step", ...)
+
+
+def _segment_ends(steps: Sequence[int]) -> list[int]:
+    """`steps` are among them."""
+    return sorted({*steps, *range(_SEGMENT, max(steps), _SEGMENT)})
+
+
+# Of each optimizer: models and states, pytrees with the leading axis start.
+_Runs = tuple[tuple[Any, Any], ...]
+# `_torch_stream.Batches`; its module cannot be imported without PyTorch.
+_Batches = tuple[Any, ...]
+
+
+def _both_starts(P: np.ndarray, Q: np.ndarray) -> LinearTransformer:
+    """The initial values as drawn, and changed."""
+    factor = np.array([1, 1 + CHANGE])[:, None, None, None]
+    return jax.vmap(LinearTransformer)(jnp.asarray(factor * P), jnp.asarray(factor * Q))
+
+
+def _start(optimizers: Sequence[Transformation], models: Any) -> _Runs:
+    return tuple((models, jax.vmap(optimizer.init)(models)) for optimizer in optimizers)
+
+
+def _advance(optimizers: Sequence[Transformation], runs: _Runs, batches: _Batches) -> _Runs:
+    """The runs after an update on each of the batches."""
+
+    def step(runs: _Runs, batch: _Batches) -> tuple[_Runs, None]:
+        def gradient(model: LinearTransformer) -> Any:
+            return objective.value_and_gradient(model, Moments(*batch))[1]
+
+        updated = []
+        for (models, states), optimizer in zip(runs, optimizers, strict=True):
+            changes, states = jax.vmap(optimizer.update)(jax.vmap(gradient)(models), states, models)
+            updated.append((optax.apply_updates(models, changes), states))
+        return tuple(updated), None
+
+    return jax.lax.scan(step, runs, batches)[0]
+
+
+@jax.jit
+def _hessian(model: LinearTransformer, batches: _Batches) -> jax.Array:
+    return objective.hessian(model, Moments(*(each[0] for each in batches)))
+
+
+def _measured(runs: _Runs, evaluation: _Batches) -> dict[str, np.ndarray]:
+    """Of one seed at one step, by the names of the Dataset."""
+    points = np.array([np.concatenate([models.P, models.Q], axis=1) for models, _ in runs])
+    points = points.reshape(*points.shape[:2], -1)
+    hessians = np.array(
+        [
+            [_hessian(jax.tree.map(lambda a, at=at: a[at], models), evaluation) for at in (0, 1)]
+            for models, _ in runs
+        ]
+    )
+    return {
+        "distance": np.linalg.norm(points[:, 1] - points[:, 0], axis=-1)
+        / np.linalg.norm(points[:, 0], axis=-1),
+        "hessian_diagonal": np.diagonal(hessians, axis1=-2, axis2=-1),
+        "hessian_row_norm": np.linalg.norm(hessians, axis=-1),
+        "hessian_eigenvalues": np.linalg.eigvalsh(hessians),
+    }
