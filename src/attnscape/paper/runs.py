@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.errors import UsageError
-from attnscape.estimators import Interval, condition_number
+from attnscape.estimators import condition_number
 from attnscape.paper.settings import Plan
 from attnscape.training import Status
 
@@ -113,8 +113,3 @@ def check_steps(artifact: str, steps: Sequence[int], plan: Plan) -> None:
 def listed(steps: Sequence[int]) -> str:
     """The steps in words."""
     return " and ".join(map(str, steps))
-
-
-def with_interval(interval: Interval) -> str:
-    """For tables: the estimate and the ends."""
-    return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"

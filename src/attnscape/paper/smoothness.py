@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from attnscape.estimators import Interval, SmoothnessFit, bootstrap, fit_smoothness, log_trend
+from attnscape.estimators import Interval, Line, SmoothnessFit, fit_smoothness
 from attnscape.experiment import Experiment
 from attnscape.measures import DirectionalSmoothness, every
 from attnscape.paper.artifact import (
@@ -22,6 +22,7 @@ from attnscape.paper.artifact import (
     how_run,
     tidy,
 )
+from attnscape.paper.claims._tables import mean_over
 from attnscape.paper.settings import MAIN, Plan, Setting
 
 _LAST = 2_000  # of the steps that Fig. 16 shows
@@ -95,50 +96,59 @@ class SmoothnessScatter(Artifact):
     def comparison(self, results: Results) -> pd.DataFrame:
         """The fits to the seed that is drawn, and the growth of smoothness over all seeds.
 
-        The columns setting, quantity, ours, low, high (ends of the 95 % interval).
+        The columns setting, quantity, ours, low, high (ends of the 95 % interval), seeds.
         """
         rows = []
         for setting, frame in self.frame(results).groupby("setting", sort=False):
-            fit = fit_of_first_seed(frame)
-            lines = {"least squares": fit.least_squares, "95 % envelope": fit.envelope}
-            quantities = {f"L0, {name}": line.L0 for name, line in lines.items()}
-            quantities |= {f"L1, {name}": line.L1 for name, line in lines.items()}
+            if (fit := fit_of_first_seed(frame)) is None:
+                continue
+            quantities = {}
+            for name, line in _lines(fit).items():
+                quantities |= {f"L0, {name}": line.L0, f"L1, {name}": line.L1}
             slope, correlation = growth(frame)
             quantities |= {
                 "log-log slope": fit.trend.log_slope,
-                "log-log slope, mean over seeds": slope,
                 "rank correlation": fit.trend.rank_correlation,
-                "rank correlation, mean over seeds": correlation,
+            }
+            over_seeds = {
+                "log-log slope, mean over seeds and batches": slope,
+                "rank correlation, mean over seeds and batches": correlation,
             }
             rows += [
-                (setting, quantity, interval.estimate, interval.low, interval.high)
-                for quantity, interval in quantities.items()
+                (setting, quantity, interval.estimate, interval.low, interval.high, seeds)
+                for group, seeds in ((quantities, 1), (over_seeds, slope.n))
+                for quantity, interval in group.items()
             ]
-        return pd.DataFrame(rows, columns=["setting", "quantity", "ours", "low", "high"])
+        columns = ["setting", "quantity", "ours", "low", "high", "seeds"]
+        return pd.DataFrame(rows, columns=columns)
 
     def caption(self, results: Results, plan: Plan) -> str:
         frame = self.frame(results)
-        seeds, last = frame["seed"].nunique(), int(frame["step"].max())
+        dataset = next(iter(results.values()))
+        last = int(frame["step"].max())
+        sentence = (
+            "Directional smoothness against the gradient norm along Adam's path, natural "
+            f"logarithms, a point a step up to step {last:,} of one run, with the lines "
+            "L0 + L1 |gradient|."
+        )
         runs = [
             f"{setting.title.partition(':')[0]}: "
             + _in_words(frame[frame["setting"] == setting.name])
             for setting in self.settings
         ]
-        return " ".join(
-            [
-                "Natural logarithm of directional smoothness u^T H u (u: Adam's step at unit "
-                "length, H: Hessian) against natural logarithm of the gradient norm, both on one "
-                f"fixed batch of 1000 prompts, at each of the steps 0 to {last:,} of seed 0; "
-                "colour: step. Curves: L0 + L1 |gradient| with L0, L1 >= 0, by least squares on "
-                "the smoothness itself (solid) and as the line that 95 % of the points lie under "
-                "(dashed). Negative smoothness has no logarithm: ticks at the foot mark those "
-                "points' gradient norms, and both fits include them. Brackets: 95 % intervals, of "
-                f"seed 0 by block bootstrap along the run, of means by bootstrap over {seeds} "
-                "seeds.",
-                *runs,
-                how_run(self, results, plan),
-            ]
-        )
+        details = [
+            "Smoothness is u^T H u (u: Adam's step at unit length, H: Hessian); seed 0, on the "
+            f"first of {batches_in_words(dataset)}; colour: step. Lines with L0, L1 >= 0: by least "
+            "squares on the smoothness itself (solid), by least absolute deviations, which "
+            "outliers hardly move (dotted), and as the line that 95 % of the points lie under "
+            "(dashed). Negative smoothness has no logarithm: ticks at the foot mark those points' "
+            "gradient norms, and all fits include them. Brackets: 95 % intervals, of seed 0 by "
+            "block bootstrap along the run, given this run and batch; of means crossed over seeds "
+            "and batches.",
+            *runs,
+            how_run(self, results, plan),
+        ]
+        return f"{sentence}\n\n{' '.join(details)}"
 
 
 def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
@@ -160,14 +170,16 @@ def first_run(frame: pd.DataFrame) -> pd.DataFrame:
     return run[run["seed"] == run["seed"].min()]
 
 
-def fit_of_first_seed(frame: pd.DataFrame) -> SmoothnessFit:
-    """The lines through the first seed's points of one setting."""
+def fit_of_first_seed(frame: pd.DataFrame) -> SmoothnessFit | None:
+    """The lines through the first seed's points of one setting; None if they allow no fit."""
     run = first_run(frame)
     norm, smoothness = (
-        run[name].to_numpy(np.float64).tobytes()
+        run[name].to_numpy(np.float64)
         for name in ("evaluation_gradient_norm", "directional_smoothness")
     )
-    return _fit(norm, smoothness)
+    if np.unique(norm[np.isfinite(norm) & np.isfinite(smoothness)]).size < 3:
+        return None
+    return _fit(norm.tobytes(), smoothness.tobytes())
 
 
 @functools.lru_cache(maxsize=32)
@@ -176,25 +188,58 @@ def _fit(gradient_norm: bytes, smoothness: bytes) -> SmoothnessFit:
     return fit_smoothness(np.frombuffer(gradient_norm), np.frombuffer(smoothness))
 
 
+def _lines(fit: SmoothnessFit) -> dict[str, Line]:
+    return {
+        "least squares": fit.least_squares,
+        "least absolute deviations": fit.least_absolute,
+        "95 % envelope": fit.envelope,
+    }
+
+
 def growth(frame: pd.DataFrame) -> tuple[Interval, Interval]:
-    """Log-log slope and rank correlation of smoothness with gradient norm: means over seeds."""
-    trends = [
-        log_trend(run["evaluation_gradient_norm"], run["directional_smoothness"], resamples=2)
-        for _, run in frame.groupby("seed")
-    ]
-    slopes = [trend.log_slope.estimate for trend in trends]
-    correlations = [trend.rank_correlation.estimate for trend in trends]
-    return bootstrap(np.mean, slopes), bootstrap(np.mean, correlations)
+    """Log-log slope and rank correlation of smoothness with gradient norm.
+
+    Means over seeds and evaluation batches, with intervals crossed over both.
+    """
+    slopes, correlations = (
+        frame.groupby(["seed", "evaluation"])
+        .apply(statistic, include_groups=False)
+        .unstack("evaluation")
+        .to_numpy()
+        for statistic in (_log_slope, _rank_correlation)
+    )
+    return mean_over(slopes), mean_over(correlations)
+
+
+def _log_slope(run: pd.DataFrame) -> float:
+    """Slope of the line through the logarithms, by least squares, of positive smoothness."""
+    kept = run[(run["directional_smoothness"] > 0) & (run["evaluation_gradient_norm"] > 0)]
+    if kept["evaluation_gradient_norm"].nunique() < 2:
+        return np.nan
+    x, y = np.log(kept["evaluation_gradient_norm"]), np.log(kept["directional_smoothness"])
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def _rank_correlation(run: pd.DataFrame) -> float:
+    return float(
+        run["evaluation_gradient_norm"].corr(run["directional_smoothness"], method="spearman")
+    )
 
 
 def _in_words(frame: pd.DataFrame) -> str:
     fit = fit_of_first_seed(frame)
+    if fit is None:
+        return "too few finite points for a line."
     slope, correlation = growth(frame)
+    shares = ", ".join(f"{name} {line.share_above:.1%}" for name, line in _lines(fit).items())
+    doubts = [*fit.misfits]
+    if fit.L0_at_bound:
+        doubts.append("L0 >= 0 binds: without it, a line would start below 0")
     return (
-        f"{fit.negative} of {fit.n:,} points are negative; {fit.least_squares.share_above:.1%} lie "
-        f"above the least-squares line, {fit.envelope.share_above:.1%} above the other; log-log "
-        f"slope {ends(fit.trend.log_slope)} (mean over seeds {ends(slope)}), Spearman's "
-        f"correlation {ends(fit.trend.rank_correlation)} (mean over seeds {ends(correlation)})."
+        f"{fit.negative} of {fit.n:,} points are negative; above the lines lie: {shares}; log-log "
+        f"slope {ends(fit.trend.log_slope)} (mean over seeds and batches {ends(slope)}), "
+        f"Spearman's correlation {ends(fit.trend.rank_correlation)} (mean {ends(correlation)})."
+        + (f" A line does not fit: {'; '.join(doubts)}." if doubts else "")
     )
 
 

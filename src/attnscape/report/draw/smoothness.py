@@ -122,17 +122,22 @@ def scatter_panel(axis: Axes, frame: pd.DataFrame) -> PathCollection:
         transform=axis.get_xaxis_transform(),
         **colours,
     )
+    axis.set_xlabel("ln gradient norm")
+    if fit is None:
+        return points
     measured = run["evaluation_gradient_norm"]
     norms = np.geomspace(measured.min(), measured.max(), 200)
     for name, line, dashes in (
         ("least squares", fit.least_squares, "-"),
+        ("least absolute", fit.least_absolute, ":"),
         ("95 % envelope", fit.envelope, (0, (5, 1.5))),
     ):
         label = f"{name}: {_numbers(line)}"
-        axis.plot(
-            np.log(norms), np.log(line(norms)), color="#D55E00", linestyle=dashes, label=label
-        )
-    axis.set_xlabel("ln gradient norm")
+        with np.errstate(divide="ignore"):
+            height = np.log(line(norms))
+        axis.plot(np.log(norms), height, color="#D55E00", linestyle=dashes, label=label)
+    if fit.misfit or fit.L0_at_bound:
+        axis.text(0.02, 0.97, "no line fits", transform=axis.transAxes, va="top", fontsize=8)
     axis.legend(**_BELOW)
     return points
 
