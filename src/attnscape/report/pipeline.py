@@ -21,6 +21,7 @@ from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.report.make import make, obtain
 from attnscape.report.manifest import Manifest, read_all, save_verdicts
+from attnscape.report.numbers import duration
 from attnscape.report.page import write_page
 
 
@@ -105,14 +106,3 @@ def _judge(out: Path) -> list[Verdict]:
     if verdicts:
         save_verdicts(verdicts, manifests, out)
     return verdicts
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,4 +1,4 @@
-"""What JSON files hold, read as the dataclasses that were written: what differs gets one sentence."""
+"""JSON files read as the dataclasses that were written; what differs gets one sentence."""
 
 from __future__ import annotations
 
