@@ -35,6 +35,7 @@ from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
 from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
+from attnscape.paper.catalog import BENCH
 from attnscape.paper.settings import FULL, QUICK, Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
@@ -110,7 +111,9 @@ def _with_own_parts(plan: Plan, options: Reproduce) -> Plan:
     given = {"task": options.task, "model": options.model}
     own = " and ".join(f"{kind} {text}" for kind, text in given.items() if text is not None)
     for name, manifest in read_all(options.out).items():
-        if manifest.plan and (before := manifest.plan.get("own", "")) != own:
+        if name == BENCH or not manifest.was_made:
+            continue
+        if (before := manifest.plan.get("own", "")) != own:
             raise UsageError(
                 f"{name} in {options.out} was made of {before or 'the paper'!r}, not of "
                 f"{own or 'the paper'!r}; choose another folder with --out."

@@ -62,6 +62,7 @@ def alone(
         optimizers={optimizer: factory},
         learning_rates={optimizer: (rate,)},
         measures=measures(setting),
+        evaluation_seeds=0,  # one batch: optimizers are compared on the same prompts
     )
     return dataclasses.replace(experiment, name=f"{experiment.name}-{optimizer}")
 

@@ -108,7 +108,7 @@ class Manifest:
         title: One line for people.
         statement: What the paper says about it.
         command: Makes it again.
-        plan: The fields of the plan that it was made by; empty if it never was.
+        plan: The fields of the plan that it was made by, or was to be; empty if it is not known.
         caption: What is shown: one sentence, and after a blank line how it was made.
         notes: Sentences that nobody may overlook.
         comparison: Ours beside the printed numbers, if any are printed.
