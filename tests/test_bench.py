@@ -1,16 +1,26 @@
 """The bench: numbers whose answers are known, and one run of the whole."""
 
+import dataclasses
+import io
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from rich.console import Console
 
 from attnscape.bench import SUITE, statistics
+from attnscape.bench import Bench as BenchArtifact
+from attnscape.bench.words import interval_in_words, speed_up_in_words
 from attnscape.cli import Bench
-from attnscape.commands import bench, command_line
+from attnscape.commands import bench, command_line, narrow_tables
 from attnscape.errors import UsageError
+from attnscape.estimators import median
+from attnscape.report.cost import Cost
+from attnscape.report.members import Budget, Members
 
 LOSSES = arrays(float, (3, 4, 5), elements=st.floats(1e-6, 1e6, allow_subnormal=False))
 
@@ -28,19 +38,100 @@ def test_steps_to_a_target_are_the_first_at_or_below_it():
     assert steps.tolist() == [20, 20, np.inf]
 
 
-def test_a_speed_up_is_zero_where_the_target_is_not_reached():
-    baseline = np.array([100.0, 100, 100, 100, 0])
-    half = statistics.speed_up(baseline, np.array([50.0, 50, 50, 50, 50]))
-    assert (half.estimate, half.low, half.high) == (2, 2, 2)
-    never = statistics.speed_up(baseline, np.full(5, np.inf))
-    assert (never.estimate, never.high) == (0, 0)
+def test_speed_ups_are_zero_where_the_target_is_not_reached():
+    baseline = np.array([100.0, 100, 100, np.inf, 0])
+    ratios = statistics.speed_ups(baseline, np.array([50.0, np.inf, 0, 50, 50]))
+    assert ratios.tolist() == [2, 0, 100]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ([0] * 6, "not reached (6 of 6)"),
+        ([0, 0, 0, 1.5, 2, 3], "not reached (3 of 6)"),
+        ([0, 1.5, 2], "1.5 (n = 3, not reached: 1)"),
+        ([], "no target"),
+        ([2.0] * 4, "2 (n = 4)"),
+    ],
+)
+def test_targets_that_are_not_reached_are_said_to_be_so(ratios, words):
+    assert speed_up_in_words(np.array(ratios, float)) == words
+
+
+def test_an_interval_that_reaches_to_runs_without_the_target_says_so():
+    words = speed_up_in_words(np.array([0, 1, 1, 1, 2, 2, 3], float))
+    assert words == "1 [not reached, 3] (n = 7, not reached: 1)"
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_below_five_seeds_there_is_no_interval(n):
+    assert interval_in_words(median(np.arange(1.0, n + 1)), n) == f"{(n + 1) / 2:g} (n = {n})"
+
+
+def test_n_stands_beside_every_interval():
+    words = interval_in_words(median(np.arange(1.0, 8)), 7)
+    assert words == "4 [1, 7] (n = 7)"
+
+
+def test_divergence_counts_as_the_worst_result_in_ratios():
+    inf = np.inf
+    losses = np.array([[1.0, inf, 2, inf, inf], [2.0, 1, 2, inf, 8]])
+    baseline = np.array([[2.0, 1, inf, 1, inf], [4.0, 1, 2, inf, 2]])
+    ratios = statistics.loss_ratios(losses, baseline)
+    assert ratios.tolist() == pytest.approx([0.5, inf, 0, inf, 4])
+
+
+def ranking(losses):
+    """The ranking of sgdm, adam and mine on a setting, by their losses of each seed."""
+    rows = [
+        {"setting": "setting-1", "optimizer": optimizer, "phase": "report", "seed": s, "loss": loss}
+        for optimizer, of_seeds in losses.items()
+        for s, loss in enumerate(of_seeds)
+    ]
+    artifact = artifact_of(dict.fromkeys(losses, ()), marked=("mine",))
+    return artifact.ranking(pd.DataFrame(rows)).set_index("optimizer")
+
+
+def artifact_of(entries, marked=()):
+    settings = (SUITE["setting-1"],)
+    return BenchArtifact("bench", "", "", settings, entries=entries, marked=marked)
+
+
+def test_ratios_of_survivors_are_shown_apart_and_said_to_be_that():
+    six = [1.0] * 6
+    table = ranking({"sgdm": six, "adam": six, "mine": [0.1] * 2 + [np.inf] * 4})
+    assert table.loc["mine *", "loss / sgdm"].startswith("diverged")
+    assert table.loc["mine *", "loss / sgdm, survivors"] == "0.1 (n = 2)"
+    assert table.loc["mine *", "runs that diverged"] == "4 of 6"
+    whole = ranking({"sgdm": six, "adam": six, "mine": [0.1] * 6})
+    assert list(whole) == ["mean rank", "loss / sgdm", "loss / adam", "runs that diverged"]
+
+
+def test_a_table_fits_into_80_columns_and_nothing_is_cut():
+    cell = "0.000123 [0.000045, 1.23e+04] (n = 24)"
+    names = ["setting", "optimizer", "rate", "loss at the budget", "speed-up over sgdm"]
+    row = ["setting-1", "schedule-free-adamw *", "0.0002 (edge)", cell, "not reached (13 of 24)"]
+    frame = pd.DataFrame([[*row, cell]], columns=[*names, "speed-up over adam"])
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in narrow_tables("Report runs by setting", frame):
+        console.print(table)
+    printed = console.export_text()
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    squeezed = "".join(printed.split())
+    for number in ("0.000123", "[0.000045,", "1.23e+04]", "0.0002", "(n=24)"):
+        assert number in squeezed
+    for word in " ".join(frame.columns[1:]).split():
+        assert word in printed
 
 
 @given(LOSSES)
 def test_mean_ranks_add_up_and_lie_inside_their_intervals(losses):
     ranks = statistics.mean_ranks(losses)
     assert sum(rank.estimate for rank in ranks) == pytest.approx(4 * 5 / 2)
-    assert all(1 <= rank.low <= rank.estimate <= rank.high for rank in ranks)
+    for rank in ranks:
+        assert 1 <= rank.estimate <= 4
+        assert rank.low <= rank.estimate <= rank.high
 
 
 def test_the_best_everywhere_has_rank_one_and_diverged_runs_share_the_last():
@@ -89,10 +180,18 @@ def test_good_rates_are_neighbours_within_twice_the_best_loss(losses, factor):
     assert (width.estimate, width.low, width.high) == pytest.approx((factor,) * 3)
 
 
-def test_the_suite_is_the_documented_one(capsys):
-    assert set(SUITE) == {
-        "setting-1", "setting-2", "setting-3", "sphere", "depth-2", "depth-8", "dim-20", "softmax"
-    }  # fmt: skip
+def test_a_rate_at_which_any_tuning_run_diverged_is_no_good_rate():
+    table = tuning({0.1: 1.0, 0.2: 1.0, 0.5: 1.0})
+    table.loc[(table["learning_rate"] == 0.5) & (table["seed"] == 2), "loss"] = np.inf
+    assert statistics.good_range(table).estimate == 2
+
+
+def test_the_suite_is_the_documented_one(attnscape, capsys):
+    with pytest.raises(SystemExit):
+        attnscape("bench", "--help")
+    words = " ".join(capsys.readouterr().out.replace("\N{BOX DRAWINGS LIGHT VERTICAL}", "").split())
+    documented = words.partition("[SETTING ...] Of ")[2].partition("; or `all`")[0]
+    assert documented.split(", ") == list(SUITE)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +199,14 @@ def test_the_suite_is_the_documented_one(capsys):
     [
         (Bench(seeds=0), "--seeds is 0; it must be at least 1."),
         (Bench(settings=("setting-9",)), "There is no setting 'setting-9' in the suite; there are"),
+        (Bench(remove=("lion",)), "'lion' is not in the bench; there are none but the baselines."),
+        (Bench(remove=("adam",)), "adam is what all others are compared with; it stays."),
         (Bench(("sdgm",)), "There is no optimizer 'sdgm'; there are sgd, "),
     ],
 )
 def test_mistakes_are_answered_before_anything_runs(options, sentence, tmp_path):
     with pytest.raises(UsageError, match=sentence):
-        bench(options)
+        bench(dataclasses.replace(options, out=tmp_path))
 
 
 OWN = """
@@ -119,40 +220,134 @@ def broken(rate):
 """
 
 
-def test_one_that_fails_stops_no_other_and_runs_are_found_again(tmp_path, capsys):
-    file = tmp_path / "own.py"
-    file.write_text(OWN)
-    options = Bench(
-        (f"{file}:mine", f"{file}:broken"),
-        settings=("setting-1",),
-        seeds=2,
-        steps=40,
-        out=tmp_path / "out",
-    )
-    sentence = r"broken was left out: The optimizer broken failed: ValueError: no luck \(.*line 8\)"
-    with pytest.raises(UsageError, match=sentence):
-        bench(options)
-    printed = capsys.readouterr().out
-    assert (
-        printed.count("running") == 7
-    )  # three searches and their reports, and the search that failed
-    frame = pd.read_csv(tmp_path / "out" / "bench.csv")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the bench of `mine` and `broken` was made, and the file that defines them."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "own.py").write_text(OWN)
+    with pytest.raises(UsageError, match="broken was left out: The optimizer broken failed: Val"):
+        bench(of(folder, "mine", "broken", settings=("setting-1",), seeds=2, steps=40))
+    return folder
+
+
+def of(folder, *names, **options):
+    references = tuple(f"{folder / 'own.py'}:{name}" for name in names)
+    return Bench(references, out=folder / "out", **options)
+
+
+def shown(folder):
+    """Labels of the optimizers in the CSV, and the text of the page."""
+    frame = pd.read_csv(folder / "out" / "bench.csv")
+    page = (folder / "out" / "report.html").read_text("utf-8")
+    return sorted(frame["optimizer"].unique()), page
+
+
+def test_one_that_fails_stops_no_other_and_runs_are_found_again(folder, capsys):
+    frame = pd.read_csv(folder / "out" / "bench.csv")
     report = frame[frame["phase"] == "report"]
     assert sorted(report["optimizer"].unique()) == ["adam", "mine", "sgdm"]
     assert len(report) == 6
     # Steps to a baseline's loss at the budget: the baseline itself gets there within it.
     own = report[report["optimizer"] == "sgdm"]
     assert (own["steps_to_sgdm"] <= 40).all()
-    landscape = pd.read_csv(tmp_path / "out" / "bench-landscape.csv")
+    landscape = pd.read_csv(folder / "out" / "bench-landscape.csv")
     adam = landscape[landscape["optimizer"] == "adam"]
     assert adam[["condition_number", "sharpness", "preconditioned_sharpness"]].notna().any().all()
-    page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "Bench: mine, broken against SGDM and Adam" in page
+    _, page = shown(folder)
+    assert "Bench: mine against SGDM and Adam" in page
     assert "broken was left out" in page
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").iterdir()}
     with pytest.raises(UsageError, match="broken"):
-        bench(options)
-    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "runs").iterdir()}
+        bench(of(folder, "mine", "broken"))
+    assert "running setting-1-mine" not in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in (folder / "out" / "runs").iterdir()}
+
+
+def test_the_bench_grows_call_by_call_and_one_can_be_taken_out(folder, attnscape, capsys):
+    # Without options a call has the budget and the settings of the folder's bench.
+    attnscape("bench", "sgd", "--out", folder / "out")
+    assert shown(folder)[0] == ["adam", "mine", "sgd", "sgdm"]
+    command = json.loads((folder / "out" / "bench.json").read_text())["command"]
+    assert (
+        f"bench {folder / 'own.py'}:mine sgd --settings setting-1 --seeds 2 --steps 40" in command
+    )
+    said = attnscape("bench", "--remove", "sgd", "--out", folder / "out")
+    assert "running" not in said
+    assert shown(folder)[0] == ["adam", "mine", "sgdm"]
+    with pytest.raises(UsageError, match="'sgd' is not in the bench; there is mine"):
+        bench(Bench(remove=("sgd",), out=folder / "out"))
+
+
+def test_one_whose_file_changed_or_vanished_stays_as_it_was_run_and_is_marked(folder, attnscape):
+    before = pd.read_csv(folder / "out" / "bench.csv")
+    source = folder / "own.py"
+    try:
+        source.write_text(OWN.replace("optax.sgd(rate)", "optax.sgd(2 * rate)"))
+        said = attnscape("bench", "--out", folder / "out")
+        assert "running" not in said
+        assert f"mine * is shown as it was run: {source}:mine would give other numbers" in said
+        source.unlink()
+        said = attnscape("bench", "--out", folder / "out")
+        assert "mine * is shown as it was run" in said
+        assert "cannot be loaded any more (There is no file" in said
+    finally:
+        source.write_text(OWN)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "out" / "bench.csv"), before)
+    assert "mine * is shown as it was run" in shown(folder)[1]
+
+
+def test_one_without_the_runs_to_compare_is_left_out_with_a_sentence(folder, attnscape):
+    kept = Members.read(folder / "out")
+    (mine,) = (m for m in kept.members if m.label == "mine")
+    longer = dataclasses.replace(mine, label="longer", budget=Budget(2, 50, "code"))
+    files = {"setting-1": dataclasses.replace(mine.entries["setting-1"], report="runs/gone.nc")}
+    lost = dataclasses.replace(mine, label="lost", entries=files)
+    elsewhere = dataclasses.replace(mine, label="elsewhere", entries={})
+    try:
+        more = dataclasses.replace(kept, members=(*kept.members, longer, lost, elsewhere))
+        more.save(folder / "out")
+        said = attnscape("bench", "--out", folder / "out")
+    finally:
+        kept.save(folder / "out")
+    assert "longer is left out: it was run with 2 seeds and 50 steps by the recipe code" in said
+    assert "lost is left out: it has lost its runs (runs/gone.nc)" in said
+    assert "elsewhere is left out: it was not run on setting-1" in said
+    assert shown(folder)[0] == ["adam", "mine", "sgdm"]
+
+
+def test_a_damaged_list_of_members_is_not_taken_for_an_empty_one(tmp_path):
+    (tmp_path / "bench-optimizers.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"cannot be read .*; delete it to begin a new bench"):
+        bench(Bench(out=tmp_path))
+
+
+def test_what_takes_long_says_how_long_first_and_then_how_far_it_is():
+    now, said = [0.0], []
+    cost = Cost(said.append, lambda: now[0])
+    for seconds, done in [
+        (0, 0),
+        (30, 10),
+        (30.5, 20),
+        (32, 60),
+        (40, 200),
+        (95, 1400),
+        (130, 2000),
+    ]:
+        now[0] = seconds
+        cost(done, 2000)
+    assert said == [
+        "takes about 1 min 20 s, at 25 run-steps a second",
+        "is at 70 %, about 28 s left",
+    ]
+
+
+def test_what_is_soon_done_says_nothing():
+    now, said = [0.0], []
+    cost = Cost(said.append, lambda: now[0])
+    for seconds, done in [(0, 0), (30, 10), (32, 1000), (34, 2000)]:
+        now[0] = seconds
+        cost(done, 2000)
+    assert said == []
 
 
 def test_the_command_line_makes_the_same_bench_again():

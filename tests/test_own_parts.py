@@ -1,12 +1,16 @@
 """Parts of users' own from files, through the command line."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from attnscape import commands, results
+from attnscape import RegressionTask, commands, results
+from attnscape.models import as_model
+from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.paper.own import with_own_parts
 from attnscape.paper.settings import Plan
 
 TINY = ("--seeds", 2, "--steps", 5, "--batch", 8, "--evaluation-batch", 8)
@@ -124,8 +128,13 @@ def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch
     said = attnscape("reproduce", artifact, *quick, *own, *out)
     assert "not made" not in said
     caption = (tmp_path / "out" / f"{artifact}.txt").read_text()
-    assert f"task {parts}:task and model {parts}:attention in place of" in caption
-    assert "form of P and Q" not in caption
+    assert f"task {parts}:task and model {parts}:attention" in caption
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    title = "<h1>Adam and SGD with momentum on parts of your own</h1>"
+    assert title in page
+    for words in ("form of P and Q", "Setting 1", "Setting 3", "The paper says", "setting-"):
+        assert words not in caption
+        assert words not in page
     for path in (tmp_path / "out" / "runs").glob("*.nc"):
         spec = json.loads(results.load(path).attrs["spec"])
         assert spec["task"]["fields"]["dim"] == 2
@@ -133,6 +142,67 @@ def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch
     with pytest.raises(SystemExit) as end:
         attnscape("reproduce", artifact, "--quick", *out)
     assert "choose another folder with --out." in str(end.value.code)
+
+
+OWN_PLAN = Plan(seeds=2, task=RegressionTask(dim=2, context=3), own="task a/b.py:mine")
+
+
+def own_plan(**changes):
+    return dataclasses.replace(OWN_PLAN, **changes)
+
+
+def test_what_is_held_against_printed_numbers_has_no_own_parts():
+    refused = [name for name, artifact in ARTIFACTS.items() if artifact.obstacle(OWN_PLAN)]
+    assert {"tab-condition", "table1", "table2", "ablation"} <= set(refused)
+
+
+@pytest.mark.parametrize("name", [n for n in ARTIFACTS if not ARTIFACTS[n].obstacle(OWN_PLAN)])
+def test_nothing_of_the_papers_settings_is_left_where_own_parts_replace_them(name):
+    artifact = with_own_parts(ARTIFACTS[name], own_plan())
+    assert not artifact.statement
+    titles = [setting.title for setting in artifact.settings]
+    assert all(title.startswith("task mine of b.py") for title in titles)
+    assert len(set(titles)) == len(titles)
+    for text in (artifact.title, artifact.remark, *titles, *(s.name for s in artifact.settings)):
+        for words in ("etting", "N(0, I)", "Fig", "paper", "covariates"):
+            assert words not in text
+
+
+def test_equal_experiments_of_own_parts_are_one_panel():
+    noise = with_own_parts(ARTIFACTS["fig3"], own_plan())
+    assert [setting.name for setting in noise.settings] == ["own"]
+    # Setting 2's published rates differ; a search replaces them.
+    losses = with_own_parts(ARTIFACTS["fig2"], own_plan())
+    assert [setting.name for setting in losses.settings] == [
+        "own",
+        "own sgdm at 0.01 adam at 0.005",
+    ]
+    assert losses.settings[1].title == "task mine of b.py, sgdm at 0.01,\nadam at 0.005"
+    searched = with_own_parts(ARTIFACTS["fig2"], own_plan(tune=True))
+    assert [setting.title for setting in searched.settings] == ["task mine of b.py"]
+    depths = with_own_parts(ARTIFACTS["fig12"], own_plan(tune=True))
+    assert [setting.title for setting in depths.settings] == [
+        f"task mine of b.py, L = {layers}" for layers in (2, 4, 6, 8)
+    ]
+
+
+def test_with_a_model_of_their_own_panels_are_titled_by_the_papers_tasks():
+    model = as_model((lambda parameters, prompts: prompts.target, lambda key: {"w": 0.5}))
+    plan = Plan(seeds=2, model=model, own="model b.py:mine", tune=True)
+    settings = with_own_parts(ARTIFACTS["fig2"], plan).settings
+    assert [setting.title.replace("\n", " ") for setting in settings] == [
+        "model mine of b.py, d = 5, n = 20 N(0, I)",
+        "model mine of b.py, d = 5, n = 5 N(0, I)",
+        "model mine of b.py, d = 5, n = 20 heavy-tailed",
+    ]
+
+
+def test_artifacts_that_own_parts_make_equal_are_made_once(attnscape, tmp_path, parts, monkeypatch):
+    monkeypatch.setattr(commands, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
+    own = ("--task", f"{parts}:task", "--model", f"{parts}:attention")
+    said = attnscape("reproduce", "fig3", "fig13", "--quick", *own, "--out", tmp_path / "out")
+    assert "fig13: with these parts it is the same as fig3." in said
+    assert not (tmp_path / "out" / "fig13.json").exists()
 
 
 def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, parts):

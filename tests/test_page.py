@@ -59,7 +59,8 @@ def made(out: Path, name: str, panels: int, comparison: pd.DataFrame | None) -> 
         statement="Adaptive methods like Adam are strictly better than SGD in all three settings.",
         command=f"attnscape reproduce {name} --quick --seeds 6 --out 'a folder of mine'",
         plan={"recipe": "code"},
-        caption='Loss, with "quotes", <angles> & recipe `code`: initial entries N(0, 0.05^2).',
+        caption='Loss, with "quotes", <angles> & recipe `code`: initial entries N(0, 0.05^2).\n\n'
+        "Gradients are clipped; u^<b> and x_<i> are no markup.",
         comparison=None if comparison is None else Table.of(comparison),
         files=files,
         runs=runs,
@@ -190,6 +191,72 @@ def test_an_empty_folder_has_a_page(tmp_path: Path):
     assert not page.all("img")
 
 
+def bench(out: Path) -> Manifest:
+    """The manifest of a bench, with its files."""
+    manifest = made(out, SECOND, 1, None)
+    return dataclasses.replace(
+        manifest,
+        name="bench",
+        title="Bench: <lion> against SGDM and Adam",
+        statement="",
+        command="attnscape bench lion",
+        tables={"Optimizers.": Table(("optimizer", "rate"), (("a_lion", 0.1),))},
+        notes=("broken was left out: <no luck>",),
+    )
+
+
+def test_a_folder_that_holds_only_a_bench_has_a_page_of_its_own_kind(tmp_path: Path):
+    bench(tmp_path).save(tmp_path)
+    html = render(tmp_path)
+    page = Parsed(html)
+    assert "<h1>Optimizers against each other</h1>" in html
+    assert "recipe code, 6 seeds, 10,000 steps" in page.text
+    for words in ("reproduced", "artifacts made", "Not yet made", "reproduce fig2", "The paper"):
+        assert words not in page.text
+    assert 'id="bench"' in html
+
+
+def test_a_mixed_folder_shows_the_papers_artifacts_and_the_bench(folder: Path):
+    bench(folder).save(folder)
+    html = render(folder)
+    page = Parsed(html)
+    assert f"2 of {len(ARTIFACTS)} artifacts made" in page.text
+    assert html.index('id="artifacts"') < html.index(f'id="{FIRST}"') < html.index('id="benches"')
+    assert html.index('id="benches"') < html.index('id="bench"')
+
+
+def test_own_parts_have_a_page_of_their_own_kind(tmp_path: Path):
+    own = "task my_file.py:<task>"
+    manifest = made(tmp_path, FIRST, 1, None)
+    manifest = dataclasses.replace(manifest, statement="", plan={"recipe": "code", "own": own})
+    manifest.save(tmp_path)
+    Manifest(SECOND, "Gradient noise", failure="It is too late.", plan={"own": own}).save(tmp_path)
+    page = Parsed(render(tmp_path))
+    assert own in page.text
+    assert "It is too late." in page.text
+    for words in ("reproduced", "artifacts made", "Not yet made", "The paper says", "Ahn, Cheng"):
+        assert words not in page.text
+
+
+def test_the_caption_is_one_sentence_and_the_rest_on_demand(page: Parsed, folder: Path):
+    html = (folder / "report.html").read_text("utf-8")
+    caption = html.split("<figcaption>")[1].split("</figcaption>")[0]
+    sentence, _, details = caption.partition("<details>")
+    assert "N(0, 0.05<sup>2</sup>)" in sentence
+    assert "Gradients are clipped" in details
+    assert "<summary>How it was made</summary>" in details
+    assert all("clipped" not in image["alt"] for image in page.all("img"))
+
+
+def test_names_and_captions_are_text_and_never_markup(tmp_path: Path):
+    bench(tmp_path).save(tmp_path)
+    page = Parsed(render(tmp_path))
+    for words in ("<lion>", "<no luck>", "a_lion", "u^<b> and x_<i> are no markup"):
+        assert words in page.text
+    assert not page.all("b")
+    assert not page.all("i")
+
+
 def test_the_command_is_shown_exactly(page: Parsed):
     assert "--seeds 6 --out 'a folder of mine'" in page.text
 
@@ -214,12 +281,99 @@ def test_a_verdict_on_other_runs_than_those_shown_is_not_shown(folder: Path):
     assert "Rests on" not in Parsed(render(folder)).text
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 0}', "[1]", '{"a": '])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        '{"schema_version": 0}',
+        "[1]",
+        '{"a": ',
+        "null",
+        "[" * 100_000,
+        "\udcff",
+        '{"schema_version": NaN}',
+    ],
+)
 def test_an_unreadable_manifest_does_not_take_the_others_away(folder: Path, text: str):
-    (folder / f"{SECOND}.json").write_text(text)
+    (folder / f"{SECOND}.json").write_text(text, errors="surrogateescape")
     page = Parsed(render(folder))
     assert len(page.all("img")) == 1
     assert f"{SECOND}.json cannot be read" in page.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("title", None, "title is null, not text"),
+        ("runs", [], "runs is a list, not an object"),
+        ("runs", {"a": {}}, "runs.a has no 'name'"),
+        ("plan", [1], "plan is a list, not an object"),
+        ("files", {"png": 3}, "files.png is a whole number, not text"),
+        ("files", {"png": "../x.png"}, "'../x.png' lies outside of the folder"),
+        ("comparison", {"columns": ["a"], "rows": [[1, 2]]}, "a row has 2 cells for 1 columns"),
+        ("tables", {"a": {"columns": ["a"], "rows": [[{}]]}}, "is an object, not text"),
+        ("name", "fig5", "it is that of 'fig5'"),
+        ("colour", "red", "it has an unknown entry 'colour'"),
+    ],
+)
+def test_a_manifest_of_other_types_gets_one_sentence(folder: Path, key, value, sentence):
+    path = folder / f"{SECOND}.json"
+    entries = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(entries | {key: value}))
+    page = Parsed(render(folder))
+    assert len(page.all("img")) == 1
+    assert f"{SECOND}.json cannot be read (" in page.text
+    assert sentence in page.text
+
+
+@pytest.mark.parametrize("name", [f"{SECOND}.json", f"{SECOND}.png", "claims.json"])
+def test_files_without_permission_do_not_take_the_others_away(folder: Path, monkeypatch, name):
+    allowed = Path.open
+
+    def refuse(path: Path, *arguments, **keywords):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return allowed(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    page = Parsed(render(folder))
+    assert "(Permission denied)" in page.text
+    assert FIRST in [attributes.get("id") for _, attributes in page.tags]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89PNG", b"GIF89a" * 10, b"\x89PNG\r\n\x1a\n" + bytes(30)]
+)
+def test_an_odd_picture_gets_a_sentence(folder: Path, content: bytes):
+    (folder / f"{SECOND}.png").write_bytes(content)
+    page = Parsed(render(folder))
+    assert len(page.all("img")) == 1
+    assert f"{SECOND}.png cannot be shown (it is no PNG); make it again." in page.text
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2,3\n1,2,3,4\n", b"a,b\n1,2,3\n", b"\xff\xfe"])
+def test_a_ragged_csv_gets_a_sentence(folder: Path, content: bytes):
+    manifest = read_all(folder)[SECOND]
+    files = {"csv": manifest.files["csv"]}
+    dataclasses.replace(manifest, files=files).save(folder)
+    (folder / files["csv"]).write_bytes(content)
+    page = Parsed(render(folder))
+    assert f"{SECOND}.csv cannot be shown (" in page.text
+    assert len(page.all("img")) == 1
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [None, [], {"verdicts": None}, {"verdicts": [None]}, {"verdicts": [{"number": "1"}]}],
+)
+def test_unreadable_verdicts_get_a_sentence(folder: Path, entries):
+    if isinstance(entries, dict):
+        entries["schema_version"] = 1
+    (folder / "claims.json").write_text(json.dumps(entries))
+    page = Parsed(render(folder))
+    assert "The verdicts cannot be read (" in page.text
+    assert len(page.all("img")) == 2
 
 
 def test_manifests_are_json_that_any_reader_takes(folder: Path):
@@ -292,6 +446,10 @@ def test_a_browser_shows_it_whole(folder: Path, tmp_path: Path, width: int, sche
         assert tab.evaluate(BROKEN_IMAGES) == 0
         contrast, where = tab.evaluate(LOWEST_CONTRAST)
         assert contrast >= 4.5, where
+        size = "parseFloat(getComputedStyle(document.querySelector('figcaption p')).fontSize)"
+        assert tab.evaluate(size) >= 16
+        shown = "document.querySelector('details p').checkVisibility({contentVisibilityAuto: true})"
+        assert not tab.evaluate(shown)
         for link in map(urlparse, tab.evaluate(LINKS)):
             if link.scheme == "file":
                 assert Path(unquote(link.path)).is_file()
@@ -299,3 +457,16 @@ def test_a_browser_shows_it_whole(folder: Path, tmp_path: Path, width: int, sche
                 assert not link.fragment or tab.evaluate(found)
         assert tab.complaints() == []
         assert tab.requests() == [url]
+
+
+@pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium or Chrome here")
+def test_printed_pages_show_how_everything_was_made(folder: Path, tmp_path: Path):
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    with browser.Browser(profile) as tab:
+        tab.open((folder / "report.html").as_uri())
+        height = "document.querySelector('details').getBoundingClientRect().height"
+        closed = tab.evaluate(height)
+        tab.call("Emulation.setEmulatedMedia", media="print")
+        assert tab.evaluate("document.querySelector('details p').checkVisibility()")
+        assert tab.evaluate(height) > closed + 15

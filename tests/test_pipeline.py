@@ -18,6 +18,7 @@ from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.settings import QUICK
 from attnscape.report import pipeline
 from attnscape.report.make import Made
+from attnscape.report.numbers import duration
 
 FIRST, SECOND, THIRD = list(ARTIFACTS.values())[:3]
 ALL = (FIRST, SECOND, THIRD)
@@ -200,7 +201,7 @@ def test_reproduce_ends_with_the_names_of_what_failed(broken, tmp_path: Path, ca
     ],
 )
 def test_durations_are_said_in_words(seconds: float, words: str):
-    assert pipeline.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_plans_are_kept_whole(reproduce, tmp_path: Path):

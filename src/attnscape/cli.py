@@ -152,7 +152,8 @@ class Train:
 class Bench:
     """Ranks optimizers, each at its best learning rate, against tuned SGDM and Adam.
 
-    Runs are kept in the folder: the next optimizer is compared with those that were run before.
+    The folder remembers them: each call adds to its bench, and compares with all that were run
+    there before on the same settings with as many seeds and steps.
     """
 
     optimizers: Annotated[
@@ -161,13 +162,34 @@ class Bench:
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
     all: bool = False
     """Every optimizer that has a name."""
-    settings: tuple[str, ...] = ("setting-1", "setting-2", "setting-3")
+    remove: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER ...]")] = ()
+    """Optimizers to take out of the folder's bench; their runs are kept."""
+    settings: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar="[SETTING ...]",
+            help_behavior_hint="(default: those of the folder's bench, or setting-1 to setting-3)",
+        ),
+    ] = ()
     """Of setting-1, setting-2, setting-3, sphere, depth-2, depth-8, dim-20, softmax; or `all`."""
-    seeds: int = 6
-    """Report seeds 0, 1, ..., seeds - 1; tuning has six of its own."""
-    steps: int = 2_000
+    seeds: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as the folder's bench, or 6)"),
+    ] = None
+    """Report seeds 0, 1, ..., seeds - 1; tuning has seeds of its own."""
+    steps: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="INT", help_behavior_hint="(default: as the folder's bench, or 2,000)"
+        ),
+    ] = None
     """The budget: updates of each run."""
-    recipe: Literal["code", "paper"] = "code"
+    recipe: Annotated[
+        Literal["code", "paper"] | None,
+        tyro.conf.arg(
+            metavar="{code,paper}", help_behavior_hint="(default: as the folder's bench, or code)"
+        ),
+    ] = None
     """Conventions of the public code, or of the text of the paper."""
     out: Path = Path("results")
     """Folder for the page, figures, tables and runs."""

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
 from attnscape import native, objective, optimizers, results
-from attnscape.bench import BASELINES, SUITE
-from attnscape.bench import Bench as BenchArtifact
+from attnscape.bench import BASELINES, DEFAULT, SUITE
 from attnscape.choosing import chosen
 from attnscape.contracts import check_model, check_optimizer, check_task
 from attnscape.errors import UsageError
@@ -34,11 +35,13 @@ from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
 from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
+from attnscape.paper.catalog import BENCH
 from attnscape.paper.settings import FULL, QUICK, Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
 from attnscape.report.manifest import read_all
+from attnscape.report.members import Budget, Members
 from attnscape.report.page import NAME as PAGE
 from attnscape.report.page import write_page
 from attnscape.report.ranking import rank
@@ -108,7 +111,9 @@ def _with_own_parts(plan: Plan, options: Reproduce) -> Plan:
     given = {"task": options.task, "model": options.model}
     own = " and ".join(f"{kind} {text}" for kind, text in given.items() if text is not None)
     for name, manifest in read_all(options.out).items():
-        if manifest.plan and (before := manifest.plan.get("own", "")) != own:
+        if name == BENCH or not manifest.was_made:
+            continue
+        if (before := manifest.plan.get("own", "")) != own:
             raise UsageError(
                 f"{name} in {options.out} was made of {before or 'the paper'!r}, not of "
                 f"{own or 'the paper'!r}; choose another folder with --out."
@@ -148,34 +153,74 @@ def bench(options: Bench) -> None:
         UsageError: If an option cannot be used, or, after all others were ranked, an optimizer
             could not be.
     """
-    for name in ("seeds", "steps"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
     unknown = [name for name in options.settings if name not in (*SUITE, "all")]
     if unknown:
         raise UsageError(
             f"There is no setting {unknown[0]!r} in the suite; there are {', '.join(SUITE)}, all."
         )
-    settings = SUITE if "all" in options.settings else dict.fromkeys(options.settings)
+    options = _as_before(options)
+    for name in ("seeds", "steps"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
     named = optimizers.NAMED if options.all else ()
     references = dict.fromkeys((*BASELINES, *named, *options.optimizers))
-    made = rank(
-        chosen(list(references)),
-        [SUITE[name] for name in settings],
+    ranked = rank(
+        list(references),
+        [SUITE[name] for name in options.settings],
         options.out,
-        Plan(recipe=options.recipe, seeds=options.seeds, steps=options.steps),
-        command_line(options, *options.optimizers),
+        Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
+        functools.partial(_bench_again, options),
         functools.partial(print, flush=True),
+        options.remove,
     )
-    for sentence, frame in made.tables.items():
-        table = Table(*frame.columns, title=sentence)
-        for row in frame.itertuples(index=False, name=None):
-            table.add_row(*map(str, row))
-        Console().print(table)
+    console = Console()
+    for sentence, frame in ranked.made.tables.items():
+        for table in narrow_tables(sentence, frame):
+            console.print(table)
+    for note in ranked.notes:
+        print(note)
     print(options.out / PAGE)
-    failures = made.artifact.failures if isinstance(made.artifact, BenchArtifact) else ()
-    if failures:
-        raise UsageError(" ".join(failures))
+    if ranked.failures:
+        raise UsageError(" ".join(ranked.failures))
+
+
+def _as_before(options: Bench) -> Bench:
+    """The options with what was not given taken from the folder's bench, or from the defaults."""
+    before = Members.read(options.out)
+    budget = before.budget or Budget(seeds=6, steps=2_000, recipe="code")
+    settings = options.settings or before.settings or DEFAULT
+    return dataclasses.replace(
+        options,
+        settings=tuple(SUITE) if "all" in settings else tuple(dict.fromkeys(settings)),
+        seeds=budget.seeds if options.seeds is None else options.seeds,
+        steps=budget.steps if options.steps is None else options.steps,
+        recipe=options.recipe or budget.recipe,
+    )
+
+
+def _bench_again(options: Bench, references: Sequence[str]) -> str:
+    """The command line that makes a bench of these optimizers in an empty folder."""
+    return command_line(dataclasses.replace(options, all=False, remove=()), *references)
+
+
+def narrow_tables(title: str, frame: pd.DataFrame) -> list[Table]:
+    """The frame as tables that fit into 80 columns: one a setting if it has settings.
+
+    Cells are folded and never cut.
+    """
+    if "setting" in frame:
+        return [
+            table
+            for setting, rows in frame.groupby("setting", sort=False)
+            for table in narrow_tables(f"{setting}: {title}", rows.drop(columns="setting"))
+        ]
+    table = Table(title=title, title_justify="left", box=box.HORIZONTALS, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(str(name), overflow="fold")
+    for row in frame.itertuples(index=False, name=None):
+        # The interval below its estimate: columns become narrow, numbers stay whole.
+        table.add_row(*(str(cell).replace(" [", "\n[").replace(" (n", "\n(n") for cell in row))
+    return [table]
 
 
 def report(options: Report) -> None:

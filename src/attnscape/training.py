@@ -11,6 +11,7 @@ import contextlib
 import enum
 import functools
 import numbers
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -31,6 +32,7 @@ from attnscape.tasks import Task
 from attnscape.transformations import Factory, Outside
 
 Precision = Literal["float32", "float64"]
+_LONGEST_WAIT = 1.0  # second; segments that take longer do not grow
 _LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
 _EVALUATION_STREAM = 1  # apart from the streams of seeds, which are split from their keys
 
@@ -254,10 +256,14 @@ def _run(engine: _Engine, steps: int, measures: tuple[Measure, ...], progress) -
     count = len(engine.seeds) * sum(len(group.learning_rates) for group in engine.groups)
     runs, step, ahead = engine.start(), 0, None
     progress(0, count * steps)
+    segment = 1  # where a step is dear, the first ones already say how dear
     for stop in stops:
         while step < stop:
-            last = min(stop, step + _LONGEST_SEGMENT)
+            last = min(stop, step + segment)
+            began = time.perf_counter()
             runs = engine.advance(runs, step, last)
+            if time.perf_counter() - began < _LONGEST_WAIT:
+                segment = min(2 * segment, _LONGEST_SEGMENT)
             step = last
             progress(count * step, count * steps)
         now = [measure for measure in measures if step in due[measure]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,32 +12,45 @@ import xarray as xr
 
 from attnscape.bench import statistics
 from attnscape.bench.suite import BASELINES, LOSS, measures
-from attnscape.estimators import PUBLIC_CODE, Interval, median, paired_ratio, proportion
+from attnscape.bench.words import interval_in_words, speed_up_in_words
+from attnscape.estimators import PUBLIC_CODE, median
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results, conventions, ends
+from attnscape.paper.artifact import Artifact, Results, conventions
 from attnscape.paper.runs import condition_numbers, of_optimizer
 from attnscape.paper.settings import Plan, Setting
 from attnscape.transformations import Factory
-from attnscape.tuning import Search, final_losses
+from attnscape.tuning import final_losses
 
 _BETWEEN = "|"
 _TUNING = "tuning"
 _REPORT = "report"
+_MARK = " *"
+_FEW = 4  # own optimizers that a title names
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An optimizer on a setting, at the rate that a search found."""
+    """An optimizer that was run on a setting, at the rate that a search found.
 
-    setting: Setting
-    optimizer: str
-    factory: Factory
-    search: Search
+    Attributes:
+        setting: Its name in the suite.
+        rate: The learning rate.
+        at_edge: Whether that is the first or last rate that was tried.
+        unstable: Whether tuning runs diverged at every rate, at this one too.
+        warning: Of the search, where the rate was not found as it should be.
+        run_id: Of the report runs.
+        report: The file of the report runs, relative to the folder.
+        trials: The files of the search.
+    """
 
-    def experiment(self, plan: Plan) -> Experiment:
-        """The runs that are reported."""
-        rate = self.search.rates[self.optimizer]
-        return alone(self.setting, self.optimizer, self.factory, plan, rate)
+    setting: str
+    rate: float
+    at_edge: bool
+    unstable: bool
+    warning: str
+    run_id: str
+    report: str
+    trials: tuple[str, ...]
 
 
 def alone(
@@ -48,6 +62,7 @@ def alone(
         optimizers={optimizer: factory},
         learning_rates={optimizer: (rate,)},
         measures=measures(setting),
+        evaluation_seeds=0,  # one batch: optimizers are compared on the same prompts
     )
     return dataclasses.replace(experiment, name=f"{experiment.name}-{optimizer}")
 
@@ -57,28 +72,33 @@ class Bench(Artifact):
     """Optimizers on settings.
 
     Attributes:
-        entries: What is compared; every optimizer on every setting.
-        failures: Sentences on optimizers that could not be run.
+        entries: Of each optimizer, by its label, what was run on each of the settings.
+        marked: Labels of those that are shown as they were run at another time.
     """
 
     tables_on_page = True
 
-    entries: tuple[Entry, ...] = ()
-    failures: tuple[str, ...] = ()
+    entries: Mapping[str, Sequence[Entry]] = dataclasses.field(default_factory=dict)
+    marked: tuple[str, ...] = ()
 
     @property
     def optimizers(self) -> list[str]:
         """Labels, in the order they were given."""
-        return list(dict.fromkeys(entry.optimizer for entry in self.entries))
+        return list(self.entries)
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        """Of each entry the report runs and the trials of its search, which were found already."""
-        found: dict[str, Experiment] = {}
-        for entry in self.entries:
-            key = f"{entry.setting.name}{_BETWEEN}{entry.optimizer}{_BETWEEN}"
-            found[f"{key}{_REPORT}"] = entry.experiment(plan)
-            for number, trial in enumerate(entry.search.trials):
-                found[f"{key}{_TUNING}-{number}"] = trial
+        """None: the searches have run all that there is, see `files`."""
+        return {}
+
+    def files(self) -> dict[str, Path]:
+        """The results that it is made from, relative to the folder, by their keys."""
+        found: dict[str, Path] = {}
+        for optimizer, entries in self.entries.items():
+            for entry in entries:
+                key = f"{entry.setting}{_BETWEEN}{optimizer}{_BETWEEN}"
+                found[f"{key}{_REPORT}"] = Path(entry.report)
+                for number, trial in enumerate(entry.trials):
+                    found[f"{key}{_TUNING}-{number}"] = Path(trial)
         return found
 
     def frame(self, results: Results) -> pd.DataFrame:
@@ -137,55 +157,99 @@ class Bench(Artifact):
     def ranking(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A row an optimizer, best first.
 
-        The columns optimizer, rank, `loss / SGDM`, `loss / Adam`, diverged; cells with the ends of
-        their intervals.
+        The columns optimizer, mean rank, `loss / sgdm`, `loss / adam`, runs that diverged; the
+        cells with their intervals and n. Where runs diverged there are also the ratios among the
+        seeds on which all finished.
         """
         losses = self.losses(frame)
         ranks = statistics.mean_ranks(losses)
+        lost = np.isinf(losses)
         rows = []
         for index in np.argsort([rank.estimate for rank in ranks], kind="stable"):
-            name = self.optimizers[index]
-            row: dict[str, object] = {"optimizer": name, "mean rank": ends(ranks[index])}
-            for baseline in BASELINES:
-                row[f"loss / {baseline}"] = self._against(losses, index, baseline)
-            lost = int(np.isinf(losses[:, index]).sum())
-            row["runs that diverged"] = _share(proportion(lost, losses[:, index].size))
+            row: dict[str, object] = {
+                "optimizer": self._label(self.optimizers[index]),
+                "mean rank": interval_in_words(ranks[index], losses.shape[2]),
+            }
+            ratios = {
+                f"loss / {baseline}": statistics.loss_ratios(
+                    losses[:, index], losses[:, self.optimizers.index(baseline)]
+                )
+                for baseline in BASELINES
+            }
+            for name, values in ratios.items():
+                row[name] = interval_in_words(median(values), values.size)
+            row["runs that diverged"] = f"{lost[:, index].sum()} of {lost[:, index].size}"
+            if lost.any():
+                for name, baseline in zip(ratios, BASELINES, strict=True):
+                    either = lost[:, index] | lost[:, self.optimizers.index(baseline)]
+                    finished = ratios[name][~either.any(axis=0)]
+                    row[f"{name}, survivors"] = interval_in_words(median(finished), finished.size)
             rows.append(row)
         return pd.DataFrame(rows)
 
     def by_setting(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """A row a setting and optimizer: rate, loss, speed-ups, width of good rates, divergence."""
+        """A row a setting and optimizer: rate, loss and speed-ups of the report runs."""
         rows = []
-        for entry in self.entries:
-            mine = (frame["setting"] == entry.setting.name) & (
-                frame["optimizer"] == entry.optimizer
-            )
-            report = frame[mine & (frame["phase"] == _REPORT)].sort_values("seed")
-            tuning = frame[mine & (frame["phase"] == _TUNING)]
+        for setting, optimizer, entry in self._of_settings():
+            report = _select(frame, setting, optimizer, _REPORT)
+            losses = report["loss"].to_numpy()
             row: dict[str, object] = {
-                "setting": entry.setting.name,
-                "optimizer": entry.optimizer,
-                "rate": f"{entry.search.rates[entry.optimizer]:g}"
-                + (" (edge)" if entry.search.at_edge else "")
-                + (" (diverges)" if entry.search.unstable else ""),
-                "loss at the budget": _median(report["loss"].to_numpy()),
+                "setting": setting,
+                "optimizer": self._label(optimizer),
+                "rate": f"{entry.rate:g}"
+                + (" (edge)" if entry.at_edge else "")
+                + (" (diverges)" if entry.unstable else ""),
+                "loss at the budget": interval_in_words(median(losses), losses.size),
             }
             for baseline in BASELINES:
                 column = f"steps_to_{baseline}"
-                theirs = frame[
-                    (frame["setting"] == entry.setting.name)
-                    & (frame["optimizer"] == baseline)
-                    & (frame["phase"] == _REPORT)
-                ].sort_values("seed")
-                row[f"speed-up over {baseline}"] = ends(
-                    statistics.speed_up(theirs[column].to_numpy(), report[column].to_numpy())
+                theirs = _select(frame, setting, baseline, _REPORT)
+                row[f"speed-up over {baseline}"] = speed_up_in_words(
+                    statistics.speed_ups(theirs[column].to_numpy(), report[column].to_numpy())
                 )
-            row["good rates: factor"] = ends(statistics.good_range(tuning))
-            row["tuning runs that diverged"] = _share(
-                proportion(int(np.isinf(tuning["loss"]).sum()), len(tuning))
-            )
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def searches(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A row a setting and optimizer: what the search for its learning rate saw.
+
+        The final loss, median over tuning seeds, at the rate that was found and at the next smaller
+        and larger ones; the range of good rates; the share of all tuning runs that diverged.
+        """
+        rows = []
+        for setting, optimizer, entry in self._of_settings():
+            tuning = _select(frame, setting, optimizer, _TUNING)
+            rates = sorted(tuning["learning_rate"].unique())
+            place = int(np.argmin(np.abs(np.log(np.array(rates) / entry.rate))))
+            around = {"next smaller": place - 1, "rate": place, "next larger": place + 1}
+            seeds = tuning["seed"].nunique()
+            lost = int(np.isinf(tuning["loss"]).sum())
+            rows.append(
+                {
+                    "setting": setting,
+                    "optimizer": self._label(optimizer),
+                    **{
+                        name: _at_rate(tuning, rates[at]) if 0 <= at < len(rates) else "not tried"
+                        for name, at in around.items()
+                    },
+                    "good rates: factor": interval_in_words(statistics.good_range(tuning), seeds),
+                    "diverged": f"{lost} of {len(tuning)}",
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _of_settings(self) -> list[tuple[str, str, Entry]]:
+        """Setting, optimizer and entry, setting by setting."""
+        return [
+            (setting.name, optimizer, entry)
+            for setting in self.settings
+            for optimizer, entries in self.entries.items()
+            for entry in entries
+            if entry.setting == setting.name
+        ]
+
+    def _label(self, optimizer: str) -> str:
+        return optimizer + _MARK * (optimizer in self.marked)
 
     def losses(self, frame: pd.DataFrame) -> np.ndarray:
         """Losses at the budget (setting, optimizer, seed)."""
@@ -193,53 +257,66 @@ class Bench(Artifact):
         table = report.pivot(index=["setting", "optimizer"], columns="seed", values="loss")
         return np.array([[table.loc[(s.name, o)] for o in self.optimizers] for s in self.settings])
 
-    def _against(self, losses: np.ndarray, index: int, baseline: str) -> str:
-        """Ratio of losses, geometric mean over settings, paired over seeds."""
-        theirs = losses[:, self.optimizers.index(baseline)]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logs = np.log(losses[:, index] / theirs).mean(axis=0)
-        ratio = paired_ratio(np.exp(logs), np.ones_like(logs))
-        words = ends(ratio.geometric_mean)
-        return f"{words}, without {ratio.diverged} seeds" if ratio.diverged else words
-
     def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
         frame = self.frame(results)
         return {
-            "Optimizers over all settings; intervals at 95 %.": self.ranking(frame),
-            "Optimizers by setting; intervals at 95 %.": self.by_setting(frame),
+            "Over all settings; intervals at 95 %.": self.ranking(frame),
+            "Report runs by setting; intervals at 95 %.": self.by_setting(frame),
+            "Searches by setting; intervals at 95 %.": self.searches(frame),
         }
 
     def caption(self, results: Results, plan: Plan) -> str:
         dataset = next(iter(results.values()))
+        trial = next(found for key, found in results.items() if f"{_BETWEEN}{_TUNING}" in key)
+        count, settings = len(self.optimizers), len(self.settings)
         warnings = [
-            f"{entry.setting.title}, {entry.optimizer}: {warning}"
-            for entry in self.entries
-            if (warning := entry.search.warning())
+            f"{setting}: {entry.warning}"
+            for setting, _, entry in self._of_settings()
+            if entry.warning
         ]
-        return " ".join(
+        return "\n\n".join(
             [
-                f"{len(self.optimizers)} optimizers, each at the learning rate with the smallest "
-                "median final loss over tuning seeds of its own, among those at which none of "
-                "these runs diverges, on a 1-2-5 grid that goes on where the best lies on its "
-                f"edge; then {dataset.sizes['seed']} report seeds of {int(dataset['step'][-1]):,} steps. The "
-                "loss is that on one fixed batch of 1000 prompts; at the budget: the median of its "
-                "last 5 %. Panels of settings: that loss of the tuning runs against the learning "
-                "rate, lines the median, bands smallest to largest, what is above 1000 times the "
-                "smallest left out. Mean rank: over settings, "
-                "interval over seeds. Profile: share of runs whose loss is at most a factor times "
-                "the best optimizer's on the same setting and seed. Speed-up: the steps that the "
-                "baseline takes to its own loss at the budget over those that the optimizer takes, "
-                "median over seeds; 0 where it never arrives. Good rates: the factor between the "
-                f"largest and the smallest rate whose loss is at most {statistics.GOOD:g} times "
-                "the best rate's. Curvature and directional smoothness along the report runs are "
-                "in `bench-landscape.csv`.",
+                f"{count} optimizers on {settings} setting{'s' * (settings > 1)}, each at the "
+                f"learning rate that the same search found for it: {dataset.sizes['seed']} seeds "
+                f"of {int(dataset['step'][-1]):,} steps.",
+                "Search: among the rates at which no run diverges that with the smallest median "
+                f"final loss over {trial.sizes['seed']} tuning seeds (of a run: the median over "
+                "its last tenth), on a 1-2-5 grid that goes on where the best lies on its edge. "
+                "The loss is that on one fixed batch of 1000 prompts; at the "
+                "budget: the median of its last 5 %. Panels of settings: that loss of the tuning "
+                "runs against the learning rate, lines the median, bands smallest to largest, what "
+                "is above 1000 times the smallest left out. Profile: share of runs whose loss is "
+                "at most a factor times the best optimizer's on the same setting and seed.",
+                "A run that diverged counts as the worst result: its loss is infinite. Mean rank: "
+                "over settings, interval over seeds. Loss over a baseline's: geometric mean over "
+                "settings on each seed, then the median over seeds; survivors: the same among the "
+                "seeds on which both finished everywhere, which says nothing of those that did "
+                "not. Speed-up: the steps that the baseline takes to its own loss at the budget "
+                "over those that the optimizer takes, median over seeds; `not reached` on seeds "
+                "where it never arrives. Good rates: the factor between the largest and the "
+                f"smallest rate whose loss is at most {statistics.GOOD:g} times the best rate's. "
+                "There is no interval where n is below 5.",
                 conventions(plan, self.settings).replace(
                     ", SGD with momentum 0.9 (SGDM), Adam with beta1 = beta2 = 0.9", ""
-                ),
-                *warnings,
-                *self.failures,
+                )
+                + " Curvature and directional smoothness along the report runs are in "
+                "`bench-landscape.csv`.",
+                *([" ".join(warnings)] if warnings else []),
             ]
         )
+
+
+def _select(frame: pd.DataFrame, setting: str, optimizer: str, phase: str) -> pd.DataFrame:
+    mine = (frame["setting"] == setting) & (frame["optimizer"] == optimizer)
+    return frame[mine & (frame["phase"] == phase)].sort_values("seed")
+
+
+def _at_rate(tuning: pd.DataFrame, rate: float) -> str:
+    """A rate, its median final loss and how many of its runs diverged."""
+    losses = tuning[tuning["learning_rate"] == rate]["loss"]
+    lost, count = int(np.isinf(losses).sum()), len(losses)
+    loss = [f"{losses.median():.3g}"] if 2 * lost < count else []
+    return f"{rate:g}: " + ", ".join(loss + [f"{lost} of {count} diverged"] * (lost > 0))
 
 
 def _curves(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -265,18 +342,8 @@ def _landscape(dataset: xr.Dataset) -> pd.DataFrame:
     return frame[measured]
 
 
-def _median(values: np.ndarray) -> str:
-    """Median over seeds; a diverged run has lost against every finished one."""
-    if np.isfinite(values).all():
-        return ends(median(values))
-    return f"{np.median(values):.3g} [no interval: {np.isinf(values).sum()} diverged]"
-
-
-def _share(share: Interval) -> str:
-    return f"{100 * share.estimate:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
-
-
 def title(optimizers: Sequence[str]) -> str:
     """Of the artifact, for people."""
     own = [name for name in optimizers if name not in BASELINES]
-    return f"Bench: {', '.join(own) or 'the baselines'} against SGDM and Adam"
+    words = f"{len(own)} optimizers" if len(own) > _FEW else ", ".join(own) or "the baselines"
+    return f"Bench: {words} against SGDM and Adam"

@@ -32,14 +32,32 @@ def steps_to_reach(
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
 
 
-def speed_up(baseline: Float[ndarray, " seed"], steps: Float[ndarray, " seed"]) -> Interval:
-    """Median over seeds of the baseline's steps over an optimizer's; 0 where it never arrives.
+def speed_ups(
+    baseline: Float[ndarray, " seed"], steps: Float[ndarray, " seed"]
+) -> Float[ndarray, " counted"]:
+    """The baseline's steps to a target over an optimizer's; 0 where it never arrives.
 
     Seeds on which the target was there at the start, or the baseline diverged, are left out.
     """
     counted = np.isfinite(baseline) & (baseline > 0)
-    ratios = baseline[counted] / np.maximum(steps[counted], 1)
-    return bootstrap(np.median, ratios)
+    return baseline[counted] / np.maximum(steps[counted], 1)
+
+
+def loss_ratios(
+    losses: Float[ndarray, "setting seed"], baseline: Float[ndarray, "setting seed"]
+) -> Float[ndarray, " seed"]:
+    """Of each seed: the losses over a baseline's, geometric mean over settings.
+
+    Divergence counts: infinite where the optimizer diverged on more settings than the baseline, 0
+    where on fewer. Where on as many, the ratio is over the settings that both finished, 1 if none.
+    """
+    lost, theirs = np.isinf(losses), np.isinf(baseline)
+    logs = np.log(np.where(lost | theirs, 1.0, losses)) - np.log(
+        np.where(lost | theirs, 1.0, baseline)
+    )
+    both = np.maximum((~(lost | theirs)).sum(axis=0), 1)
+    more, fewer = lost.sum(axis=0), theirs.sum(axis=0)
+    return np.select([more > fewer, more < fewer], [np.inf, 0.0], np.exp(logs.sum(axis=0) / both))
 
 
 def mean_ranks(losses: Float[ndarray, "setting optimizer seed"]) -> list[Interval]:
@@ -70,8 +88,8 @@ def profile(
 def good_range(table: pd.DataFrame) -> Interval:
     """Factor between the largest and the smallest good learning rate around the best one.
 
-    Good: the median loss over tuning seeds is at most twice the best rate's. Neighbours count up
-    to the first that is not good.
+    Good: no run diverged and the median loss over tuning seeds is at most twice the best rate's.
+    Neighbours count up to the first that is not good.
 
     Args:
         table: Columns learning_rate, seed, loss (infinite where diverged), of one optimizer.
@@ -80,7 +98,8 @@ def good_range(table: pd.DataFrame) -> Interval:
     rates = losses.index.to_numpy()
 
     def width(seeds: ndarray) -> float:
-        medians = np.median(losses.to_numpy()[:, seeds.astype(int)], axis=1)
+        chosen = losses.to_numpy()[:, seeds.astype(int)]
+        medians = np.where(np.isinf(chosen).any(axis=1), np.inf, np.median(chosen, axis=1))
         best = int(np.argmin(medians))
         if not np.isfinite(medians[best]):
             return 0.0

@@ -65,6 +65,11 @@ class Ablation(Artifact):
     measures: tuple[Measure, ...] = JUDGED
     seeds: int = 6
 
+    def obstacle(self, plan: Plan) -> str:
+        if plan.own:
+            return f"{self.name} compares the paper's text with its code; leave --task and --model out."
+        return ""
+
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """For each setting, `code` and what differs from it; raises as `check_steps` does."""
         check_steps(self.name, self.steps, plan)

@@ -117,7 +117,7 @@ def initial_model(plan: Plan, settings: Sequence[Setting]) -> str:
     for convention, recipe in plan.overrides.items():
         words += f", {convention} of `{recipe}`"
     if plan.own:
-        words += f", {plan.own} in place of what the settings are named after"
+        words += f", {plan.own}"
     if plan.model is not None:
         return words
     form = _each(settings, lambda setting: setting.form[plan.recipe_of("form")])

@@ -84,6 +84,11 @@ class ConditionTable(Artifact):
         default_factory=lambda: PRINTED
     )
 
+    def obstacle(self, plan: Plan) -> str:
+        if plan.own:
+            return f"{self.name} is held against the paper's numbers; leave --task and --model out."
+        return ""
+
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """Runs up to the last of `steps`, of many seeds; raises as `check_steps` does."""
         check_steps(self.name, self.steps, plan)

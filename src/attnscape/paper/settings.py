@@ -195,10 +195,10 @@ class Setting:
         return dataclasses.replace(experiment, name=f"{experiment.name}-noise")
 
     def _name_parts(self, plan: Plan) -> list[str]:
-        """Setting, recipe unless it is `code`, and what deviates from it."""
+        """Setting (own parts have names of their own), recipe unless it is `code`, deviations."""
         recipe = [] if plan.recipe == "code" else [plan.recipe]
         deviations = [f"{name}-{value}" for name, value in plan.overrides.items()]
-        return [self.name, *recipe, *deviations, *(["own"] if plan.own else [])]
+        return [self.name, *recipe, *deviations]
 
     def model(self, plan: Plan) -> functools.partial[Any]:
         """Makes the initial model of a seed from a key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 import xarray as xr
@@ -13,6 +14,7 @@ from attnscape import results
 from attnscape.paper.artifact import Artifact, Results
 from attnscape.paper.settings import Plan
 from attnscape.progress import ProgressBar
+from attnscape.report.cost import Cost
 from attnscape.report.draw import draw
 from attnscape.report.latex import latex
 from attnscape.results import Computation
@@ -43,7 +45,13 @@ class Made:
     tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
 
-def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) -> Made:
+def make(
+    artifact: Artifact,
+    out: Path,
+    plan: Plan,
+    say: Callable[[str], None],
+    kept: Mapping[str, Path] = MappingProxyType({}),
+) -> Made:
     """Makes one artifact in the folder `out`.
 
     Finished runs are found in its subfolder `runs` and not repeated.
@@ -53,6 +61,7 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
         out: A folder.
         plan: How much to run, and how.
         say: Called with a line where runs start.
+        kept: Results that are taken as they lie in the folder, beside those of its experiments.
 
     Raises:
         UsageError: If the folder cannot be written, or a result in it cannot be read.
@@ -63,7 +72,9 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
         key: obtain(experiment, out / "runs", artifact.name, say)
         for key, experiment in experiments.items()
     }
+    found |= {key: results.load(out / path) for key, path in kept.items()}
     runs = {key: results.find(experiment, out / "runs") for key, experiment in experiments.items()}
+    runs |= {key: out / path for key, path in kept.items()}
     tables, caption = artifact.tables(found, plan), artifact.caption(found, plan)
     # What needs no runs has no numbers but those of its table.
     frame = artifact.frame(found) if found else next(iter(tables.values()))
@@ -82,11 +93,20 @@ def make(artifact: Artifact, out: Path, plan: Plan, say: Callable[[str], None]) 
 def obtain(
     experiment: Computation, directory: Path, artifact: str, say: Callable[[str], None]
 ) -> xr.Dataset:
-    """Runs the experiment of an artifact, or finds its result, and shows how far it is."""
+    """Runs the experiment of an artifact, or finds its result, and shows how far it is.
+
+    What takes long says how long as soon as some steps were measured, and then how far it is.
+    """
     if results.find(experiment, directory) is None:
         say(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps")
+    cost = Cost(lambda words: say(f"{artifact}: {experiment.name} {words}"))
     with ProgressBar(experiment.name) as bar:
-        return results.obtain(experiment, directory, bar)
+
+        def progress(done: int, total: int) -> None:
+            bar(done, total)
+            cost(done, total)
+
+        return results.obtain(experiment, directory, progress)
 
 
 def _write(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -20,9 +21,11 @@ from attnscape.paper.catalog import SECTIONS
 from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.report.make import Made
+from attnscape.report.reading import read_json, typed
 
 SCHEMA_VERSION = 1
 _CLAIMS = "claims.json"
+Cell = str | int | float | bool | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +71,19 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table as JSON holds it: finite numbers, words, and None for what is missing."""
+    """A table as JSON holds it: finite numbers, words, and None for what is missing.
+
+    Raises:
+        ValueError: If a row has not as many cells as there are columns.
+    """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row has {len(row)} cells for {len(self.columns)} columns")
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Table:
@@ -79,13 +91,8 @@ class Table:
         rows = frame.itertuples(index=False, name=None)
         return cls(tuple(map(str, frame.columns)), tuple(tuple(map(_cell, row)) for row in rows))
 
-    @classmethod
-    def read(cls, entries: Mapping[str, Any]) -> Table:
-        """From what JSON made of it."""
-        return cls(tuple(entries["columns"]), tuple(map(tuple, entries["rows"])))
 
-
-def _cell(value: Any) -> Any:
+def _cell(value: Any) -> Cell:
     value = getattr(value, "item", lambda: value)()  # numpy's scalars
     if not isinstance(value, float) or math.isfinite(value):
         return value
@@ -101,8 +108,9 @@ class Manifest:
         title: One line for people.
         statement: What the paper says about it.
         command: Makes it again.
-        plan: The fields of the plan that it was made by; empty if it never was.
-        caption: What is shown.
+        plan: The fields of the plan that it was made by, or was to be; empty if it is not known.
+        caption: What is shown: one sentence, and after a blank line how it was made.
+        notes: Sentences that nobody may overlook.
         comparison: Ours beside the printed numbers, if any are printed.
         tables: Rows that the page shows, by the sentence that stands above them.
         files: What was written, by suffix, relative to the folder.
@@ -121,6 +129,13 @@ class Manifest:
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     runs: Mapping[str, Run] = dataclasses.field(default_factory=dict)
     failure: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for file in (*self.files.values(), *(run.file for run in self.runs.values())):
+            path = PurePosixPath(file)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{file!r} lies outside of the folder")
 
     @classmethod
     def of(cls, made: Made, out: Path, plan: Plan, command: str) -> Manifest:
@@ -152,7 +167,7 @@ class Manifest:
 
     def save(self, out: Path) -> None:
         """Writes `<name>.json` into the folder."""
-        _write(out / f"{self.name}.json", dataclasses.asdict(self))
+        write_json(out / f"{self.name}.json", dataclasses.asdict(self))
 
 
 def _relative(path: Path, out: Path) -> str:
@@ -160,27 +175,32 @@ def _relative(path: Path, out: Path) -> str:
 
 
 def read_all(out: Path) -> dict[str, Manifest]:
-    """The manifests in a folder, by artifact, in the catalog's order."""
+    """The manifests in a folder, by artifact, in the catalog's order.
+
+    Of a file that cannot be read there is a manifest that says so.
+    """
     paths = {name: out / f"{name}.json" for name in SECTIONS}
-    return {name: _read(name, path) for name, path in paths.items() if path.is_file()}
+    return {name: _read(name, path) for name, path in paths.items() if os.path.lexists(path)}
 
 
 def _read(name: str, path: Path) -> Manifest:
     try:
-        entries = json.loads(path.read_text("utf-8"))
-        if entries.pop("schema_version") != SCHEMA_VERSION:
-            raise ValueError("another version of attnscape wrote it")
-        if entries["comparison"] is not None:
-            entries["comparison"] = Table.read(entries["comparison"])
-        tables = entries.get("tables", {})
-        entries["tables"] = {sentence: Table.read(table) for sentence, table in tables.items()}
-        entries["runs"] = {key: Run(**run) for key, run in entries["runs"].items()}
-        return Manifest(**entries)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = typed(Manifest, _entries(path))
+        if manifest.name != name:
+            raise ValueError(f"it is that of {manifest.name!r}")
+        return manifest
+    except ValueError as error:
         # One unreadable file must not take the page of all the others away.
         return Manifest(
             name, SECTIONS[name], failure=f"{path.name} cannot be read ({error}); make it again."
         )
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    entries = typed(Mapping[str, Any], read_json(path))
+    if entries.pop("schema_version", None) != SCHEMA_VERSION:
+        raise ValueError("another version of attnscape wrote it")
+    return entries
 
 
 def save_verdicts(
@@ -190,19 +210,20 @@ def save_verdicts(
     entries = [
         dataclasses.asdict(verdict) | {"runs": _run_ids(verdict, manifests)} for verdict in verdicts
     ]
-    _write(out / _CLAIMS, {"verdicts": entries})
+    write_json(out / _CLAIMS, {"verdicts": entries})
 
 
 def read_verdicts(out: Path, manifests: Mapping[str, Manifest]) -> list[Verdict]:
-    """The verdicts in a folder, without those whose artifacts have other runs by now."""
-    try:
-        entries = json.loads((out / _CLAIMS).read_text("utf-8"))["verdicts"]
-        judged = [
-            (entry.pop("runs"), Verdict(**entry | {"artifacts": tuple(entry["artifacts"])}))
-            for entry in entries
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []  # not judged yet, or by another version: the next `reproduce` judges again
+    """The verdicts in a folder, without those whose artifacts have other runs by now.
+
+    Raises:
+        ValueError: If they cannot be read.
+    """
+    path = out / _CLAIMS
+    if not os.path.lexists(path):
+        return []
+    entries = typed(tuple[Mapping[str, Any], ...], _entries(path).get("verdicts"), "verdicts")
+    judged = [(entry.pop("runs", None), typed(Verdict, entry)) for entry in map(dict, entries)]
     return [verdict for runs, verdict in judged if runs == _run_ids(verdict, manifests)]
 
 
@@ -211,7 +232,8 @@ def _run_ids(verdict: Verdict, manifests: Mapping[str, Manifest]) -> list[str]:
     return sorted({run.run_id for of_artifact in runs for run in of_artifact})
 
 
-def _write(path: Path, entries: Mapping[str, Any]) -> None:
+def write_json(path: Path, entries: Mapping[str, Any]) -> None:
+    """Writes a JSON file with the schema version, whole or not at all."""
     text = json.dumps(
         {"schema_version": SCHEMA_VERSION, **entries}, indent=1, ensure_ascii=False, allow_nan=False
     )

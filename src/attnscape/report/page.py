@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import os
 import re
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
 from attnscape import results
-from attnscape.paper.catalog import ARTIFACTS
-from attnscape.report.manifest import Manifest, Run, Table, read_all, read_verdicts
+from attnscape.paper.catalog import ARTIFACTS, BENCH
+from attnscape.paper.verdict import Verdict
+from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
 
 NAME = "report.html"
@@ -30,7 +32,14 @@ _DOWNLOADS = {
     "tex": "table (LaTeX)",
     "txt": "caption (text)",
 }
-_BADGES = {"holds": "●", "holds in part": "◐", "does not hold": "○", "undecided": "?"}
+_BADGES = {
+    "holds": "●",
+    "holds in part": "◐",
+    "mixed": "◒",
+    "does not hold": "○",
+    "undecided": "?",
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
 _LONGEST_TABLE = 40  # rows; beyond that, an artifact without a picture is left to its CSV
 
 
@@ -47,20 +56,71 @@ def render(out: Path) -> str:
     manifests = read_all(out)
     made = [manifest for manifest in manifests.values() if manifest.was_made]
     runs = {run.run_id: run for manifest in made for run in manifest.runs.values()}
+    head = _Head.of(manifests)
+    verdicts, faults = _verdicts(out, manifests)
+    missing = {n: t for n, t in ARTIFACTS.items() if n not in {m.name for m in made}}
+    sections = [_Section.of(manifest, out) for manifest in made]
     return (
         _environment()
         .get_template("page.html.jinja")
         .render(
+            head=head,
             catalog=ARTIFACTS,
             manifests=manifests,
-            sections=[_Section.of(manifest, out) for manifest in made],
-            missing={n: t for n, t in ARTIFACTS.items() if n not in {m.name for m in made}},
-            verdicts=read_verdicts(out, manifests),
+            groups=_groups(sections, head),
+            missing=missing if head.kind == "paper" else {},
+            failed=[
+                manifest
+                for name, manifest in manifests.items()
+                if not manifest.was_made and not (head.kind == "paper" and name in missing)
+            ],
+            verdicts=verdicts,
+            faults=faults,
             plans=list(dict.fromkeys(_plan_in_words(manifest) for manifest in made)),
             runs=sorted(runs.values(), key=lambda run: (run.name, run.run_id)),
             versions=_versions(runs.values()),
         )
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """What the page says that it is: the paper's reproduction, a bench, or own parts.
+
+    Attributes:
+        kind: Of the page.
+        own: A user's own parts, in words, in place of the paper's; empty where there are none.
+    """
+
+    kind: Literal["paper", "own", "bench"]
+    own: str = ""
+
+    @classmethod
+    def of(cls, manifests: Mapping[str, Manifest]) -> _Head:
+        """By what was made, else by what was tried."""
+        shown = [each for each in manifests.values() if each.was_made] or list(manifests.values())
+        own = {str(each.plan["own"]) for each in shown if each.plan.get("own")}
+        if own:
+            return cls("own", "; ".join(sorted(own)))
+        return cls("bench" if {each.name for each in shown} == {BENCH} else "paper")
+
+
+def _groups(sections: list[_Section], head: _Head) -> list[tuple[str, str, list[_Section]]]:
+    """Id, heading and sections: the paper's artifacts, and apart from them the bench."""
+    bench = [section for section in sections if section.manifest.name == BENCH]
+    artifacts = [section for section in sections if section.manifest.name != BENCH]
+    groups = [("artifacts", "Figures and tables", artifacts), ("benches", "Bench", bench)]
+    if head.kind == "bench":
+        groups = groups[1:]
+    return groups if bench else groups[:1]
+
+
+def _verdicts(out: Path, manifests: Mapping[str, Manifest]) -> tuple[list[Verdict], list[str]]:
+    """The verdicts, and sentences on why there are none where they cannot be read."""
+    try:
+        return read_verdicts(out, manifests), []
+    except ValueError as error:
+        return [], [f"The verdicts cannot be read ({error}); `attnscape reproduce` judges again."]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,23 +133,54 @@ class _Section:
     plan: str
     downloads: list[tuple[str, str]]
     runs: list[Run]
+    faults: list[str]
 
     @classmethod
     def of(cls, manifest: Manifest, out: Path) -> _Section:
         files = manifest.files
-        there = {s: name for s, name in files.items() if (out / name).is_file()}
-        picture = _Picture.of(out / there["png"]) if "png" in there else None
-        frame = None
-        if picture is None and manifest.comparison is None and "csv" in there:
-            frame = pd.read_csv(out / there["csv"])
+        there = {s: name for s, name in files.items() if os.path.isfile(out / name)}
+        picture, table, faults = None, None, list[str]()
+        try:
+            picture = _Picture.of(out / there["png"]) if "png" in there else None
+            if "png" not in there and manifest.comparison is None and "csv" in there:
+                table = _short_table(out / there["csv"])
+        except (OSError, ValueError) as error:
+            name = there["png"] if "png" in there else there["csv"]
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            faults.append(f"{name} cannot be shown ({reason}); make it again.")
         return cls(
             manifest,
             picture,
-            Table.of(frame) if frame is not None and len(frame) <= _LONGEST_TABLE else None,
+            table,
             _plan_in_words(manifest),
             [(label, there[suffix]) for suffix, label in _DOWNLOADS.items() if suffix in there],
-            [run for run in manifest.runs.values() if (out / run.file).is_file()],
+            [run for run in manifest.runs.values() if os.path.isfile(out / run.file)],
+            faults,
         )
+
+    @property
+    def shown(self) -> str:
+        """The first paragraph of the caption: what is shown."""
+        return self.manifest.caption.partition("\n\n")[0]
+
+    @property
+    def details(self) -> list[str]:
+        """The other paragraphs: how it was made."""
+        return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
+
+
+def _short_table(path: Path) -> Table | None:
+    """A CSV as a table, unless it is long.
+
+    Raises:
+        OSError, ValueError: If it cannot be read.
+    """
+    frame = pd.read_csv(path)
+    if len(frame) > _LONGEST_TABLE:
+        return None
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ValueError("its rows have more cells than its header")
+    return Table.of(frame)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +194,12 @@ class _Picture:
     @classmethod
     def of(cls, path: Path) -> _Picture:
         png = path.read_bytes()
-        width, height = struct.unpack(">II", png[16:24])  # of the header chunk, always the first
+        # The header chunk is always the first, and the size the first in it.
+        if not png.startswith(_PNG) or len(png) < 24 or png[12:16] != b"IHDR":
+            raise ValueError("it is no PNG")
+        width, height = struct.unpack(">II", png[16:24])
+        if not (width and height):
+            raise ValueError("it is an empty picture")
         return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)
 
 
@@ -149,15 +245,23 @@ def _environment() -> jinja2.Environment:
 
 def _prose(text: str) -> Markup:
     """Text as captions have it, with `code`, powers and indices such as R_SGD set as such."""
-    parts = re.split(r"`([^`]+)`", text)
-    parts[1::2] = [Markup("<code>{}</code>").format(code) for code in parts[1::2]]
-    parts[::2] = [_raised(str(escape(words))) for words in parts[::2]]
-    return Markup("").join(parts)
+    parts = re.split(_MARKED, text)
+    # Of each match: text before it, code, power, letter and index.
+    html = [escape(parts[0])]
+    for code, power, letter, index, after in zip(
+        *(parts[start::5] for start in range(1, 6)), strict=True
+    ):
+        if code is not None:
+            html.append(Markup("<code>{}</code>").format(code))
+        elif power is not None:
+            html.append(Markup("<sup>{}</sup>").format(power))
+        else:
+            html.append(Markup("{}<sub>{}</sub>").format(letter, index))
+        html.append(escape(after))
+    return Markup("").join(html)
 
 
-def _raised(html: str) -> Markup:
-    html = re.sub(r"\^(\W?\w+)", r"<sup>\1</sup>", html)
-    return Markup(re.sub(r"\b([A-Za-z])_(\w+)", r"\1<sub>\2</sub>", html))
+_MARKED = r"`([^`]+)`|\^([-+\N{MINUS SIGN}]?\w+)|\b([A-Za-z])_(\w+)"
 
 
 def _plain(text: str) -> str:
@@ -177,6 +281,6 @@ def _with_intervals(table: Table) -> Table:
     )
 
 
-def _interval(row: Mapping[str, Any]) -> str:
+def _interval(row: Mapping[str, Cell]) -> str:
     ours, low, high = (number(row[name]) for name in ("ours", "low", "high"))
     return ours if row["low"] is None and row["high"] is None else f"{ours} [{low}, {high}]"

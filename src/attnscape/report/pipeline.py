@@ -11,16 +11,19 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from attnscape import results
 from attnscape.errors import UsageError
 from attnscape.paper import claims
 from attnscape.paper.artifact import Artifact, Results
+from attnscape.paper.own import run_ids, with_own_parts
 from attnscape.paper.searches import with_searches
 from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.report.make import make, obtain
 from attnscape.report.manifest import Manifest, read_all, save_verdicts
+from attnscape.report.numbers import duration
 from attnscape.report.page import write_page
 
 
@@ -61,17 +64,24 @@ def reproduce(
         UsageError: If the folder cannot be written.
     """
     results.writable_directory(out)
-    failed = []
+    failed, of_own = [], dict[Any, str]()
     for position, artifact in enumerate(artifacts, start=1):
-        say(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
         start = time.perf_counter()
         try:
+            if plan.own:
+                artifact = with_own_parts(artifact, plan)
+                made_of = (type(artifact), run_ids(artifact, plan))
+                if made_of in of_own:
+                    say(f"{artifact.name}: with these parts it is the same as {of_own[made_of]}.")
+                    continue
+                of_own[made_of] = artifact.name
+            say(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
             run = functools.partial(obtain, directory=out / "runs", artifact=artifact.name, say=say)
             plan = with_searches(plan, artifact.settings, run, say)
             made = make(artifact, out, plan, say)
         except UsageError as error:
             failed.append(artifact.name)
-            manifest = _failure(artifact, out, command(artifact.name), str(error))
+            manifest = _failure(artifact, out, plan, command(artifact.name), str(error))
             say(f"{artifact.name}: not made. {error}")
         else:
             manifest = Manifest.of(made, out, plan, command(artifact.name))
@@ -83,9 +93,9 @@ def reproduce(
     return Reproduced([] if plan.own else _judge(out), failed, write_page(out))
 
 
-def _failure(artifact: Artifact, out: Path, command: str, sentence: str) -> Manifest:
+def _failure(artifact: Artifact, out: Path, plan: Plan, command: str, sentence: str) -> Manifest:
     """Keeps what was made before, and says that it could not be made anew."""
-    blank = Manifest(artifact.name, artifact.title, artifact.statement, command)
+    blank = Manifest(artifact.name, artifact.title, artifact.statement, command, plan.as_json())
     return dataclasses.replace(read_all(out).get(artifact.name, blank), failure=sentence)
 
 
@@ -105,14 +115,3 @@ def _judge(out: Path) -> list[Verdict]:
     if verdicts:
         save_verdicts(verdicts, manifests, out)
     return verdicts
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

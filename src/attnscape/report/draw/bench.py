@@ -62,7 +62,8 @@ def _ranks(axis: Axes, losses: np.ndarray, looks: Mapping[str, Mapping[str, Any]
         axis.plot([rank.low, rank.high], [height, height], color=look["color"], linewidth=2)
         axis.plot(rank.estimate, height, marker="o", color=look["color"])
     axis.set_yticks(range(len(order)), [looks[names[index]]["label"] for index in order])
-    axis.set(title="Mean rank, 95 %", xlabel="rank of the loss at the budget (1 is best)")
+    level = ", 95 %" if any(rank.low < rank.high for rank in ranks) else ""
+    axis.set(title=f"Mean rank{level}", xlabel="rank of the loss at the budget (1 is best)")
 
 
 def _profile(axis: Axes, losses: np.ndarray, looks: Mapping[str, Mapping[str, Any]]) -> None:
