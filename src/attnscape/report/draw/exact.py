@@ -34,6 +34,10 @@ def figure(
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
             _panel(axis, frame[frame["setting"] == setting], printed[setting])
             axis.set_title(title)
+        # Room for all runs and the printed means; bands may reach below.
+        shown = [ratio for ratio in frame["ratio"] if 0 < ratio < np.inf]
+        shown += [mean + std for steps in printed.values() for mean, std in steps]
+        axes[0].set_ylim(min(1.0, *shown) / 1.3, max(shown) * 1.3)
         axes[0].set_ylabel("robust condition number, SGDM / Adam")
         result.legend(
             handles=[
@@ -78,8 +82,6 @@ def _panel(axis: Axes, frame: pd.DataFrame, printed: tuple[tuple[float, float], 
             axis.plot(column, changed, "o", mfc="#FFFFFF", mec=_INK, markersize=6.5)
             axis.plot(column, drawn, "o", color=_INK, markersize=3.5)
         axis.hlines(own["drawn"].mean(), position - 0.05, right, color=_INK)
-    shown = [*frame["ratio"], *(mean + std for mean, std in printed)]
     axis.set(yscale="log", xticks=range(len(steps)), xlim=(-0.5, len(steps) - 0.5))
-    axis.set_ylim(min(1.0, *shown) / 1.3, max(shown) * 1.3)
     axis.set_xticklabels([f"step {step:,}" for step in steps])
     axis.grid(False, axis="x")
