@@ -10,7 +10,7 @@ import pandas as pd
 from attnscape.experiment import Experiment
 from attnscape.paper.artifact import Results, SettingCurves, tidy
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, LOSSES, MAIN, SETTING_1, SPHERE, Plan
-from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE
+from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE, WIDE_SEARCHED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,5 +98,5 @@ FIG8_RIGHT = LossCurves(
     "A larger Transformer: L = 8, d = 20, n = 60 (Fig. 8, right)",
     "With 8 layers and covariates of dimension 20 the loss plot is similar.",
     (WIDE,),
-    SEARCHED,
+    WIDE_SEARCHED,
 )
