@@ -73,7 +73,7 @@ class Search:
         rows = []
         for name, rate in self.rates.items():
             mine = tried.loc[name]
-            position = mine.index.get_loc(rate)
+            position = mine.index.tolist().index(rate)
             for place, index in (("below", -1), ("found", 0), ("above", 1)):
                 if 0 <= position + index < len(mine):
                     row = mine.iloc[position + index]

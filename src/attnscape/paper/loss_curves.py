@@ -20,7 +20,7 @@ from attnscape.paper.settings import (
     Plan,
     Setting,
 )
-from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE
+from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE, WIDE_SEARCHED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,5 +145,5 @@ FIG8_RIGHT = LossCurves(
     "A larger Transformer: L = 8, d = 20, n = 60 (Fig. 8, right)",
     "With 8 layers and covariates of dimension 20 the loss plot is similar.",
     (WIDE,),
-    SEARCHED,
+    WIDE_SEARCHED,
 )
