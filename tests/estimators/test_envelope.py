@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnscape.estimators import fit_smoothness
+from attnscape.estimators._blocks import block_counts, percentile_interval
 from attnscape.estimators._lines import least_squares_line, quantile_line
 
 
@@ -26,7 +27,7 @@ def pinball(x, y, L0, L1, q):
 def test_points_on_a_line_give_that_line_without_width():
     x = np.random.default_rng(1).uniform(0.5, 2, size=60)
     fit = fit_smoothness(x, 2 + 3 * x, resamples=20)
-    for line in (fit.least_squares, fit.envelope):
+    for line in (fit.least_squares, fit.least_absolute, fit.envelope):
         for interval, truth in ((line.L0, 2), (line.L1, 3)):
             assert (interval.estimate, interval.low, interval.high) == pytest.approx([truth] * 3)
         assert line.share_above == 0
@@ -188,3 +189,47 @@ def test_weights_count_as_repeated_points(solve):
     y = x + rng.normal(size=20) / 5
     repeated = solve(np.repeat(x, weights), np.repeat(y, weights), np.ones(weights.sum()))
     assert solve(x, y, weights) == pytest.approx(repeated, rel=1e-6, abs=1e-9)
+
+
+def test_a_robust_line_covers_where_outliers_carry_least_squares_away():
+    # Two per cent of the points lie at ten times. Least squares then estimates the mean of what was
+    # drawn, outliers and all; the line of medians moves by a fiftieth of the spread at most.
+    rng, trials = np.random.default_rng(8), 30
+    hits = np.zeros(2)
+    for seed in range(trials):
+        x = np.abs(rng.normal(size=200)) + 0.2
+        y = 2 + 3 * x + (1 + x) * rng.normal(size=200)
+        y = np.where(rng.random(200) < 0.02, 10 * y, y)
+        counts = block_counts(200, 6, 60, seed)
+        for i, solve in enumerate((least_squares_line, partial(quantile_line, q=0.5))):
+            slopes = [solve(x / 5, y / 50, weights)[1] * 10 for weights in counts]
+            hits[i] += percentile_interval(3.0, np.array(slopes), 0.95, 200).covers(3)
+    # 3.3 binomial standard deviations below 92 %; percentiles of 60 resamples lose some 3 %.
+    assert hits[1] / trials >= 0.89 - 3.3 * np.sqrt(0.89 * 0.11 / trials)
+    assert hits[0] < hits[1]
+
+
+def test_the_robust_line_is_the_median_of_the_quantile_lines():
+    rng = np.random.default_rng(9)
+    x = rng.uniform(0.1, 2, size=60)
+    y = 1 + x + rng.standard_cauchy(size=60)
+    fit = fit_smoothness(x, y, quantile=0.5, resamples=2)
+    assert fit.least_absolute == fit.envelope
+
+
+def test_a_bound_and_a_misfit_are_said():
+    x = np.linspace(1, 3, 60)
+    wave = 1 + 0.2 * np.sin(np.arange(60.0))
+    good = fit_smoothness(x, (2 + 3 * x) * wave, resamples=60)
+    assert not good.L0_at_bound
+    assert not good.misfit
+    assert "misfit" not in str(good)
+    steep = fit_smoothness(x, x**3 * wave, resamples=60)
+    assert steep.L0_at_bound
+    assert steep.least_squares.L0_at_bound
+    assert "smoothness grows faster than a line: log-log slope" in steep.misfits[0]
+    assert "of the points lie below the 95.0% envelope" in steep.misfits[-1]
+    assert "misfit: " in str(steep)
+    falling = fit_smoothness(x, wave / x, resamples=60)
+    assert not falling.L0_at_bound
+    assert "falls as the gradient grows" in falling.misfits[0]
