@@ -1,7 +1,8 @@
 """The ten claims of the paper as code: each reads results and gives a verdict.
 
-A verdict is about the numbers at hand: a part of a claim holds where its whole 95 % interval over
-seeds lies on the claimed side, does not hold where it lies on the other, and is undecided else.
+A verdict is about the numbers at hand. Each part of a claim holds, is reversed or stays undecided
+by its 95 % interval and, where parts are picked from many, by Holm's procedure: `_parts` says how,
+and what each word means. Claims are judged one by one; of ten, some may err.
 """
 
 from __future__ import annotations
