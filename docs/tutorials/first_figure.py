@@ -33,8 +33,8 @@ result = train(
 # ## Look
 #
 # The result is an xarray Dataset with the dims (optimizer, learning_rate, seed, step). Its summary
-# has a row an optimizer and learning rate: the median over seeds of the last loss, with a bootstrap
-# interval over seeds. Three seeds say little, and the intervals say so.
+# has a row an optimizer and learning rate: the median over seeds of the last loss, with an exact
+# interval over seeds. Three seeds say too little for one: it is given from 6 seeds on.
 
 # %%
 summary = result.attnscape.summary()

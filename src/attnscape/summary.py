@@ -26,8 +26,8 @@ class Summary:
         Returns:
             The columns optimizer, learning_rate, loss (median over seeds of the last measured
             loss on the fixed batch, infinite where a run diverged), low and high (the ends of its
-            95 % bootstrap interval over seeds; NaN for a single seed or where the median is not
-            finite), smallest, largest, runs, diverged (their share that diverged).
+            exact 95 % interval over seeds, in which a diverged run counts as infinite; NaN below 6
+            seeds), smallest, largest, runs, diverged (their share that diverged).
         """
         dataset = self._dataset
         measured = dataset["loss"].notnull().any(("optimizer", "learning_rate", "seed"))

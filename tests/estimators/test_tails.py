@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnscape.estimators import excess_kurtosis, hill, hill_plot, tail_excess
+from attnscape.estimators import excess_kurtosis, fourth_moment, hill, hill_plot, tail_excess
 
 
 def pareto(rng, alpha, size):
@@ -172,3 +172,37 @@ def test_an_empty_sample_or_a_missing_threshold_is_refused():
         tail_excess([], 1.0)
     with pytest.raises(ValueError, match="threshold is NaN"):
         tail_excess([1.0], np.nan)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "infinite", "estimable"), [(3, 0.92, 0), (4, 0.17, 0.01), (5, 0, 0.10)]
+)
+def test_a_kurtosis_that_is_infinite_is_told_as_often_as_stated(
+    degrees, infinite, estimable, holds_coverage
+):
+    rng, trials = np.random.default_rng(10), 200
+    found = [fourth_moment(np.abs(rng.standard_t(degrees, size=10_000))) for _ in range(trials)]
+    holds_coverage(sum(each.infinite for each in found), trials, infinite, measured=300)
+    holds_coverage(sum(each.estimable for each in found), trials, estimable, measured=300)
+
+
+def test_whether_a_kurtosis_is_estimable_is_said_in_words():
+    rng = np.random.default_rng(11)
+    normal = fourth_moment(np.abs(rng.normal(size=10_000)))
+    assert normal.estimable
+    assert str(normal).endswith("above 4")
+    cauchy = fourth_moment(np.abs(rng.standard_cauchy(size=10_000)))
+    assert cauchy.infinite
+    assert str(cauchy).startswith("kurtosis is not estimable: tail index ")
+    assert str(cauchy).endswith("below 4")
+    unclear = fourth_moment(pareto(rng, 4, 400))
+    assert not unclear.estimable
+
+
+def test_hills_bias_on_students_tails_is_the_stated_one(holds_coverage):
+    rng, trials = np.random.default_rng(12), 200
+    tails = [hill(np.abs(rng.standard_t(5, size=10_000)), resamples=2) for _ in range(trials)]
+    indices = [tail.alpha.estimate for tail in tails]
+    # A standard deviation of 0.42 each, in 200 here and in 400 that were stated.
+    assert abs(np.mean(indices) - 4.32) <= 3.3 * 0.42 * np.sqrt(1 / trials + 1 / 400)
+    holds_coverage(sum(tail.pareto.covers(5) for tail in tails), trials, 0.62, measured=400)

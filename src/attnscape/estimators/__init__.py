@@ -53,7 +53,13 @@ from attnscape.estimators.quantiles import (
 )
 from attnscape.estimators.ratios import PairedRatio, paired_ratio
 from attnscape.estimators.significance import permutation_test, sign_test
-from attnscape.estimators.tails import TailExcess, excess_kurtosis, tail_excess
+from attnscape.estimators.tails import (
+    FourthMoment,
+    TailExcess,
+    excess_kurtosis,
+    fourth_moment,
+    tail_excess,
+)
 from attnscape.estimators.trend import Trend, log_trend
 
 __all__ = [
@@ -63,6 +69,7 @@ __all__ = [
     "ConditionNumber",
     "Coverage",
     "Crossed",
+    "FourthMoment",
     "GaussianNorm",
     "HillPlot",
     "HillTail",
@@ -86,6 +93,7 @@ __all__ = [
     "excess_kurtosis",
     "fit_smoothness",
     "fitted_norm_qq",
+    "fourth_moment",
     "gaussian_norm_qq",
     "geometric_mean",
     "hill",

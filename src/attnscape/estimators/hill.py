@@ -61,13 +61,17 @@ def hill(
     bootstrap resamples those k numbers, not the whole sample. Coverage measured at nominal 95 %
     on a Pareto tail: 92 % for k = 20, 94 % for k = 50 and 500. Neither interval knows the bias of
     a tail that is only asymptotically Pareto: on 10,000 draws of |Student's t| with 3 degrees of
-    freedom, k = 100 covers in 93 %, k = 500 in 20 %. Look at `hill_plot`.
+    freedom, k = 100 covers in 93 %, k = 500 in 20 %. The larger the index, the larger the bias:
+    with 5 degrees of freedom the mean index of 10,000 draws is 4.32 at k = 100 (14 % low; the
+    interval covers 5 in 62 %), 3.61 at k = 500 (28 % low, never covers) and 4.53 at k = 50 (covers
+    in 86 %); of 60,000 draws it is 4.51 at k = 245 (covers in 58 %). Look at `hill_plot`.
 
     Args:
         sample: (n,) values whose upper tail is positive.
         k: Number of largest values; by default sqrt(n), rounded: small enough that the bias
-            stays below the standard error alpha / sqrt(k) (10 % at n = 10,000) on tails like
-            Student's, and not chosen to suit the data, which would void the intervals.
+            stays below the standard error alpha / sqrt(k) (10 % at n = 10,000) where Student's
+            tail has up to 3 degrees of freedom, and not chosen to suit the data, which would void
+            the intervals.
         level: Nominal coverage of both intervals.
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap.

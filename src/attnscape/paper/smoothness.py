@@ -202,10 +202,12 @@ def growth(frame: pd.DataFrame) -> tuple[Interval, Interval]:
     Means over seeds and evaluation batches, with intervals crossed over both.
     """
     slopes, correlations = (
-        frame.groupby(["seed", "evaluation"])
-        .apply(statistic, include_groups=False)
-        .unstack("evaluation")
-        .to_numpy()
+        np.array(
+            [
+                [statistic(run) for _, run in of_seed.groupby("evaluation")]
+                for _, of_seed in frame.groupby("seed")
+            ]
+        )
         for statistic in (_log_slope, _rank_correlation)
     )
     return mean_over(slopes), mean_over(correlations)

@@ -1,6 +1,8 @@
 """The ten claims of the paper as code: each reads results and gives a verdict.
 
-What a verdict's words mean, and how often they err, is in `attnscape.paper.claims._parts`.
+A verdict is about the numbers at hand. Each part of a claim holds, is reversed or stays undecided
+by its 95 % interval and, where parts are picked from many, by Holm's procedure: `_parts` says how,
+and what each word means. Claims are judged one by one; of ten, some may err.
 """
 
 from __future__ import annotations
