@@ -62,7 +62,7 @@ class Ablation(Artifact):
 
     def obstacle(self, plan: Plan) -> str:
         if plan.own:
-            return f"{self.name} compares the paper's text with its code; leave --task and --model out."
+            return f"{self.name} is about the paper's recipes; leave --task and --model out."
         return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
