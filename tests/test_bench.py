@@ -135,7 +135,7 @@ def test_mean_ranks_add_up_and_lie_inside_their_intervals(losses):
 
 
 def test_the_best_everywhere_has_rank_one_and_diverged_runs_share_the_last():
-    losses = np.array([[[1.0, 1, 1], [2, 2, 2], [np.inf] * 3, [np.inf] * 3]] * 2)
+    losses = np.array([[[1.0] * 5, [2.0] * 5, [np.inf] * 5, [np.inf] * 5]] * 2)
     ranks = statistics.mean_ranks(losses)
     assert [rank.estimate for rank in ranks] == [1, 2, 3.5, 3.5]
     assert (ranks[0].low, ranks[0].high) == (1, 1)
@@ -157,12 +157,12 @@ def test_nobody_is_within_a_factor_where_all_diverged():
 
 
 def tuning(losses):
-    """A table of three seeds that agree."""
+    """A table of six seeds that agree."""
     return pd.DataFrame(
         [
             {"learning_rate": rate, "seed": seed, "loss": loss}
             for rate, loss in losses.items()
-            for seed in range(3)
+            for seed in range(6)
         ]
     )
 
@@ -252,7 +252,9 @@ def test_one_that_fails_stops_no_other_and_runs_are_found_again(folder, capsys):
     assert (own["steps_to_sgdm"] <= 40).all()
     landscape = pd.read_csv(folder / "out" / "bench-landscape.csv")
     adam = landscape[landscape["optimizer"] == "adam"]
-    assert adam[["condition_number", "sharpness", "preconditioned_sharpness"]].notna().any().all()
+    assert adam[["condition_number", "sharpness"]].notna().any().all()
+    first = adam[adam["step"] == 0]  # the Hessian is taken every 250 steps
+    assert first["preconditioned_sharpness"].isna().all()  # undefined before the first update
     _, page = shown(folder)
     assert "Bench: mine against SGDM and Adam" in page
     assert "broken was left out" in page
