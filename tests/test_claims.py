@@ -11,6 +11,7 @@ from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.claims import _comparisons as comparisons
 from attnscape.paper.claims import _effects as effects
 from attnscape.training import Status
+from tests.claims_support import runs
 
 SEEDS = 6
 STEPS = np.arange(0, 2001, 50)
@@ -79,11 +80,12 @@ def test_a_claim_that_is_reversed_in_one_setting_is_mixed():
     assert "(reversed)" in judged.numbers
 
 
-def test_diverged_runs_are_left_out_and_counted():
+def test_diverged_runs_count_as_the_worst_and_survivors_stand_apart():
     results = {"a": losses(0.02, 0.01, lost=("sgdm",))}
     judged = comparisons.adam_reaches_lower_loss({"fig2": results})
     assert judged.verdict == "holds"
-    assert "1 of the pairs left out as diverged" in judged.numbers
+    assert "diverged: 1 and 0 of 6 runs" in judged.numbers
+    assert "survivors alone 1.78" in judged.numbers
 
 
 def test_gaussian_noise_is_not_called_heavy_tailed():
@@ -96,24 +98,13 @@ def test_gaussian_noise_is_not_called_heavy_tailed():
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(4, "holds"), (0.25, "does not hold")])
-def test_condition(factor, verdict):
-    rng = np.random.default_rng(0)
-
-    def hessians(largest):
-        diagonal = 1 + 0.05 * rng.random((SEEDS, STEPS.size, 9))
-        diagonal[..., 0] = largest
-        rows = diagonal.copy()
-        return {
-            "hessian_diagonal": diagonal,
-            "hessian_eigenvalues": np.sort(diagonal, axis=-1),
-            "hessian_row_norm": rows,
-        }
-
-    result = dataset({"sgdm": hessians(100.0 * factor), "adam": hessians(100.0)})
-    result = result.sel(step=[750, 1250])
+def test_condition_is_judged_by_every_definition(factor, verdict):
+    result = runs(condition=(100.0 * factor, 100.0)).sel(step=[750, 1250])
     judged = comparisons.adam_sees_better_condition({"tab-condition": {"a": result}})
     assert judged.verdict == verdict
-    assert f"eigenvalue-absolute: {verdict}" in judged.dependence
+    choices = {choice.choice: choice.verdict for choice in judged.choices}
+    assert choices["eigenvalue-absolute"] == verdict
+    assert choices["first batch, first 6 seeds, as in print"] == verdict
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import browser
 from attnscape.paper.catalog import ARTIFACTS
-from attnscape.paper.verdict import WORDS, Verdict
+from attnscape.paper.verdict import WORDS, Choice, Verdict
 from attnscape.report.manifest import Manifest, Run, Table, read_all, read_verdicts, save_verdicts
 from attnscape.report.numbers import number
 from attnscape.report.page import render, write_page
@@ -83,6 +83,7 @@ def folder(tmp_path: Path) -> Path:
             "Median ratio of final losses 0.31 [0.22, 0.45], 4.2e-3 [1.1e-3, 9.0e-3], 0.05 [0, 1]",
             "Holds for the mean and for the median over seeds.",
             (FIRST, SECOND),
+            (Choice("searched <rates>", word, "1.20 [.90, 2.19]"),) * (i % 2),
         )
         for i, word in enumerate(WORDS, start=1)
     ]
@@ -171,6 +172,12 @@ def test_every_verdict_is_there_in_words(page: Parsed):
     for word in WORDS:
         assert f"1 {word}" in page.text
     assert "Holds for the mean and for the median over seeds." in page.text
+
+
+def test_verdicts_that_turn_with_a_choice_say_what_each_comes_to(page: Parsed):
+    assert page.text.count("Verdict by choice") == (len(WORDS) + 1) // 2
+    assert "searched <rates>:" in page.text
+    assert "1.20 [.90, 2.19]" in page.text
 
 
 def test_numbers_stand_beside_the_printed_ones(page: Parsed):

@@ -62,7 +62,8 @@ def test_recipes(plan, form):
     experiment = SETTING_1.experiment(plan)
     model = experiment.model.keywords
     assert (model["form"], model["scale"], model["dim"]) == (form, 0.05, 5)
-    assert experiment.seeds == tuple(range(6))
+    assert experiment.seeds == tuple(range(24))
+    assert experiment.evaluation_seeds == tuple(range(8))
     assert (experiment.batch, experiment.steps, experiment.clip) == (1000, 10_000, 1)
     assert experiment.evaluation_batch == 1000
     (loss,) = (m for m in experiment.measures if isinstance(m, EvaluationLoss))

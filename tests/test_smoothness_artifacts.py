@@ -75,17 +75,18 @@ def test_curves_have_a_row_a_run_and_measured_step(curves: Made):
         "learning_rate",
         "seed",
         "step",
+        "evaluation",
         "directional_smoothness",
     ]
-    assert len(frame) == 2 * 2 * 5
+    assert len(frame) == 2 * 2 * 5 * 8
     assert set(frame["step"]) == {0, 50, 100, 150, 200}
 
 
 def test_scatter_measures_adam_at_every_step_of_every_seed(scatter: Made):
     frame = scatter.frame
     assert set(frame["optimizer"]) == {"adam"}
-    assert frame.groupby("seed")["step"].apply(list).to_dict() == {
-        seed: list(range(61)) for seed in (0, 1)
+    assert frame.groupby(["seed", "evaluation"])["step"].apply(list).to_dict() == {
+        (seed, batch): list(range(61)) for seed in (0, 1) for batch in range(8)
     }
     assert frame[["evaluation_gradient_norm", "directional_smoothness"]].notna().all(axis=None)
 
@@ -144,5 +145,6 @@ def test_scatter_counts_negative_points_and_draws_every_point_once(line: xr.Data
 def test_comparison_has_the_fits_and_the_growth_over_seeds(line: xr.Dataset):
     table = FIG16.comparison({"setting-1": line}).set_index("quantity")
     assert table.loc["L1, least squares", "ours"] == pytest.approx(_L1, rel=0.1)
-    growth = table.loc["rank correlation, mean over seeds"]
-    assert 0 < growth["low"] < growth["ours"] < growth["high"] < 1
+    growth = table.loc["rank correlation, mean over seeds and batches"]
+    assert 0 < growth["ours"] < 1
+    assert np.isnan(growth["low"])  # of three seeds

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.stats import rankdata
 
-from attnscape.estimators import Interval, bootstrap
+from attnscape.estimators import Interval, bootstrap, mean_interval
 
 _LAST = 0.05  # share of the evaluations that the loss at the budget is the median of
 GOOD = 2.0  # a learning rate is good if its loss is at most so many times the best rate's
@@ -66,7 +66,7 @@ def mean_ranks(losses: Float[ndarray, "setting optimizer seed"]) -> list[Interva
     The interval is over seeds, the settings being what they are.
     """
     of_seeds = rankdata(losses, axis=1).mean(axis=0)
-    return [bootstrap(np.mean, ranks) for ranks in of_seeds]
+    return [mean_interval(ranks) for ranks in of_seeds]
 
 
 def profile(

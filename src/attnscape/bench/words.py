@@ -10,15 +10,13 @@ from numpy import ndarray
 
 from attnscape.estimators import Interval, median
 
-_FEWEST = 5  # values below which no interval holds its level
-
 
 def interval_in_words(interval: Interval, n: int) -> str:
     """Estimate, ends and n; without ends where so few values have none; infinite is `diverged`."""
     if n == 0 or math.isnan(interval.estimate):
         return "none"
     estimate, low, high = map(_number, (interval.estimate, interval.low, interval.high))
-    if n < _FEWEST or math.isnan(interval.low) or math.isnan(interval.high):
+    if math.isnan(interval.low) or math.isnan(interval.high):
         return f"{estimate} (n = {n})"
     return f"{estimate} [{low}, {high}] (n = {n})"
 
@@ -36,7 +34,7 @@ def speed_up_in_words(ratios: Float[ndarray, " seed"]) -> str:
     interval = median(ratios)
     low = f"{interval.low:.3g}" if interval.low > 0 else "not reached"
     words = f"{interval.estimate:.3g}"
-    if n >= _FEWEST and not math.isnan(interval.low):
+    if not math.isnan(interval.low):
         words += f" [{low}, {interval.high:.3g}]"
     return words + (f" (n = {n}, not reached: {missed})" if missed else f" (n = {n})")
 

@@ -67,7 +67,7 @@ class Ablation(Artifact):
 
     def obstacle(self, plan: Plan) -> str:
         if plan.own:
-            return f"{self.name} compares the paper's text and code; leave --task and --model out."
+            return f"{self.name} is about the paper's recipes; leave --task and --model out."
         return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
