@@ -1,22 +1,32 @@
 """The command line: instant help, sentences for mistakes, a clean end, results found again."""
 
+import ast
+import dataclasses
 import functools
+import importlib.metadata
+import inspect
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from attnscape import commands, native, results
+from attnscape import cli, combining, commands, native, results
+from attnscape.ending import orderly
 from attnscape.experiment import Experiment
 from attnscape.optimizers import NAMED
 from attnscape.paper.settings import Plan
+from attnscape.report.manifest import Manifest
 
 ATTNSCAPE = Path(sys.executable).with_name("attnscape")
+COMMANDS = {get_args(each)[0].__name__.lower(): get_args(each)[0] for each in get_args(cli.Command)}
 TINY = (
     *("--dim", 2, "--context", 3, "--layers", 1, "--seeds", 2),
     *("--steps", 5, "--batch", 8, "--evaluation-batch", 8),
@@ -35,23 +45,55 @@ def run(*words, **environment):
     )
 
 
-def test_help_imports_nothing_that_takes_long():
+SLOW = {"jax", "numpy", "scipy", "pandas", "xarray", "matplotlib", "jinja2"}
+
+
+def test_help_and_version_import_nothing_that_takes_long():
     script = """
 import sys
-from attnscape.cli import main
-for command in ([], ["reproduce"], ["report"], ["train"], ["check"], ["doctor"]):
-    sys.argv = ["attnscape", *command, "--help"]
+from attnscape.__main__ import main
+for words in [["--version"], *([*command, "--help"] for command in [[], *map(list, [COMMANDS])])]:
+    sys.argv = ["attnscape", *words]
     try:
         main()
     except SystemExit as end:
         assert end.code == 0
-slow = {"jax", "numpy", "scipy", "pandas", "xarray", "matplotlib", "jinja2"}
-print("imported:", *slow & sys.modules.keys())
+print("imported:", *SLOW & sys.modules.keys())
 """
+    commands = ", ".join(f"[{name!r}]" for name in COMMANDS)
+    script = script.replace("SLOW", repr(SLOW)).replace("COMMANDS", commands)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.endswith("imported:\n")
+    assert done.stdout.startswith(f"attnscape {importlib.metadata.version('attnscape')}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_documents_every_option(attnscape, capsys, name):
+    with pytest.raises(SystemExit):
+        attnscape(name, "--help")
+    shown = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert " ".join(cli_sentence(COMMANDS[name]).split()) in shown
+    for field in dataclasses.fields(COMMANDS[name]):
+        documentation = option_documentation(COMMANDS[name], field.name)
+        assert documentation.split()
+        assert " ".join(documentation.split()[:6]) in shown
+        if "Positional" not in field.type:
+            assert f"--{field.name.replace('_', '-')}" in shown
+
+
+def cli_sentence(command):
+    return inspect.getdoc(command).splitlines()[0]
+
+
+def option_documentation(command, name):
+    """The string below the field in the source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(command))).body[0].body
+    for field, below in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and field.target.id == name:
+            return ast.literal_eval(below.value)
+    return ""
 
 
 def test_help_names_every_optimizer(attnscape, capsys):
@@ -68,21 +110,27 @@ def test_help_names_every_optimizer(attnscape, capsys):
         ("reproduce fig99", "There is no artifact 'fig99'; there are fig2, .*"),
         ("reproduce fig2 --seeds 0", "--seeds is 0; it must be at least 1."),
         ("train --optimizers loin", "There is no optimizer 'loin'; there are sgd, sgdm, .*"),
-        ("train --optimizers", "No optimizer was given; name at least one."),
+        ("train --optimizers", "--optimizers was given without a value; give at least one."),
+        ("train --optimizers sgd --optimizers adam", "--optimizers was given twice; give all .*"),
+        ("bench --settings", "--settings was given without a value; give at least one."),
+        ("bench --steps 0", "--steps is 0; it must be at least 1."),
+        ("train --squared-radius chi2(5)", "--squared-radius has no effect without --covariates.*"),
+        ("train --task my.py:t --target y", "--task replaces --target, but both were given; .*"),
+        ("train --task my.py:t --dim 5", "--task replaces --dim, but both were given; leave .*"),
         ("train --learning-rates 0", "The learning rate 0.0 is not usable; it must be positive.*"),
         ("train --learning-rates nan", "The learning rate nan is not usable; it must be .*"),
         ("train --learning-rates fast", "The learning rate 'fast' is not a number; write 0.02.*"),
         ("train --learning-rates lion=1", "'lion=1' gives rates for 'lion', but the optimizers.*"),
         ("train --learning-rates sgdm=1", "No learning rate was given for adam; add adam=0.02."),
-        ("train --dim 0", "dim is 0; it must be a whole number of at least 1."),
-        ("train --context 0", "context is 0; it must be a whole number of at least 1."),
-        ("train --layers 0", "layers is 0 and dim 5; both must be at least 1."),
+        ("train --dim 0", "--dim is 0; it must be at least 1."),
+        ("train --context 0", "--context is 0; it must be at least 1."),
+        ("train --layers 0", "--layers is 0; it must be at least 1."),
         ("train --seeds 0", "--seeds is 0; it must be at least 1."),
         ("train --steps -1", "--steps is -1; it must be at least 0."),
-        ("train --batch 0", "batch is 0; it must be a whole number of at least 1."),
+        ("train --batch 0", "--batch is 0; it must be at least 1."),
         ("train --clip -1", "--clip is -1.0; it must be positive, or 0 for no clipping."),
         ("train --measure-every 0", "--measure-every is 0; it must be at least 1."),
-        ("train --evaluation-seed -1", "The seed -1 is not usable; give whole numbers from 0 .*"),
+        ("train --evaluation-seed -1", "--evaluation-seed is -1; it must be at least 0."),
         ("train --name a/b", "The name 'a/b' does not do for a file; give at most 100 letters.*"),
         ("report", "The folder .* holds nothing that `attnscape reproduce` made; choose another.*"),
     ],
@@ -96,6 +144,48 @@ def test_a_mistake_gets_one_sentence_and_writes_nothing(attnscape, tmp_path, wor
 
 
 @pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--seeds 1000000000000", "--seeds is 1000000000000; it must be at most 1000000."),
+        ("--steps 1000000000000", "--steps is 1000000000000; it must be at most 2147483646."),
+        ("--steps 100000000 --measure-every 1", "--measure-every 1 measures at 100000000 steps.*"),
+        ("--batch 10000000000", "--batch is 10000000000; it must be at most 2147483647."),
+        ("--dim 100000", "--dim is 100000; it must be at most 10000."),
+    ],
+)
+def test_numbers_without_measure_are_refused_before_anything_is_imported(words, sentence):
+    script = f"""
+import sys
+from attnscape.__main__ import main
+sys.argv = ["attnscape", "train", *{words.split()}]
+try:
+    main()
+except SystemExit as end:
+    print(end.code)
+assert not {SLOW} & sys.modules.keys()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(f"attnscape: {sentence}\n", done.stdout)
+
+
+def test_rules_name_options_that_there_are():
+    options = {field.name for each in COMMANDS.values() for field in dataclasses.fields(each)}
+    replaced = {name for others in combining._REPLACES.values() for name in others}
+    owners = {name for names, _ in combining._BELONGS_TO.values() for name in names}
+    ranges = {name.rpartition(".")[2] for name in combining._RANGES}
+    assert {*combining._REPLACES, *replaced, *combining._BELONGS_TO, *owners, *ranges} <= options
+
+
+def test_every_whole_number_has_a_range():
+    for command in COMMANDS.values():
+        for field in dataclasses.fields(command):
+            if type(field.default) is int:
+                assert field.name in combining._RANGES
+
+
+@pytest.mark.parametrize(
     ("law", "reason"),
     [
         ("gamma(", "'(' was never closed"),
@@ -106,9 +196,12 @@ def test_a_mistake_gets_one_sentence_and_writes_nothing(attnscape, tmp_path, wor
         ("gamma(1, **{'scale': 2})", "{'scale': 2} is not a plain number"),
         ("gamma(-1)", "which scipy.stats does not allow"),
         ("norm(0)", "|x|^2 cannot be negative"),
+        ("zipf(1.1)", "scipy.stats cannot find quantiles of zipf(1.1)"),
+        ("studentized_range(3, 10)", "studentized_range(3, 10) is too slow to tabulate"),
     ],
 )
-def test_a_malformed_law_gets_its_reason(attnscape, tmp_path, law, reason):
+def test_a_law_that_cannot_be_used_gets_its_reason(attnscape, tmp_path, monkeypatch, law, reason):
+    monkeypatch.setattr("attnscape.tasks.covariates._PATIENCE", 5.0)
     with pytest.raises(SystemExit) as end:
         attnscape("train", "--covariates", "radial", "--squared-radius", law, "--out", tmp_path)
     assert reason in str(end.value.code)
@@ -133,6 +226,143 @@ def test_the_installed_command_ends_mistakes_without_a_traceback(tmp_path, words
     assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_where_nothing_computes_a_sentence_says_so(tmp_path, platform):
+    done = run("train", *TINY, "--out", tmp_path, JAX_PLATFORMS=platform)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"attnscape: JAX cannot compute on '{platform}', which JAX_PLATFORMS asks for; set "
+        "JAX_PLATFORMS to cpu, or install what it needs.\n"
+    )
+
+
+def test_surroundings_that_no_result_depends_on_change_nothing(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: nonsense\n")
+    words = ("train", *TINY, "--out", tmp_path)
+    strange = {
+        "MPLBACKEND": "nonsense",
+        "MATPLOTLIBRC": str(tmp_path),
+        "PYTHONWARNINGS": "error",
+        "NO_COLOR": "1",
+        "COLUMNS": "40",
+        "LC_ALL": "C",
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+    }
+    done = run(*words, **strange)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    assert all(len(line) <= 40 for line in done.stdout.splitlines()[:-1])
+    assert Path(done.stdout.splitlines()[-1]).is_file()
+
+
+EXITS = """
+import sys
+import optax
+
+
+def factory(rate):
+    sys.exit(0)
+
+
+def update(rate):
+    def step(gradient, state, parameters=None):
+        sys.exit()  # line 11
+
+    return optax.GradientTransformation(optax.sgd(rate).init, step)
+"""
+
+
+@pytest.mark.parametrize(("thing", "line"), [("factory", 7), ("update", 12), ("missing", 3)])
+@pytest.mark.parametrize("command", ["train", "check"])
+def test_a_part_that_exits_is_an_error(attnscape, tmp_path, command, thing, line):
+    text = EXITS if thing != "missing" else "import sys\n\nsys.exit(0)\n"
+    (tmp_path / "exits.py").write_text(text)
+    reference = f"{tmp_path}/exits.py:{thing}"
+    words = ("check", "optimizer", reference)
+    if command == "train":
+        words = ("train", *TINY, "--optimizers", reference, "--out", tmp_path / "out")
+    with pytest.raises(SystemExit) as end:
+        attnscape(*words)
+    assert str(end.value.code).startswith("attnscape: A part of yours ended the program before")
+    assert f"exits.py, line {line})" in str(end.value.code)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["report", "--out", "{made}"]])
+def test_nobody_reads_the_output_to_its_end(made, words):
+    with subprocess.Popen(
+        [ATTNSCAPE, *(word.format(made=made) for word in words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        command.stdout.close()
+        assert (command.wait(timeout=120), command.stderr.read()) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["report", "--out", "{made}"]])
+def test_a_full_output_is_an_error(made, words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [ATTNSCAPE, *(word.format(made=made) for word in words)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "attnscape: The standard output cannot be written (No space left on device); send it "
+        "elsewhere.\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a manifest, as `reproduce` leaves it."""
+    folder = tmp_path_factory.mktemp("made")
+    Manifest("table1", "The settings").save(folder)
+    return folder
+
+
+def test_a_file_that_cannot_be_used_is_named(capsys):
+    with pytest.raises(SystemExit) as end, orderly():
+        Path("/proc/1/mem" if os.name == "posix" else "/").read_text()
+    assert re.fullmatch(r"attnscape: /\S* cannot be used \(.*\); give the .*\.", end.value.code)
+
+
+def test_too_little_memory_is_said_to_be_so():
+    with pytest.raises(SystemExit, match="The memory of this machine does not suffice"), orderly():
+        raise MemoryError
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(KeyError), orderly():
+        raise KeyError
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_ctrl_c_while_everything_is_imported_ends_with_a_sentence():
+    script = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tyro":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from attnscape.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == (
+        "\nattnscape: interrupted; finished runs are kept, the one under way is not.\n"
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")

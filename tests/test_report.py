@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,3 +92,11 @@ def test_curves_end_where_a_run_diverges():
     axis = Figure().subplots()
     loss_curves.panel(axis, frame)
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), [6, np.nan, np.nan])
+
+
+def test_a_figure_does_not_depend_on_the_rc_of_who_makes_it(made, tmp_path):
+    own = {"text.usetex": True, "lines.linewidth": 9, "savefig.dpi": 7, "axes.facecolor": "red"}
+    with mpl.rc_context(own):
+        again = make(FIG2, tmp_path, TINY, lambda _: None)
+    for suffix in ("png", "pdf"):
+        assert again.files[suffix].read_bytes() == made.files[suffix].read_bytes()

@@ -1,5 +1,6 @@
 """Prompts from real tables: rows of the table, standardised, the same in every precision."""
 
+import csv
 import dataclasses
 import importlib.util
 
@@ -119,20 +120,69 @@ def test_any_finite_points_can_be_drawn(points):
     assert set(map(tuple, np.asarray(prompts.query).tolist())) <= known
 
 
+def written(path, frame, *, separator=",", decimal=".", bom="", **options):
+    text = bom + frame.to_csv(index=False, sep=separator, decimal=decimal, **options)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"separator": ";", "decimal": ","},
+        {"separator": ";"},
+        {"separator": "\t"},
+        {"separator": "\t", "decimal": ","},
+        {"quoting": csv.QUOTE_ALL},
+        {"bom": "\ufeff"},
+        {"lineterminator": "\r\n"},
+    ],
+)
+def test_one_table_written_in_different_ways_is_read_alike(table, frame, tmp_path, way):
+    for one, other in zip(
+        read_table(table, "y"),
+        read_table(written(tmp_path / "other.csv", frame, **way), "y"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200, 1e-300])
+def test_columns_in_any_unit_are_standardised_alike(table, frame, tmp_path, unit):
+    other = written(tmp_path / "other.csv", frame.assign(b=frame.b * unit))
+    for one, same in zip(read_table(table, "y"), read_table(other, "y"), strict=True):
+        np.testing.assert_allclose(one, same, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("text", "target", "sentence"),
     [
-        ("a,y\n1,x\n2,z\n", "y", "The column 'y' of .* is not numeric; remove it, or turn .*"),
+        ("a,y\n1,x\n2,z\n", "y", "The column 'y' of .* is not numeric .'x' in row 1.; remove the"),
         ("a,y\n1,\n2,3\n", "y", "The column 'y' of .* has 1 missing or infinite values, .* row 1;"),
         ("a,y\n1,inf\n2,3\n", "y", "The column 'y' of .* has 1 missing or infinite values"),
+        ("a,y\n1e400,1\n2,3\n", "y", "The column 'a' of .* has 1 missing or infinite values"),
         ("a,y\n1,2\n3,4\n", "z", ".* has no column 'z'; it has a, y."),
         ("a,y\n1,2\n1,4\n", "y", "The column 'a' of .* has fewer than two different values"),
-        ("a,y\n", "y", "The column 'a' of .* is not numeric|fewer than two"),
+        ("a,y\n", "y", ".* has names of columns, but no rows; give a table with numbers."),
         ("a,y\n1,2\n3,4\n", "y", "The table has 2 rows, but a prompt takes 21; give more rows"),
         ("a,y\n1,2\n3,4\n", None, "The table has 2 rows, but a prompt takes 21; give more rows"),
         ("y\n1\n2\n", "y", ".* has no column of covariates; give it at least one."),
         ("", None, ".* cannot be read as a table .*; check the file."),
         ("a,b\n1,2\n1,2,3,4\n", None, ".* cannot be read as a table .*; check the file."),
+        ("a,b\n1,2,3\n4,5,7\n", None, ".* cannot be read as a table .*; check the file."),
+        ("1.5,2\n3,4\n", None, "The first line of .* holds numbers where the names .* add a line"),
+        ("1,5;2\n3,5;4\n", None, "The first line of .* holds numbers where the names .* add a li"),
+        (",a\n0,1\n1,3\n2,4\n", None, "Column 1 of .* has no name, as an index has none; remove"),
+        ("id,a\n1,1\n2,3\n3,4\n", None, "The column 'id' of .* only counts the rows, as an index"),
+        ("a,a\n1,2\n3,4\n", None, ".* has two columns called 'a'; give each its own name."),
+        ("a,b\nTrue,2\nFalse,4\n", None, "The column 'a' .*; write 1 for true and 0 for false."),
+        ("a,b\n2020-01-02,2\n2020-02-02,4\n", None, "The column 'a' .*; turn dates into numbers"),
+        ('a,b\n"1,234",2\n"2,345",4\n', None, "The column 'a' .* without separators of thousands"),
+        ("a;b\n1,234;2\n2,345;4\n", None, "The column 'a' of .* can be read in two ways .is '1,2"),
+        ("a;b\n1.234,5;2\n2.345,5;4\n", None, ".* has both decimal points and decimal commas; wr"),
+        ('a,b\n"1,5",2\n"2,5",4\n', None, "The column 'a' .*; write decimal points, or separate"),
+        ("a b\n1 2\n3 4\n", None, "The column 'a b' .*; separate the columns by commas, semicolo"),
+        ("a|b\n1|2\n3|4\n", None, "The column 'a.b' .*; separate the columns by commas, semicolo"),
     ],
 )
 def test_a_table_that_cannot_be_used_gets_a_sentence(tmp_path, text, target, sentence):
@@ -141,6 +191,14 @@ def test_a_table_that_cannot_be_used_gets_a_sentence(tmp_path, text, target, sen
     with pytest.raises(UsageError, match=sentence) as raised:
         table_task(path, target)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_text_in_another_encoding_gets_a_sentence(tmp_path, encoding):
+    path = tmp_path / "data.csv"
+    path.write_text("größe,y\n1,2\n3,4\n", encoding)
+    with pytest.raises(UsageError, match="is not a text in UTF-8; save it as one"):
+        read_table(path)
 
 
 def test_a_missing_file_and_an_unknown_format_get_a_sentence(tmp_path):

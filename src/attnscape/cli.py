@@ -6,20 +6,27 @@ Only what is needed to show help is imported at the top; JAX comes with the comm
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import os
-import signal
 import sys
 import warnings
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import tyro
 
+from attnscape.combining import check_combination, check_numbers
+from attnscape.ending import orderly, to_its_end
 from attnscape.errors import UsageError
 from attnscape.paper.catalog import ARTIFACTS
 
 _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.items())
+_DESCRIPTION = f"""A wind tunnel for Transformer optimization.
+
+`attnscape --version` shows the version.
+
+Artifacts:
+{_ARTIFACT_LIST}"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,33 +258,21 @@ def _format_warning(message, category, *place) -> str:
 
 
 def main() -> None:
-    """Entry point of the `attnscape` command."""
-    command = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
-        prog="attnscape",
-        config=(tyro.conf.FlagCreatePairsOff,),
-        description=f"A wind tunnel for Transformer optimization.\n\nArtifacts:\n{_ARTIFACT_LIST}",
-    )
-    warnings.formatwarning = _format_warning
-    before = signal.signal(signal.SIGINT, _interrupted)
-    try:
-        command()
-    except UsageError as error:
-        sys.exit(f"attnscape: {error}")
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    """Ends the process on Ctrl-C, at once.
-
-    Neither an exception nor a regular exit would do: XLA calls Python back while it compiles, and
-    crashes on either. What is being written then has not got its name yet, and never will.
-    """
-    sys.stdout.flush()
-    # The progress bar hides the cursor of a terminal.
-    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    words = "interrupted; finished runs are kept, the one under way is not."
-    sys.stderr.write(f"{show_cursor}\nattnscape: {words}\n")
-    sys.stderr.flush()
-    os._exit(130)
+    """Reads the command line and does what it says."""
+    with orderly():
+        if sys.argv[1:] == ["--version"]:
+            print(f"attnscape {importlib.metadata.version('attnscape')}")
+            return
+        command = tyro.cli(
+            Command,  # pyright: ignore[reportArgumentType]
+            prog="attnscape",
+            config=(tyro.conf.FlagCreatePairsOff,),
+            description=_DESCRIPTION,
+        )
+        check_combination(command, sys.argv[2:])
+        check_numbers(command)
+        warnings.formatwarning = _format_warning
+        # Nothing here opens a window, and figures look as they are meant to.
+        os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+        with to_its_end():
+            command()

@@ -8,6 +8,7 @@ import functools
 import os
 import platform
 import shlex
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
-from attnscape import native, objective, optimizers, results
+from attnscape import effort, native, objective, optimizers, results
 from attnscape.bench import BASELINES, DEFAULT, SUITE
 from attnscape.choosing import chosen
 from attnscape.contracts import check_model, check_optimizer, check_task
@@ -40,6 +41,7 @@ from attnscape.paper.settings import FULL, QUICK, Plan
 from attnscape.paper.verdict import Verdict
 from attnscape.progress import ProgressBar
 from attnscape.report import pipeline
+from attnscape.report.cost import Cost
 from attnscape.report.manifest import read_all
 from attnscape.report.members import Budget, Members
 from attnscape.report.page import NAME as PAGE
@@ -57,6 +59,7 @@ from attnscape.tasks import (
     as_task,
     table_task,
 )
+from attnscape.tasks.covariates import radius_table
 
 if TYPE_CHECKING:
     from attnscape.cli import Bench, Check, Report, Reproduce, Train
@@ -69,8 +72,6 @@ def reproduce(options: Reproduce) -> None:
         UsageError: If an option or the folder cannot be used, or, after all others were made, an
             artifact could not be.
     """
-    if options.seeds is not None and options.seeds < 1:
-        raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
     plan = dataclasses.replace(
         QUICK if options.quick else FULL,
         recipe=options.recipe,
@@ -248,12 +249,6 @@ def train(options: Train) -> None:
 
 
 def _train(options: Train) -> None:
-    if options.measure_every < 1:
-        raise UsageError(f"--measure-every is {options.measure_every}; it must be at least 1.")
-    if options.seeds < 1:
-        raise UsageError(f"--seeds is {options.seeds}; it must be at least 1.")
-    if options.steps < 0:
-        raise UsageError(f"--steps is {options.steps}; it must be at least 0.")
     if not options.clip >= 0:
         raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
     last = (options.steps,) if options.steps % options.measure_every else ()
@@ -274,8 +269,20 @@ def _train(options: Train) -> None:
         evaluation_seeds=options.evaluation_seed,
         precision=options.precision,
     )
+
+    def say(words: str) -> None:  # the output is the table
+        print(f"attnscape: {options.name} {words}", file=sys.stderr, flush=True)
+
+    if (expected := effort.announced(experiment)) and not results.find(experiment, options.out):
+        say(f"is running{expected}")
+    cost = Cost(say)
     with ProgressBar(options.name) as bar:
-        dataset = results.obtain(experiment, options.out, bar)
+
+        def progress(done: int, total: int) -> None:
+            bar(done, total)
+            cost(done, total)
+
+        dataset = results.obtain(experiment, options.out, progress)
     table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
     for row in Summary(dataset).summary().to_dict("records"):
         count = round(row["diverged"] * row["runs"])
@@ -292,12 +299,6 @@ def _train(options: Train) -> None:
 
 
 def _task(options: Train) -> Task:
-    _replaces(options, "task", "covariates", "weights", "response", "table", "dim", "context")
-    _replaces(options, "task", "noise")
-    _replaces(options, "table", "covariates", "dim")
-    _replaces(options, "target", "weights", "response")
-    if options.target is not None and options.table is None:
-        raise UsageError(f"--target names the column {options.target!r} of no table; add --table.")
     if options.task is not None:
         return as_task(load_object(options.task))
     fields: dict[str, Any] = {"context": options.context, "noise": options.noise}
@@ -311,7 +312,6 @@ def _task(options: Train) -> Task:
 
 
 def _model(options: Train, dim: int) -> ModelFactory:
-    _replaces(options, "model", "layers", "form", "scale")
     if options.model is not None:
         return as_model(load_object(options.model))
     return functools.partial(
@@ -328,7 +328,9 @@ _RESPONSES: Mapping[str, Callable[[], Any]] = {"linear": Linear, "relu-network":
 
 def _law(option: str, text: str, options: Train) -> Any:
     def radial() -> Radial:
-        return Radial(scipy_law(options.squared_radius))
+        law = Radial(scipy_law(options.squared_radius))
+        radius_table(law.squared_radius)  # slow laws are refused before anything else is done
+        return law
 
     return _part(option, text, {"gaussian": Gaussian, "sphere": Sphere, "radial": radial})
 
@@ -342,18 +344,6 @@ def _part(option: str, text: str, named: Mapping[str, Callable[[], Any]]) -> Any
             f"{option} is {text!r}; it must be {', '.join(named)}, or your own as my_file.py:thing."
         )
     return named[text]()
-
-
-def _replaces(options: Train, given: str, *others: str) -> None:
-    """Raises UsageError if an option is given together with one that it replaces."""
-    if getattr(options, given) is None:
-        return
-    defaults = {field.name: field.default for field in dataclasses.fields(options)}
-    for other in others:
-        if getattr(options, other) != defaults[other]:
-            raise UsageError(
-                f"--{given} replaces --{other}, but both were given; leave one of them out."
-            )
 
 
 def scipy_law(text: str) -> Any:

@@ -123,9 +123,14 @@ def _defined(module: types.ModuleType) -> str:
     own = [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if not name.startswith("_") and _home(value).startswith(f"{module.__name__}.")
     ]
     return ", ".join(sorted(own)) or "nothing by a public name"
+
+
+def _home(thing: Any) -> str:
+    """Where it was defined, with a dot behind: a package shows what its modules define."""
+    return f"{getattr(thing, '__module__', None)}."
 
 
 def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:

@@ -10,13 +10,14 @@ from types import MappingProxyType
 import pandas as pd
 import xarray as xr
 
-from attnscape import results
+from attnscape import effort, results
 from attnscape.paper.artifact import Artifact, Results
 from attnscape.paper.settings import Plan
 from attnscape.progress import ProgressBar
 from attnscape.report.cost import Cost
 from attnscape.report.draw import draw
 from attnscape.report.latex import latex
+from attnscape.report.style import style
 from attnscape.results import Computation
 
 
@@ -98,7 +99,8 @@ def obtain(
     What takes long says how long as soon as some steps were measured, and then how far it is.
     """
     if results.find(experiment, directory) is None:
-        say(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps")
+        expected = effort.announced(experiment)
+        say(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps{expected}")
     cost = Cost(lambda words: say(f"{artifact}: {experiment.name} {words}"))
     with ProgressBar(experiment.name) as bar:
 
@@ -120,13 +122,15 @@ def _write(
     with results.atomic(files["csv"]) as partial:
         frame.to_csv(partial, index=False)
     with results.atomic(files["txt"]) as partial:
-        partial.write_text(caption + "\n")
+        partial.write_text(caption + "\n", "utf-8")
     if tables:
         files["tex"] = out / f"{artifact.name}.tex"
         with results.atomic(files["tex"]) as partial:
-            partial.write_text("\n".join(latex(*table) for table in tables.items()))
-    figure = draw(artifact, frame)
-    if figure is not None:
+            partial.write_text("\n".join(latex(*table) for table in tables.items()), "utf-8")
+    with style():
+        figure = draw(artifact, frame)
+        if figure is None:
+            return files
         for suffix, metadata in (("png", None), ("pdf", {"CreationDate": None})):
             files[suffix] = out / f"{artifact.name}.{suffix}"
             with results.atomic(files[suffix]) as partial:

@@ -33,11 +33,16 @@ _RC: dict[Any, Any] = {
     "savefig.bbox": "tight",
 }
 
+_WINDOWS = ("backend", "backend_fallback", "interactive")
+
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made inside look alike and need no screen."""
-    with mpl.rc_context(_RC):
+    """Figures made and written inside look alike, whatever a user's matplotlibrc says."""
+    # Windows have no say in it, and setting their backend would start one.
+    defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
+    look = {key: value for key, value in defaults.items() if key not in _WINDOWS} | _RC
+    with mpl.rc_context(look):
         yield
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -117,6 +118,9 @@ REACH = 6.5
 _ENTRIES = 2**14 + 1
 
 
+_PATIENCE = 30.0  # seconds; the laws of the paper take milliseconds
+
+
 @functools.lru_cache(maxsize=16)
 def radius_table(law: Any) -> np.ndarray:
     """The radius at even steps of the normal score between -REACH and REACH, in float32.
@@ -125,15 +129,60 @@ def radius_table(law: Any) -> np.ndarray:
     interpolation is within 1e-5 of the quantile for the laws of the paper, relative to the radius
     or, where that is below it, to a tenth of the median radius. Steps of a discrete law are smeared
     over one table step, 4e-4 of the probability at most.
+
+    Raises:
+        UsageError: If the law has no quantiles, or takes too long to find them.
     """
+    squared = _in_time(law, lambda: _quantiles(law))
+    if np.isnan(squared).any():
+        raise UsageError(f"scipy.stats has no quantiles of {_words(law)}; choose another law.")
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and so its runs
+        return np.sqrt(squared).astype(np.float32)
+
+
+def _quantiles(law: Any) -> np.ndarray:
     from scipy import special
 
     score = np.linspace(-REACH, REACH, _ENTRIES)
     lower = score < 0
     squared = np.empty(_ENTRIES)
-    squared[lower] = law.ppf(special.ndtr(score[lower]))
-    squared[~lower] = law.isf(special.ndtr(-score[~lower]))
-    return np.sqrt(squared).astype(np.float32)
+    with np.errstate(all="ignore"):
+        squared[lower] = law.ppf(special.ndtr(score[lower]))
+        squared[~lower] = law.isf(special.ndtr(-score[~lower]))
+    return squared
+
+
+def _in_time(law: Any, quantiles: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `quantiles` gives, if it is done in time: some laws search or integrate for hours."""
+    found: list[np.ndarray | Exception] = []
+
+    def work() -> None:
+        try:
+            found.append(quantiles())
+        except Exception as error:
+            found.append(error)
+
+    # A thread can be left behind; it ends with the process.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    if not found:
+        raise UsageError(
+            f"The law {_words(law)} is too slow to tabulate: its quantiles take more than "
+            f"{_PATIENCE:g} s; choose another, or draw from it in a function of your own."
+        )
+    if isinstance(found[0], Exception):
+        reason = (str(found[0]).strip().splitlines() or [type(found[0]).__name__])[0]
+        raise UsageError(
+            f"scipy.stats cannot find quantiles of {_words(law)} ({reason}); choose another law."
+        ) from found[0]
+    return found[0]
+
+
+def _words(law: Any) -> str:
+    arguments = [f"{value:g}" for value in law.args]
+    arguments += [f"{name}={value:g}" for name, value in law.kwds.items()]
+    return f"{law.dist.name}({', '.join(arguments)})"
 
 
 def tabulated_radius(
