@@ -188,8 +188,8 @@ def infinite_recursion(rate):  # makes a transformation: failed: RecursionError
 def elsewhere(rate):  # shapes and types: an evaluation point of another form than the parameters
     from attnscape.transformations import EvaluatedElsewhere
 
-    inner = optax.sgd(rate)
-    return EvaluatedElsewhere(inner.init, lambda g, s, p=None, **_: inner.update(g, s), lambda s, p: 1)
+    inner = of(lambda g, s, p=None, **_: (scaled(g), s))
+    return EvaluatedElsewhere(inner.init, inner.update, lambda state, parameters: 1)
 """
 
 MODELS = """

@@ -245,7 +245,6 @@ def _first(factory: ModelFactory) -> Any:
     """The model of a key, which JAX can see into and train."""
     with telling(MAKES_MODEL, "The model", factory):
         model = factory(jax.random.key(0))
-        structure = jax.tree.structure(model)
         callable_, leaves = callable(model), jax.tree.leaves(model)
     kind = type(model).__name__
     parameters = [leaf for leaf in leaves if eqx.is_inexact_array(leaf)]
