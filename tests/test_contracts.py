@@ -13,7 +13,7 @@ import optax
 import pytest
 import scipy.stats
 
-from attnscape import AttentionTransformer, LinearTransformer, Prompts, RegressionTask, cli
+from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, cli
 from attnscape.contracts import (
     check_law,
     check_model,
@@ -282,7 +282,7 @@ def test_check_prints_a_table_and_fails_where_a_check_does(tmp_path, monkeypatch
     with pytest.raises(SystemExit) as end:
         call("law", f"{path}:law")
     assert "does not keep the contract of a law: shapes and types" in str(end.value.code)
-    path.write_text("bad = good = 3\n")
+    path.write_text("def bad():\n    pass\n\n\ndef good():\n    pass\n")
     with pytest.raises(SystemExit) as end:
         call("task", f"{path}:none")
     assert "has no 'none'; it defines bad, good." in str(end.value.code)

@@ -156,6 +156,13 @@ def other_state(rate):  # shapes and types: another form of state after an updat
     return of(lambda g, s, p=None, **_: (scaled(g), None), lambda p: jnp.zeros(1))
 
 
+def preconditioned(rate):  # shapes and types: a preconditioner of another form
+    from attnscape.transformations import Preconditioned
+
+    inner = of(lambda g, s, p=None, **_: (scaled(g), s))
+    return Preconditioned(inner.init, inner.update, lambda state: 1.0)
+
+
 class NotOptax(typing.NamedTuple):
     init: object
     update: object
@@ -517,7 +524,7 @@ import jax
 import jax.numpy as jnp
 
 
-def summed(x, w):  # shapes and types: The response gave shape \\(8,\\); the task asks for \\(8, 4\\)
+def summed(x, w):  # shapes and types: The response gave shape \\(8,\\); the task asks for .* here
     return jnp.einsum("bnd,bd->b", x, w)
 
 

@@ -193,7 +193,7 @@ BROKEN = """
             r"TypeError: .*-only argument: 'curvature' \(.*own.py, line 18\)\.",
         ),
         ("other_shape", r"gives updates of another form .*\.P was .*\[1, 2, 2\] and becomes .*2\]"),
-        ("growing_state", r"another form of state after an update .*\[1\] and becomes .*\[2\]"),
+        ("growing_state", r"another form of state after an update: .*\[1\] and becomes .*\[2\]"),
     ],
 )
 def test_mistakes_are_told_with_file_and_line(name, sentence, tmp_path):
@@ -229,9 +229,10 @@ def test_schedules_of_the_rate_train_as_they_do_one_rate_at_a_time(name, x64):
             return optax.adam(SCHEDULES[name](rate))
 
         apart = train(TASK, MODEL, {"own": of_rate}, [rate], **arguments)
+        # optax computes a schedule of plain numbers in single precision.
         np.testing.assert_allclose(
             together["loss"].sel(learning_rate=rate), apart["loss"].sel(learning_rate=rate),
-            rtol=1e-12,
+            rtol=1e-7,
         )  # fmt: skip
 
 

@@ -36,7 +36,13 @@ from attnscape.models import ModelFactory
 from attnscape.prompts import Moments, Prompts
 from attnscape.stepping import Group, Problem
 from attnscape.tasks import RegressionTask, Task, as_task
-from attnscape.transformations import EvaluatedElsewhere, Outside, Transformation, accepting
+from attnscape.transformations import (
+    EvaluatedElsewhere,
+    Outside,
+    Preconditioned,
+    Transformation,
+    accepting,
+)
 
 # Names of checks, as `check` lists them.
 IS_TASK, PROMPTS, MOMENTS = "is a task", "prompts", "moments"
@@ -349,6 +355,11 @@ def _usable_updates(
                 point = transformation.evaluation_point(after, model)
             what = "an evaluation point of another form than the parameters"
             _require_form(f"{name} gives {what}", model, point, group.factory)
+        if isinstance(transformation, Preconditioned):
+            with telling(UPDATE, name, group.factory):
+                divisor = transformation.preconditioner(after)
+            what = "a preconditioner of another form than the parameters"
+            _require_form(f"{name} gives {what}", model, divisor, group.factory)
         return jax.tree.map(jnp.asarray, (steps, after))
 
     one = problem.initial_models
