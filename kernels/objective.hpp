@@ -63,7 +63,8 @@ void with_kernels(const Arguments<F>& arguments, const Call& call) {
   }
 }
 
-// Checks what Python has promised, and gathers the arguments.
+// Gathers the arguments, and the leading axes that they share. Shapes and types are what Python
+// has checked: nothing here looks at them again.
 template <class F>
 Arguments<F> gather(int32_t form, LeadingAxes axes, const ffi::AnyBuffer& P,
                     const ffi::AnyBuffer& Q, const ffi::AnyBuffer& gram,

@@ -13,11 +13,17 @@ import optax
 import pytest
 import scipy.stats
 
-from attnscape import AttentionTransformer, LinearTransformer, Prompts, RegressionTask, cli
-from attnscape.contracts import check_model, check_optimizer, check_task
+from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, cli
+from attnscape.contracts import (
+    check_law,
+    check_model,
+    check_optimizer,
+    check_response,
+    check_task,
+)
 from attnscape.models import FactoredLinearTransformer, WithMLP
 from attnscape.optimizers import NAMED
-from attnscape.tasks import Empirical, Gaussian, Radial, ReluNetwork, Sphere, TableTask
+from attnscape.tasks import Empirical, Gaussian, Linear, Radial, ReluNetwork, Sphere, TableTask
 
 TASK = RegressionTask(dim=2, context=4)
 
@@ -54,6 +60,7 @@ def test_models_keep_the_contract(model):
     assert failures(check_model(factory, TASK)) == {}
 
 
+ROWS5 = np.random.default_rng(0).normal(size=(3000, 5))
 ROWS = np.random.default_rng(0).normal(size=(30, 2))
 
 
@@ -87,12 +94,13 @@ def descent(gradient, state, parameters=None):
     return jax.tree.map(lambda g: -0.1 * g, gradient), state
 
 
-def doubles_type(gradient, state, parameters=None):
-    return jax.tree.map(lambda g: g.astype(jnp.bfloat16), gradient), state
-
-
 def at_random(gradient, state, parameters=None):
-    return jax.tree.map(lambda g: -0.1 * random.random() * g, gradient), state
+    def noisy(g):
+        return jax.pure_callback(
+            lambda g: np.float32(random.random()) * np.asarray(g), g, g, vmap_method="expand_dims"
+        )
+
+    return jax.tree.map(noisy, gradient), state
 
 
 def nan(gradient, state, parameters=None):
@@ -103,45 +111,27 @@ def ascent(gradient, state, parameters=None):
     return jax.tree.map(lambda g: 0.001 * g, gradient), state
 
 
-def growing(gradient, state, parameters=None):
-    return descent(gradient, state)[0], jnp.append(state, 1.0)
-
-
-def fails_here(learning_rate):
-    raise ValueError("no luck")
-
-
 def python_branch(learning_rate):
     return optax.sgd(0.1 if learning_rate > 0.05 else 0.2)
-
-
-def needs_more(learning_rate, momentum):
-    return optax.sgd(learning_rate, momentum)
 
 
 @pytest.mark.parametrize(
     ("factory", "check", "sentence"),
     [
-        (fails_here, "makes a transformation", r"It raises ValueError: no luck \(.*test_contracts"
-         r"\.py, line \d+\)\."),
-        (needs_more, "makes a transformation", r"It raises TypeError: .*missing 1 required.*'mome"),
-        (lambda rate: rate, "makes a transformation", "It gives float for the learning rate 0.01;"),
-        (python_branch, "traced learning rates", r"It raises TracerBoolConversionError: .*line "),
-        (transformation(doubles_type), "shapes and types, float32", r"Updates are bfloat16\[2, 3, "
-         r"3\], .* but parameters are float32\[2, 3, 3\], float32\[4\]\."),
-        (transformation(growing, lambda p: jnp.ones(1)), "shapes and types, float32",
-         r"The state changes from float32\[1\] to float32\[2\] in an update\."),
-        (transformation(growing, lambda p: jnp.ones(1)), "compiles once", "were compiled 4 times"),
         (transformation(at_random), "deterministic", "give different updates; draw random numbers"),
         (transformation(nan), "converges", "the loss is not finite at any of the learning rates"),
         (transformation(ascent), "converges", "of the loss .*; 0.01 is asked for"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_optimizer_is_found(factory, check, sentence):
     found = failures(check_optimizer(factory))
     assert re.search(sentence, found[check])
-    if check == "makes a transformation":
-        assert list(found) == [check]
+
+
+def test_learning_rates_need_not_be_traced():
+    findings = {finding.check: finding for finding in check_optimizer(python_branch)}
+    assert all(finding.ok for finding in findings.values())
+    assert "needs learning rates as numbers" in findings["learning rates"].sentence
 
 
 class Mean(eqx.Module):
@@ -153,16 +143,6 @@ class Mean(eqx.Module):
         return self.w * prompts.y.mean(1)
 
 
-class Everything(Mean):
-    def __call__(self, prompts):
-        return self.w * prompts.y
-
-
-class Half(Mean):
-    def __call__(self, prompts):
-        return super().__call__(prompts).astype(jnp.float16)
-
-
 class Constant(Mean):
     def __call__(self, prompts):
         return prompts.y.mean(1) + 0 * self.w
@@ -171,11 +151,6 @@ class Constant(Mean):
 class Infinite(Mean):
     def __call__(self, prompts):
         return super().__call__(prompts) / 0
-
-
-class Noisy(Mean):
-    def __call__(self, prompts):
-        return super().__call__(prompts) * random.random()
 
 
 class Skewed(Mean):
@@ -196,23 +171,11 @@ def _(primals, tangents):
     return skewed(w), t[0] * w[1] + 3 * t[1] * w[0]
 
 
-def random_init(key):
-    return Mean(jnp.asarray(random.random()))
-
-
 @pytest.mark.parametrize(
     ("model", "check", "sentence"),
     [
-        (fails_here, "makes a model", r"It raises ValueError: no luck \(.*line \d+\)"),
-        (lambda: Mean(), "makes a model", "It raises TypeError: .*takes 0 positional arguments"),
-        (lambda key: 3, "makes a model", "A key gives int, which cannot be called"),
-        (lambda key: eqx.nn.Identity(), "makes a model", "there is nothing to train"),
-        (random_init, "deterministic", "The same key gives different models"),
-        (Noisy(), "deterministic", "gives different predictions for the same prompts"),
-        (Everything(), "predictions, float32", r"are float32\[16, 4\]; they must be float32\[16\]"),
-        (Half(), "predictions, float64", r"are float16\[16\]; they must be float64\[16\]"),
-        (Infinite(), "predictions, float32", "Some predictions are not finite"),
-        (Constant(), "gradient", "predictions do not depend on the parameters"),
+        (Infinite(), "finite, float32", "Some predictions are not finite"),
+        (Constant(), "gradient's values", "predictions do not depend on the parameters"),
         (Skewed(), "Hessian", "The Hessian is not symmetric"),
     ],
 )
@@ -240,25 +203,6 @@ class Single(OwnTask):
         return TASK.sample(key, batch, "float32")
 
 
-class Longer(OwnTask):
-    context = 5
-
-
-class Arrays(OwnTask):
-    def sample(self, key, batch, dtype="float32"):
-        return tuple(jax.tree.leaves(TASK.sample(key, batch, dtype)))
-
-
-class Same(OwnTask):
-    def sample(self, key, batch, dtype="float32"):
-        return TASK.sample(jax.random.key(0), batch, dtype)
-
-
-class Global(OwnTask):
-    def sample(self, key, batch, dtype="float32"):
-        return TASK.sample(jax.random.key(random.randrange(2**31)), batch, dtype)
-
-
 class Empty(OwnTask):
     def sample(self, key, batch, dtype="float32"):
         return jax.tree.map(lambda a: a / 0, TASK.sample(key, batch, dtype))
@@ -269,26 +213,12 @@ class Wrong(OwnTask):
         return jax.tree.map(lambda a: 2 * a, super().sample_moments(key, batch, dtype))
 
 
-class Numpy(OwnTask):
-    def sample(self, key, batch, dtype="float32"):
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        x = jnp.asarray(rng.normal(size=(batch, 5, 2)), dtype)
-        return Prompts(x[:, :-1], x[:, :-1, 0], x[:, -1], x[:, -1, 0])
-
-
 @pytest.mark.parametrize(
     ("task", "check", "sentence"),
     [
-        (lambda: [][0], "is a task", r"It raises IndexError: .*line \d+\)"),
-        (object, "is a task", "has no dim and no context and no sample and no sample_moments"),
-        (Single, "prompts, float64", r"Prompts are float32\[.*; they must be float64\["),
-        (Longer, "prompts, float32", r"Prompts are float32\[16, 4, 2\].* must be float32\[16, 5, "),
-        (Arrays, "prompts, float32", "sample gives tuple; it must give attnscape.Prompts"),
-        (Same, "deterministic", "Different keys give the same prompts"),
-        (Global, "deterministic", "The same key gives different prompts"),
-        (Empty, "prompts, float32", "Some prompts are not finite"),
-        (Wrong, "moments, float64", "Moments are not those of the prompts"),
-        (Numpy, "jit and vmap", r"It raises Tracer\w+Error: .*line \d+\)"),
+        (Single, "prompts, float64", r"sample gives float32\[.*; it must give float64\["),
+        (Empty, "finite, float32", "Some prompts are not finite"),
+        (Wrong, "moments' values, float64", "Moments are not those of the prompts"),
     ],
 )
 def test_a_broken_task_is_found(task, check, sentence, unchecked):
@@ -299,6 +229,30 @@ def test_an_own_task_keeps_the_contract():
     assert failures(check_task(OwnTask)) == {}
 
 
+def repeats(key, batch, n, d):
+    return jnp.repeat(jax.random.normal(key, (1, n, d)), batch, axis=0)
+
+
+def infinite(key, batch, n, d):
+    return jax.random.normal(key, (batch, n, d)) / 0
+
+
+def centred(x, w):
+    y = jnp.einsum("bnd,bd->bn", x, w)
+    return y - y.mean()
+
+
+def test_laws_and_responses_are_checked():
+    for law in (Gaussian(), Sphere(), Radial(scipy.stats.gamma(0.1, scale=10)), Empirical(ROWS5)):
+        assert failures(check_law(law)) == {}
+    for response in (Linear(), ReluNetwork()):
+        assert failures(check_response(response)) == {}
+    assert "Two prompts of a batch are equal" in failures(check_law(repeats))["prompts"]
+    assert "not finite" in failures(check_law(infinite))["finite"]
+    found = failures(check_response(centred))["each prompt for itself"]
+    assert "depends on the other prompts of its batch" in found
+
+
 # --- On the command line
 
 
@@ -306,7 +260,7 @@ def test_check_prints_a_table_and_fails_where_a_check_does(tmp_path, monkeypatch
     path = tmp_path / "mine.py"
     path.write_text(
         "import optax\n\n\ndef good(rate):\n    return optax.sgd(rate)\n\n\n"
-        "def bad(rate):\n    return optax.sgd(float(rate))\n"
+        "def bad(rate):\n    raise KeyError('luck')\n"
     )
 
     def call(*words):
@@ -319,11 +273,16 @@ def test_check_prints_a_table_and_fails_where_a_check_does(tmp_path, monkeypatch
         call("optimizer", f"{path}:bad")
     shown = capsys.readouterr().out
     assert "FAILS" in shown
-    assert "ConcretizationTypeError" in shown
+    assert "KeyError: 'luck'" in shown
     assert re.fullmatch(
         r"attnscape: .*mine.py:bad does not keep the contract of an optimizer: .*\.",
         str(end.value.code),
     )
+    path.write_text("def law(key, batch, n, d):\n    return 3\n")
+    with pytest.raises(SystemExit) as end:
+        call("law", f"{path}:law")
+    assert "does not keep the contract of a law: shapes and types" in str(end.value.code)
+    path.write_text("def bad():\n    pass\n\n\ndef good():\n    pass\n")
     with pytest.raises(SystemExit) as end:
         call("task", f"{path}:none")
     assert "has no 'none'; it defines bad, good." in str(end.value.code)

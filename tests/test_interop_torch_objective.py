@@ -19,6 +19,7 @@ from support import make_case, make_direction, relative
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from attnscape.interop import _torch_state  # noqa: E402
+from attnscape.interop._torch_objective import ChangedParametersWarning  # noqa: E402
 from attnscape.interop.torch import Objective, Probe  # noqa: E402
 
 F64 = torch.float64
@@ -560,3 +561,41 @@ def test_without_torch_the_import_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"install the extra attnscape\[torch\]"):
         importlib.import_module("attnscape.interop.torch")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # PyTorch's own import
+def test_a_compiled_module_is_measured_as_it_was_written():
+    module, batch = torch.nn.Linear(3, 1), torch.randn(8, 3)
+
+    def loss(module, batch):
+        return module(batch).square().mean()
+
+    compiled = torch.compile(module, backend="aot_eager")
+    objective = Objective(compiled, loss, [batch])
+    assert list(objective.parameters) == ["weight", "bias"]
+    torch.testing.assert_close(objective.hessian(), Objective(module, loss, [batch]).hessian())
+    # One that the loss calls, too.
+    through = Objective(module, lambda module, batch: loss(compiled, batch), [batch])
+    torch.testing.assert_close(through.hessian(), objective.hessian())
+
+
+def test_parameters_that_are_unfrozen_or_frozen_later_are_mentioned_once():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
+    module[0].requires_grad_(False)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    objective = Objective(module, lambda m, b: m(b).square().mean(), [torch.randn(8, 3)])
+    probe = Probe(objective, every=1)
+    optimizer.step()
+    probe.step()
+    module[0].requires_grad_(True)
+    module[1].weight.requires_grad_(False)
+    sentence = (
+        r"0.weight, 0.bias require a gradient now and are not measured and 1.weight require none "
+        r"any more and are measured still; make a new Objective"
+    )
+    optimizer.step()
+    with pytest.warns(ChangedParametersWarning, match=sentence) as caught:
+        record = probe.step()
+    assert "loss" in record
+    assert len(caught) == 1
+    assert [p.requires_grad for p in module[1].parameters()] == [False, True]

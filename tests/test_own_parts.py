@@ -219,8 +219,8 @@ def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, pa
          "or your own as my_file.py:thing."),
         ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
         ("--covariates {parts}:low", "has no 'low'; it defines attends, failing, law,"),
-        ("--covariates {parts}:failing", "A part of yours failed: KeyError: 'luck' ({parts}, line"
-         " 42)."),
+        ("--covariates {parts}:failing", "The law of covariates failed: KeyError: 'luck' ({parts}, "
+         "line 42)."),
         ("--covariates {parts}:wrong", "The covariates gave shape (8, 20); the task asks for"),
         ("--task {parts}:law", "made no task (TypeError: law() missing 4 required positional"),
         ("--task {parts}:task --noise 1", "--task replaces --noise, but both were given; leave"),

@@ -210,10 +210,10 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Checks that an optimizer, a model or a task of your own keeps what everything here needs."""
+    """Checks that a part of your own keeps its contract: what training asks for, and more."""
 
-    kind: tyro.conf.Positional[Literal["optimizer", "model", "task"]]
-    """What it is."""
+    kind: tyro.conf.Positional[Literal["optimizer", "model", "task", "law", "response"]]
+    """What it is; a law is one of covariates or weights."""
     reference: tyro.conf.Positional[str]
     """`my_file.py:thing` or `package.module:thing`."""
     task: str | None = None

@@ -28,7 +28,14 @@ from scipy import stats
 from attnscape import effort, native, objective, optimizers, results
 from attnscape.bench import BASELINES, DEFAULT, SUITE
 from attnscape.choosing import chosen
-from attnscape.contracts import check_model, check_optimizer, check_task
+from attnscape.contracts import (
+    Finding,
+    check_law,
+    check_model,
+    check_optimizer,
+    check_response,
+    check_task,
+)
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
 from attnscape.loading import is_reference, load_object, telling
@@ -422,31 +429,33 @@ def check(options: Check) -> None:
             f"{options.reference} is PyTorch's; the contract is that of optax's transformations: "
             "try it with train or bench instead."
         )
-    thing = load_object(options.reference)
     if options.task is not None and options.kind != "model":
         raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
-    match options.kind:
-        case "optimizer":
-            findings = check_optimizer(thing)
-        case "model" if options.task is not None:
-            findings = check_model(thing, load_object(options.task))
-        case "model":
-            findings = check_model(thing)
-        case _:
-            findings = check_task(thing)
+    thing = load_object(options.reference)
+    if options.kind == "model" and options.task is not None:
+        findings = check_model(thing, load_object(options.task))
+    else:
+        findings = _CHECKS[options.kind](thing)
     table = Table("check", "", "finding")
     for finding in findings:
         table.add_row(finding.check, "ok" if finding.ok else "FAILS", Text(finding.sentence))
     Console().print(table)
     failed = [finding.check for finding in findings if not finding.ok]
     if failed:
+        article = "an" if options.kind == "optimizer" else "a"
         raise UsageError(
-            f"{options.reference} does not keep the contract of {_CONTRACTS[options.kind]}: "
+            f"{options.reference} does not keep the contract of {article} {options.kind}: "
             f"{', '.join(failed)}."
         )
 
 
-_CONTRACTS = {"optimizer": "an optimizer", "model": "a model", "task": "a task"}
+_CHECKS: Mapping[str, Callable[[Any], list[Finding]]] = {
+    "optimizer": check_optimizer,
+    "model": check_model,
+    "task": check_task,
+    "law": check_law,
+    "response": check_response,
+}
 
 
 def doctor() -> None:

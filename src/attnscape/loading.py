@@ -135,10 +135,11 @@ def _home(thing: Any) -> str:
 
 def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     frames = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in frames if not _is_installed(frame.filename)]
+    return [frame for frame in frames if not is_installed(frame.filename)]
 
 
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Whether a file of that name belongs to Python or to a package, and not to a user."""
     parts = Path(file).parts
     here = Path(__file__).parent
     return (

@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from attnscape.contracts import telling_callbacks, usable
 from attnscape.drawing import Draw
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
@@ -58,6 +59,7 @@ def silent(done: int, total: int) -> None:
     """Says nothing."""
 
 
+@telling_callbacks()
 def train(
     task: Task,
     model: Callable[[Array], Callable],
@@ -118,6 +120,7 @@ def train(
     if precision not in ("float32", "float64"):
         raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
+        groups = usable(task, model, groups, clip=clip, batch=batch, dtype=precision)
         engine = _Engine(task, model, groups, clip, batch, precision, seeds)
         engine.evaluate_on(batches, evaluation_batch)
         dataset = _run(engine, steps, measures, progress).sel(optimizer=list(optimizers))

@@ -84,6 +84,8 @@ class Outside(abc.ABC):
         """A run that owns these arrays and changes them in place."""
 
 
+# From a learning rate. Parameters are those of the model: of linear attention, a pytree of the
+# arrays P and Q, each (L, d, d).
 OptaxFactory = Callable[[Any], Transformation]
 Factory = OptaxFactory | Outside
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from attnscape.contracts._telling import BrokenError, told
+from attnscape.contracts._tracing import form, plain
 from attnscape.errors import UsageError
-from attnscape.loading import told
 
 _DTYPES = ("float32", "float64")
 
@@ -34,28 +33,42 @@ class Finding:
     sentence: str
 
 
-class BrokenError(Exception):
-    """A sentence on how the contract is broken."""
-
-
 def finding(name: str, check: Callable[[], str]) -> Finding:
     """Runs a check, which returns a sentence or raises."""
     try:
         return Finding(name, True, check())
-    except (BrokenError, UsageError) as error:
+    except UsageError as error:
         return Finding(name, False, str(error))
-    except Exception as error:  # whatever a user's part may raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's part may raise
         return Finding(name, False, f"It raises {told(error)}.")
 
 
-def findings(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Finding]:
-    """All checks; where the first fails, there is nothing to look at for the others."""
-    found = []
-    for name, check in checks:
-        found.append(finding(name, check))
-        if len(found) == 1 and not found[0].ok:
-            break
-    return found
+def findings(
+    quick: Callable[[str], object],
+    passed: Mapping[str, str],
+    slow: Sequence[tuple[str, Callable[[], str]]],
+) -> list[Finding]:
+    """All checks of a part.
+
+    Args:
+        quick: What training checks too, in the precision that it is given; raises UsageError.
+        passed: Of the checks in `quick`, in order, what to say where they are kept.
+        slow: Further checks, made only where those are kept.
+    """
+    for dtype in _DTYPES:
+        try:
+            with jax.enable_x64(dtype == "float64"):
+                quick(dtype)
+        except UsageError as error:
+            names = list(passed)
+            check = error.check if isinstance(error, BrokenError) else names[0]
+            names = names[: names.index(check)] if check in passed else names[:1]
+            found = [Finding(name, True, passed[name]) for name in names]
+            return [*found, Finding(f"{check}, {dtype}", False, str(error))]
+    found = [Finding(name, True, sentence) for name, sentence in passed.items()]
+    return found + [finding(name, check) for name, check in slow]
 
 
 def in_each_dtype(name: str, check: Callable[[str], str]) -> list[tuple[str, Callable[[], str]]]:
@@ -64,8 +77,9 @@ def in_each_dtype(name: str, check: Callable[[str], str]) -> list[tuple[str, Cal
 
 
 def require(kept: Any, sentence: str) -> None:
+    """Raises UsageError with that sentence unless the contract is kept."""
     if not kept:
-        raise BrokenError(sentence)
+        raise UsageError(sentence)
 
 
 @contextlib.contextmanager
@@ -76,22 +90,10 @@ def precision(dtype: str) -> Iterator[None]:
 
 def is_same(one: Any, other: Any) -> bool:
     """Equal structures, shapes, types and values, NaN equal to NaN."""
-    if shapes(one) != shapes(other):
+    if form(one) != form(other):
         return False
     leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(np.array_equal(plain(a), plain(b), equal_nan=True) for a, b in leaves)
-
-
-def plain(leaf: Any) -> np.ndarray:
-    if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    array = np.asarray(leaf)
-    return array.astype(float) if array.dtype.kind not in "biufc" else array  # bfloat16
-
-
-def shapes(tree: Any) -> Any:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
 
 
 def all_finite(tree: Any) -> bool:
@@ -107,9 +109,3 @@ def counted(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[None
         return function(*arguments)
 
     return traced, traces
-
-
-def words(tree: Any) -> str:
-    """Shapes and types of the leaves, as people write them."""
-    leaves = jax.tree.leaves(tree)
-    return ", ".join(f"{jnp.result_type(a)}{list(jnp.shape(a))}" for a in leaves) or "empty"

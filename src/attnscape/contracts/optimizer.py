@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from typing import Any
@@ -13,41 +14,50 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from attnscape.contracts._finding import (
-    BrokenError,
-    Finding,
-    counted,
-    findings,
-    in_each_dtype,
-    is_same,
-    plain,
-    precision,
-    require,
-    shapes,
-    words,
+from attnscape.contracts._finding import Finding, findings, is_same, require
+from attnscape.contracts._tracing import plain
+from attnscape.contracts._usable import (
+    MAKES_OPTIMIZER,
+    STATE,
+    UPDATE,
+    usable_model,
+    usable_optimizer,
 )
-from attnscape.transformations import EvaluatedElsewhere, accepting, update_keywords
+from attnscape.models import LinearTransformer
+from attnscape.stepping import Group
+from attnscape.tasks import RegressionTask
+from attnscape.transformations import accepting, update_keywords
 
 LEARNING_RATES = tuple(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5))
 _QUADRATIC_STEPS = 300
 _QUADRATIC_FACTOR = 0.01  # what is left of the loss
+_MODEL = functools.partial(LinearTransformer.init, layers=2, dim=3)
 
 
 def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
-    """Checks a function from a learning rate to an optax transformation."""
+    """Checks a function from a learning rate to an optax transformation.
 
-    def makes() -> str:
-        made = factory(0.01)
-        if not isinstance(made, optax.GradientTransformation | EvaluatedElsewhere):
-            raise BrokenError(
-                f"It gives {type(made).__name__} for the learning rate 0.01; it must be a function "
-                "from a learning rate to an optax.GradientTransformation."
+    Parameters are those of linear attention: a pytree of two arrays, P and Q, each (L, d, d).
+    """
+    group = Group(getattr(factory, "__name__", "yours"), factory, (0.01, 0.1))
+
+    def traced() -> bool:
+        """Whether learning rates may be traced."""
+        problem = usable_model(_MODEL, RegressionTask(dim=3), None, 16, jnp.dtype("float32"))
+        return usable_optimizer(group, *problem).traced_rates
+
+    def quick(dtype: str) -> None:
+        problem = usable_model(_MODEL, RegressionTask(dim=3), 1.0, 16, jnp.dtype(dtype))
+        usable_optimizer(group, *problem)
+
+    def rates() -> str:
+        if not traced():
+            return (
+                "It needs learning rates as numbers, not traced by JAX: each rate is a program of "
+                "its own, which takes longer to compile."
             )
-        return "A learning rate gives an optax.GradientTransformation."
-
-    def traced() -> str:
-        rates = jnp.array([0.01, 0.1])
-        parameters, gradient = _example("float32")
+        rates = jnp.array(group.learning_rates)
+        parameters, gradient = _example()
 
         def first(rate):
             return _update(factory, rate)(gradient, _start(factory, rate, parameters), parameters)
@@ -62,38 +72,8 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
         )
         return "Learning rates may be traced: jit and vmap give the updates that they give singly."
 
-    def keeps(dtype: str) -> str:
-        with precision(dtype):
-            parameters, gradient = _example(dtype)
-            state = _start(factory, 0.01, parameters)
-            updates, later = _update(factory, 0.01)(gradient, state, parameters)
-            if shapes(updates) != shapes(parameters):
-                raise BrokenError(
-                    f"Updates are {words(updates)}, but parameters are {words(parameters)}."
-                )
-            require(
-                shapes(later) == shapes(state),
-                f"The state changes from {words(state)} to {words(later)} in an update.",
-            )
-        return f"Updates have the structure, shapes and type of {dtype} parameters."
-
-    def compiles_once() -> str:
-        parameters, gradient = _example("float32")
-        update, traces = counted(_update(factory, 0.01))
-        update, state = jax.jit(update), _start(factory, 0.01, parameters)
-        compiled = []
-        for _ in range(4):
-            _, state = update(gradient, state, parameters)
-            compiled.append(len(traces))
-        # A second time is allowed: the numbers of a first state may be Python's (weakly typed).
-        require(
-            compiled[-1] == compiled[1],
-            f"Four updates were compiled {compiled[-1]} times: the state's type changes.",
-        )
-        return "Updates are not compiled anew while training."
-
     def deterministic() -> str:
-        parameters, gradient = _example("float32")
+        parameters, gradient = _example()
         state = _start(factory, 0.01, parameters)
         runs = [_update(factory, 0.01)(gradient, state, parameters) for _ in range(3)]
         require(
@@ -104,10 +84,12 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
         return "The same inputs give the same updates."
 
     def converges() -> str:
-        curvature, start = jnp.array([1.0, 3.0]), jnp.array([1.0, -1.0])
+        start = LinearTransformer(jnp.ones((1, 2, 2)), -jnp.ones((1, 2, 2)))
+        curvature = jax.tree.map(lambda a: jnp.linspace(1, 3, a.size).reshape(a.shape), start)
 
         def loss(point):
-            return jnp.sum(curvature * point**2) / 2
+            terms = jax.tree.map(lambda c, a: jnp.sum(c * a**2), curvature, point)
+            return sum(jax.tree.leaves(terms), start=jnp.zeros(())) / 2
 
         def run(rate):
             def step(_, now):
@@ -119,23 +101,26 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
             initial = (start, _start(factory, rate, start))
             return loss(jax.lax.fori_loop(0, _QUADRATIC_STEPS, step, initial)[0])
 
-        rates = jnp.array(LEARNING_RATES)
-        losses = np.asarray(jax.jit(jax.vmap(run))(rates)) / float(loss(start))
+        if traced():
+            losses = np.asarray(jax.jit(jax.vmap(run))(jnp.array(LEARNING_RATES)))
+        else:
+            losses = np.array([jax.jit(lambda rate=rate: run(rate))() for rate in LEARNING_RATES])
+        losses = losses / float(loss(start))
         require(
             np.isfinite(losses).any(),
-            f"On a quadratic in two dimensions the loss is not finite at any of the learning rates "
+            f"On a quadratic in two matrices the loss is not finite at any of the learning rates "
             f"{LEARNING_RATES[0]:g} to {LEARNING_RATES[-1]:g}.",
         )
         best = int(np.nanargmin(losses))
         left = (
-            f"{_QUADRATIC_STEPS} steps on a quadratic in two dimensions leave "
+            f"{_QUADRATIC_STEPS} steps on a quadratic in two matrices leave "
             f"{losses[best]:.2g} of the loss (learning rate {LEARNING_RATES[best]:g})"
         )
         require(losses[best] <= _QUADRATIC_FACTOR, f"{left}; {_QUADRATIC_FACTOR} is asked for.")
         return f"{left}."
 
     def saved() -> str:
-        parameters, gradient = _example("float32")
+        parameters, gradient = _example()
         update = _update(factory, 0.01)
         _, state = update(gradient, _start(factory, 0.01, parameters), parameters)
         leaves, structure = jax.tree.flatten(state)
@@ -152,29 +137,26 @@ def check_optimizer(factory: Callable[..., Any]) -> list[Finding]:
         return "A state that was saved and read again gives the same next update."
 
     return findings(
+        quick,
+        {
+            MAKES_OPTIMIZER: "A learning rate gives an optax.GradientTransformation.",
+            UPDATE: "Its updates can be compiled.",
+            STATE: "Updates have the form of parameters (L, d, d) and the state keeps its own, in "
+            "both precisions.",
+        },
         [
-            ("makes a transformation", makes),
-            ("traced learning rates", traced),
-            *in_each_dtype("shapes and types", keeps),
-            ("compiles once", compiles_once),
+            ("learning rates", rates),
             ("deterministic", deterministic),
             ("converges", converges),
             ("state can be saved", saved),
-        ]
+        ],
     )
 
 
-def _example(dtype: str) -> tuple[Any, Any]:
-    """Parameters of two shapes, and a gradient."""
-    rng = np.random.default_rng(0)
-    draws = [
-        {name: jnp.asarray(rng.standard_normal(shape), dtype) for name, shape in _EXAMPLE.items()}
-        for _ in range(2)
-    ]
-    return draws[0], draws[1]
-
-
-_EXAMPLE = {"P": (2, 3, 3), "bias": (4,)}
+def _example() -> tuple[Any, Any]:
+    """Parameters, and a gradient."""
+    one, other = (_MODEL(key) for key in jax.random.split(jax.random.key(0)))
+    return one, other
 
 
 def _start(factory: Callable[..., Any], rate: Any, parameters: Any) -> Any:

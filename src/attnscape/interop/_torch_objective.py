@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,10 @@ _PROBES = 100
 _NO_SECOND_DERIVATIVE = ("not implemented", "double backward")
 
 
+class ChangedParametersWarning(UserWarning):
+    """A module has other parameters to train than when its objective was made."""
+
+
 class Objective:
     """A module's loss on fixed batches, with gradient, Hessian-vector product and Hessian.
 
@@ -35,6 +40,9 @@ class Objective:
 
     A loss that gives another number at every call (dropout, sampling) has no Hessian. It is called
     twice to find out, once for each combination of train and eval modes that it is measured in.
+
+    Modules that `torch.compile` made are measured without compilation, which has no second
+    derivative. Parameters that are unfrozen or frozen later are not followed; a warning says so.
 
     Args:
         module: The network. It may be trained between measurements.
@@ -67,6 +75,7 @@ class Objective:
             )
         if isinstance(batches, Tensor):
             raise UsageError("batches is a tensor; give a list of batches, even of one.")
+        module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
         self.module: nn.Module = module
         self.loss_fn: Callable[[Any, Any], Tensor] = loss_fn
         self.determinism: Determinism = determinism
@@ -83,6 +92,7 @@ class Objective:
                 "gradient; there must be at least one of each."
             )
         self._checked: set[tuple[bool, ...]] = set()
+        self._mentioned: tuple[list[str], list[str]] = [], []
         mention_attention(module)
         self.gradient()  # what is wrong with the loss is said here, not amid a training
 
@@ -175,12 +185,43 @@ class Objective:
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
-        with undisturbed(self.module, evaluating=self.determinism == "eval"):
-            modes = tuple(part.training for part in self.module.modules())
-            if self.determinism != "ignore" and modes not in self._checked:
-                self._check()
-                self._checked.add(modes)
-            yield
+        self._mention_changes()
+        frozen = [p for p in self.parameters.values() if not p.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        try:
+            with undisturbed(self.module, evaluating=self.determinism == "eval"):
+                modes = tuple(part.training for part in self.module.modules())
+                if self.determinism != "ignore" and modes not in self._checked:
+                    self._check()
+                    self._checked.add(modes)
+                yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+
+    def _mention_changes(self) -> None:
+        """Says once what became trainable, or no longer is, since the objective was made."""
+        now = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        before, after = ({id(p) for p in each.values()} for each in (self.parameters, now))
+        added = [name for name, p in now.items() if id(p) not in before]
+        gone = [name for name, p in self.parameters.items() if id(p) not in after]
+        if (added or gone) and (added, gone) != self._mentioned:
+            self._mentioned = added, gone
+            said = [
+                f"{', '.join(names)} {what}"
+                for names, what in (
+                    (added, "require a gradient now and are not measured"),
+                    (gone, "require none any more and are measured still"),
+                )
+                if names
+            ]
+            warnings.warn(
+                f"The module's parameters changed since the objective was made: "
+                f"{' and '.join(said)}; make a new Objective and Probe to follow.",
+                ChangedParametersWarning,
+                stacklevel=4,
+            )
 
     def _check(self) -> None:
         with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -31,6 +32,7 @@ def undisturbed(module: nn.Module, *, evaluating: bool = False) -> Iterator[None
         with (
             torch.random.fork_rng(devices=sorted(devices, key=str)),
             sdpa_kernel(SDPBackend.MATH),
+            _uncompiled(),
             torch.enable_grad(),
         ):
             torch.backends.mha.set_fastpath_enabled(False)
@@ -44,6 +46,13 @@ def undisturbed(module: nn.Module, *, evaluating: bool = False) -> Iterator[None
         for part, name, buffer, value in buffers:
             load([buffer], [value])
             setattr(part, name, buffer)
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Within, what `torch.compile` made runs as it was written: compiled, it has no Hessian."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and its import takes seconds
+        return contextlib.nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def load(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:

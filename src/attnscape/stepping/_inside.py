@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attnscape.stepping._contract import check
 from attnscape.stepping._problem import Group, Problem, Runs
 from attnscape.transformations import (
     EvaluatedElsewhere,
@@ -28,35 +27,29 @@ class Inside:
     def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:
         self.groups: tuple[Group, ...] = tuple(groups)
         self._problem = problem
-        for group in groups:
-            check(group, problem)
         self._optimizers = [_prepared(group, problem.clip) for group in groups]
-        self._rates = [np.array(group.learning_rates, problem.dtype) for group in groups]
         self._advance = jax.jit(
             lambda runs, first, last: jax.lax.fori_loop(first, last, self._step, runs)
         )
         self._evaluated = jax.jit(self._evaluation_points)
         self._preconditioned = jax.jit(self._preconditioners)
         self._elsewhere = any(
-            isinstance(optimizer(rates[0]), EvaluatedElsewhere)
-            for optimizer, rates in zip(self._optimizers, self._rates, strict=True)
+            isinstance(optimizer(group.learning_rates[0]), EvaluatedElsewhere)
+            for optimizer, group in zip(self._optimizers, self.groups, strict=True)
         )
 
     def start(self) -> Runs:
         models, states, diverged = [], [], []
-        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
-            count = len(rates)
+        for group, optimizer in zip(self.groups, self._optimizers, strict=True):
+            count = len(group.learning_rates)
             spread = jax.tree.map(
                 lambda a, count=count: jnp.repeat(a[:, None], count, axis=1),
                 self._problem.initial_models,
             )
             models.append(spread)
-            states.append(
-                jax.vmap(jax.vmap(lambda rate, m, o=optimizer: o(rate).init(m)), (None, 0))(
-                    rates, spread
-                )
-            )
-            diverged.append(jnp.full((self._problem.seeds, len(rates)), -1, jnp.int32))
+            init = self._over_rates(group, lambda rate, model, o=optimizer: o(rate).init(model))
+            states.append(jax.vmap(init)(spread))
+            diverged.append(jnp.full((self._problem.seeds, count), -1, jnp.int32))
         return Runs(tuple(models), tuple(states), tuple(diverged))
 
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
@@ -70,22 +63,27 @@ class Inside:
 
     def _preconditioners(self, runs: Runs) -> tuple[Any, ...]:
         found = []
-        for optimizer, rates, states in zip(
-            self._optimizers, self._rates, runs.states, strict=True
+        for group, optimizer, states in zip(
+            self.groups, self._optimizers, runs.states, strict=True
         ):
-            made = optimizer(rates[0])
-            known = isinstance(made, Preconditioned)
-            found.append(jax.vmap(jax.vmap(made.preconditioner))(states) if known else None)
+            known = isinstance(optimizer(group.learning_rates[0]), Preconditioned)
+            of_rates = self._over_rates(
+                group,
+                lambda rate, state, o=optimizer: o(rate).preconditioner(state),  # pyright: ignore[reportAttributeAccessIssue]
+            )
+            found.append(jax.vmap(of_rates)(states) if known else None)
         return tuple(found)
 
     def _evaluation_points(self, runs: Runs) -> tuple[Any, ...]:
         models = []
-        for index, (optimizer, rates) in enumerate(zip(self._optimizers, self._rates, strict=True)):
-            transformation = optimizer(rates[0])
+        for index, (group, optimizer) in enumerate(zip(self.groups, self._optimizers, strict=True)):
             model = runs.models[index]
-            if isinstance(transformation, EvaluatedElsewhere):
-                point = transformation.evaluation_point
-                model = jax.vmap(jax.vmap(point))(runs.states[index], model)
+            if isinstance(optimizer(group.learning_rates[0]), EvaluatedElsewhere):
+                point = self._over_rates(
+                    group,
+                    lambda rate, state, model, o=optimizer: o(rate).evaluation_point(state, model),  # pyright: ignore[reportAttributeAccessIssue]
+                )
+                model = jax.vmap(point)(runs.states[index], model)
             models.append(model)
         return tuple(models)
 
@@ -97,9 +95,10 @@ class Inside:
             together, data
         )
         models, states, diverged, start = [], [], [], 0
-        for index, (optimizer, rates) in enumerate(zip(self._optimizers, self._rates, strict=True)):
-            mine = slice(start, start + len(rates))
-            start += len(rates)
+        for index, (group, optimizer) in enumerate(zip(self.groups, self._optimizers, strict=True)):
+            count = len(group.learning_rates)
+            mine = slice(start, start + count)
+            start += count
 
             def update(
                 rate, gradient, state, model, loss, diverged_at, prompts, optimizer=optimizer
@@ -115,9 +114,7 @@ class Inside:
                 model = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), model)
                 return model, state, diverged_at
 
-            over_rates = jax.vmap(update, (0, 0, 0, 0, 0, 0, None))
-            updated = jax.vmap(over_rates, (None, 0, 0, 0, 0, 0, 0))(
-                rates,
+            updated = jax.vmap(self._over_rates(group, update, shared=1))(
                 jax.tree.map(lambda a, mine=mine: a[:, mine], gradients),
                 runs.states[index],
                 runs.models[index],
@@ -129,6 +126,29 @@ class Inside:
             states.append(updated[1])
             diverged.append(updated[2])
         return Runs(tuple(models), tuple(states), tuple(diverged))
+
+    def _over_rates(
+        self, group: Group, function: Callable[..., Any], shared: int = 0
+    ) -> Callable[..., Any]:
+        """`function(rate, ...)` for all rates of a group, whose arguments have them in front.
+
+        The last `shared` arguments are those of all rates.
+        """
+        rates = np.array(group.learning_rates, self._problem.dtype)
+
+        def traced(*arguments: Any) -> Any:
+            axes = [0] * (len(arguments) - shared) + [None] * shared
+            return jax.vmap(function, (0, *axes))(rates, *arguments)
+
+        def apart(*arguments: Any) -> Any:
+            own, others = arguments[: len(arguments) - shared], arguments[len(arguments) - shared :]
+            results = [
+                function(rate, *jax.tree.map(lambda a, i=index: a[i], own), *others)
+                for index, rate in enumerate(group.learning_rates)
+            ]
+            return jax.tree.map(lambda *a: jnp.stack([jnp.asarray(each) for each in a]), *results)
+
+        return traced if group.traced_rates else apart
 
 
 def _prepared(group: Group, clip: float | None) -> OptaxFactory:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from attnscape.errors import UsageError
 from attnscape.loading import told
@@ -22,26 +23,31 @@ class _Run:
         self.name, self.leaves, self.diverged_at = name, leaves, -1
         try:
             self._optimizer: OutsideRun = factory.start(rate, leaves)
-        except UsageError:
+        except (UsageError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # a user's part may also leave by sys.exit
             raise UsageError(f"The optimizer {name} failed: {told(error)}.") from error
 
     def step(self, number: int, loss_and_gradient: Any, data: Any) -> None:
         """Update `number` on its batch."""
         if self.diverged_at >= 0:
             return
-        losses = []
+        losses, norm = [], np.ones(())
 
         def here() -> tuple[float, Sequence[jax.Array]]:
+            nonlocal norm
             # What is called is done before the optimizer goes on to change the arrays.
-            loss, gradient = jax.block_until_ready(loss_and_gradient(self.leaves, data))
+            loss, gradient, norm = jax.block_until_ready(
+                loss_and_gradient(self.leaves, data, norm, not losses)
+            )
             losses.append(float(loss))
             return losses[-1], gradient
 
         try:
             self._optimizer.step(here)
-        except Exception as error:
+        except (UsageError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             raise UsageError(f"The optimizer {self.name} failed: {told(error)}.") from error
         finite = all(np.isfinite(losses[:1]))
         if not finite or not all(np.isfinite(leaf).all() for leaf in self.leaves):
@@ -95,10 +101,23 @@ class OutsideJax:
     def preconditioners(self, runs: Runs) -> tuple[Any, ...]:
         return (None,) * len(self.groups)
 
-    def _clipped(self, leaves: list[jax.Array], data: Any) -> tuple[jax.Array, list[jax.Array]]:
+    def _clipped(
+        self, leaves: list[jax.Array], data: Any, norm: jax.Array, first: jax.Array
+    ) -> tuple[jax.Array, list[jax.Array], jax.Array]:
+        """Loss and gradient, both times the factor that clips the gradient at the first point.
+
+        So they are one function along a step, for line searches; `norm` is that of the gradient at
+        its first point.
+        """
         model = jax.tree.unflatten(self._tree, leaves)
         loss, gradient = self._problem.value_and_gradient(model, data)
-        return loss, jax.tree.leaves(self._problem.clipped(gradient))
+        clip = self._problem.clip
+        if clip is not None:
+            norm = jnp.where(first, optax.tree.norm(gradient), norm).astype(loss.dtype)
+            loss, gradient = jax.tree.map(
+                lambda a: jnp.where(norm < clip, a, a / norm * clip), (loss, gradient)
+            )
+        return loss, jax.tree.leaves(gradient), norm
 
     def _by_seed(self, step: jax.Array) -> list[Any]:
         data = self._problem.training_data(step)

@@ -19,11 +19,20 @@ from attnscape.transformations import Factory, update_keywords
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """The runs of one optimizer: all its learning rates, side by side."""
+    """The runs of one optimizer: all its learning rates, side by side.
+
+    Attributes:
+        name: For people.
+        factory: From a learning rate to the optimizer.
+        learning_rates: Of its runs.
+        traced_rates: Whether the factory takes rates that JAX traces, so that one program serves
+            them all; else each rate is compiled as a number.
+    """
 
     name: str
     factory: Factory
     learning_rates: tuple[float, ...]
+    traced_rates: bool = True
 
 
 class Runs(eqx.Module):
