@@ -75,7 +75,8 @@ def finished(tmp_path_factory):
 def test_a_result_says_what_made_it(finished):
     attributes = results.load(finished).attrs
     assert attributes["name"] == "tiny"
-    assert attributes["run_id"] == TINY.run_id == spec.digest(json.loads(attributes["spec"]))
+    assert attributes["run_id"] == TINY.run_id == spec.digest(json.loads(attributes["identity"]))
+    assert json.loads(attributes["spec"])["steps"] == 2
     assert attributes["precision"] == "float32"
     assert attributes["schema_version"] == results.SCHEMA_VERSION
     assert json.loads(attributes["versions"]).keys() >= {"python", "attnscape", "jax", "numpy"}
@@ -185,8 +186,23 @@ def test_what_is_not_a_result_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"foreign\.nc was not written by attnscape"):
         results.load(tmp_path / "foreign.nc")
     results.save(xr.Dataset(attrs={"schema_version": 999}), tmp_path / "future.nc")
-    with pytest.raises(UsageError, match="has schema version 999, this attnscape reads 1; "):
+    with pytest.raises(UsageError, match="has schema version 999, this attnscape reads 2; "):
         results.load(tmp_path / "future.nc")
+
+
+def test_a_valid_result_under_anothers_name_is_refused(finished, tmp_path):
+    other = dataclasses.replace(TINY, steps=3)
+    path = tmp_path / results.file_name(other)
+    path.write_bytes(finished.read_bytes())
+    with pytest.raises(UsageError, match=r"holds \w{16}: it was renamed or copied; delete it and"):
+        results.obtain(other, tmp_path)
+
+
+def test_a_result_of_an_earlier_schema_is_refused(finished, tmp_path):
+    path = tmp_path / finished.name
+    results.save(results.load(finished).assign_attrs(schema_version=1), path)
+    with pytest.raises(UsageError, match="has schema version 1, this attnscape reads 2; "):
+        results.obtain(TINY, tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path, monkeypatch):

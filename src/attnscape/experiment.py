@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,16 @@ import xarray as xr
 
 from attnscape import spec
 from attnscape.errors import UsageError
+from attnscape.identity import (
+    Identity,
+    NotFoundAgainWarning,
+    Stage,
+    of_measure,
+    of_model,
+    of_optimizer,
+    of_task,
+    settings,
+)
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
 from attnscape.tasks import Task
 from attnscape.training import Precision, Progress, silent, train
@@ -21,8 +33,8 @@ from attnscape.transformations import Factory
 class Experiment:
     """The arguments of `attnscape.train`, and a name that people read.
 
-    Equal arguments mean equal `run_id`, whatever the name: a finished result is found and not
-    repeated.
+    Arguments that compute the same mean equal `run_id`, whatever the name and however they are
+    written (`attnscape.identity`): a finished result is found and not repeated.
 
     Raises:
         UsageError: If the name does not do for a file.
@@ -49,14 +61,55 @@ class Experiment:
                 "and any of '_ .,=+-', a letter or digit first."
             )
 
-    def spec(self) -> dict[str, Any]:
-        """All that determines the result, in terms of JSON."""
-        return {name: spec.describe(value) for name, value in self._arguments().items()}
+    @functools.cached_property
+    def identity(self) -> Identity:
+        """What tells its result from others, found out once.
 
-    @property
+        Warns where a part depends on more than can be seen: then no other process finds the result.
+
+        Raises:
+            UsageError: If a part of the user's own fails when it is traced.
+        """
+        stage = Stage(
+            self.model,
+            self.task,
+            self.batch,
+            self.evaluation_batch,
+            self.clip,
+            self.precision,
+            any(measure.precision == "float64" for measure in self.measures),
+        )
+        parts = {
+            "task": of_task(stage),
+            "model": of_model(stage),
+            **{
+                f"optimizer {name}": of_optimizer(name, factory, self.learning_rates[name], stage)
+                for name, factory in self.optimizers.items()
+            },
+            **{
+                f"measure {number}": of_measure(measure, self.optimizers, self.steps, stage)
+                for number, measure in enumerate(self.measures)
+            },
+        }
+        plain = {
+            name: spec.describe(value)
+            for name, value in self._arguments().items()
+            if name not in ("task", "model", "optimizers", "measures")
+        }
+        reasons = [reason for part in parts.values() for reason in part.reasons]
+        for reason in dict.fromkeys(reasons):
+            warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
+        contents = {name: part.content for name, part in parts.items()}
+        return Identity({"settings": settings(), **contents, **plain}, tuple(reasons))
+
+    @functools.cached_property
     def run_id(self) -> str:
-        """SHA-256 of the spec."""
-        return spec.digest(self.spec())
+        """SHA-256 of the identity."""
+        return spec.digest(self.identity.content)
+
+    def spec(self) -> dict[str, Any]:
+        """What it is made of, for people, in terms of JSON."""
+        return {name: spec.describe(value) for name, value in self._arguments().items()}
 
     @property
     def run_steps(self) -> int:

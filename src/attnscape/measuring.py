@@ -1,8 +1,8 @@
 """Takes measures of all runs at once.
 
 What is compiled serves every training of the process whose measure, model and shapes are the same,
-where they can be described (`attnscape.spec`). What cannot is compiled for each training anew: it
-may have changed without a trace.
+where they are attnscape's own. What is not is compiled for each training anew: it may have changed
+without a trace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from threadpoolctl import ThreadpoolController
 
 from attnscape import spec
 from attnscape.drawing import Draw
-from attnscape.errors import UsageError
+from attnscape.identity import is_own
 from attnscape.measures import Iterate, Measure
 from attnscape.tasks import derived_key
 
@@ -119,14 +119,12 @@ class Measuring:
 
 
 class _Program:
-    """What a program is compiled for: equal to all that are described alike, or else to none."""
+    """What a program is compiled for: equal to all of own parts that declare the same, or none."""
 
     def __init__(self, *parts: Any) -> None:
         self.parts = parts
-        try:
-            self._content: object = spec.digest(spec.describe(parts))
-        except UsageError:  # it has no description
-            self._content = object()
+        own = is_own(parts)
+        self._content: object = spec.digest(spec.describe(parts)) if own else object()
 
     def __hash__(self) -> int:
         return hash(self._content)

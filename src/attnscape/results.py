@@ -15,9 +15,10 @@ import xarray as xr
 
 from attnscape import native, spec
 from attnscape.errors import UsageError
+from attnscape.identity import Identity
 from attnscape.training import Progress, silent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PACKAGES = ("attnscape", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "xarray")
 
 
@@ -30,8 +31,13 @@ class Computation(Protocol):
         ...
 
     @property
+    def identity(self) -> Identity:
+        """What tells its result from others."""
+        ...
+
+    @property
     def run_id(self) -> str:
-        """Equal for what gives equal results only."""
+        """SHA-256 of the identity."""
         ...
 
     @property
@@ -45,7 +51,7 @@ class Computation(Protocol):
         ...
 
     def spec(self) -> dict[str, Any]:
-        """What determines the result, in terms of JSON; among it `seeds` and `steps`."""
+        """What it is made of, for people, in terms of JSON; among it `seeds` and `steps`."""
         ...
 
     def run(self, progress: Progress = silent) -> xr.Dataset:
@@ -60,11 +66,11 @@ def obtain(
 
     Raises:
         UsageError: If the directory cannot be written, or holds a file of this name that cannot be
-            read.
+            read or is the result of something else.
     """
     path = find(experiment, directory)
     if path is not None:
-        return load(path)
+        return _held_against(experiment, load(path), path)
     directory = writable_directory(directory)
     dataset = stamped(experiment.run(progress), experiment)
     save(dataset, directory / file_name(experiment))
@@ -81,11 +87,27 @@ def find(experiment: Computation, directory: Path | str) -> Path | None:
     return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:16]}.nc"))), None)
 
 
+def _held_against(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dataset:
+    """The dataset, if it says itself that the experiment made it."""
+    claimed = dataset.attrs.get("run_id"), dataset.attrs.get("identity")
+    if claimed != (experiment.run_id, spec.canonical(experiment.identity.content)):
+        raise UsageError(
+            f"{path} has the name of the run {experiment.run_id[:16]}, but holds "
+            f"{str(claimed[0])[:16]}: it was renamed or copied; delete it and run again."
+        )
+    return dataset
+
+
 def stamped(dataset: xr.Dataset, experiment: Computation) -> xr.Dataset:
-    """The dataset with its spec, versions, precision and schema version as attributes."""
+    """The dataset with what made it as attributes.
+
+    `identity` is what tells it from other results, `spec` the same for people; beside them stand
+    versions, precision and schema version.
+    """
     return dataset.assign_attrs(
         name=experiment.name,
         run_id=experiment.run_id,
+        identity=spec.canonical(experiment.identity.content),
         spec=spec.canonical(experiment.spec()),
         precision=experiment.precision,
         schema_version=SCHEMA_VERSION,

@@ -25,6 +25,7 @@ from jaxtyping import Array
 from attnscape.contracts import telling_callbacks, usable
 from attnscape.drawing import Draw
 from attnscape.errors import UsageError
+from attnscape.identity import check_draws
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
 from attnscape.measuring import Measuring, astype
 from attnscape.optimizers import check_learning_rate
@@ -185,6 +186,7 @@ class _Engine:
         first = self.first_model = astype(dtype, model(init_keys[0]))
         self._static = eqx.partition(first, eqx.is_inexact_array)[1]
         self._draw = Draw.what(first, task, dtype)
+        check_draws(self._draw, batch)
         initial_models = jax.vmap(
             lambda key: eqx.filter(astype(dtype, model(key)), eqx.is_inexact_array)
         )(init_keys)

@@ -132,12 +132,12 @@ def _source(thing: Any) -> str:
             return ""
     else:
         return ""
-    return "" if loading.is_installed(file) else f"{file}, line {line}"
+    return "" if loading.is_installed_file(file) else f"{file}, line {line}"
 
 
 def _from_callback(text: str) -> str:
     """What XLA says of a callback that failed is the text of Python's whole traceback."""
     inner = text.rpartition("_wrapped_callback")[2]  # what stands before called the program
-    own = [frame for frame in _FRAME.findall(inner) if not loading.is_installed(frame[0])]
+    own = [frame for frame in _FRAME.findall(inner) if not loading.is_installed_file(frame[0])]
     words = inner.strip().splitlines()[-1].rstrip(".")
     return f"{words} ({own[-1][0]}, line {own[-1][1]})" if own else words

@@ -21,6 +21,7 @@ import optax
 import xarray as xr
 
 from attnscape import native, objective, spec
+from attnscape.identity import Identity, settings
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER
 from attnscape.paper.settings import Setting
@@ -54,10 +55,15 @@ class StreamRuns:
         """As in file names."""
         return f"{self.setting.name}-public-stream"
 
-    @property
+    @functools.cached_property
+    def identity(self) -> Identity:
+        """The spec and the settings that numbers depend on."""
+        return Identity({"settings": settings(), **self.spec()})
+
+    @functools.cached_property
     def run_id(self) -> str:
-        """SHA-256 of the spec."""
-        return spec.digest(self.spec())
+        """SHA-256 of the identity."""
+        return spec.digest(self.identity.content)
 
     @property
     def run_steps(self) -> int:

@@ -1,0 +1,94 @@
+"""Attnscape's own parts, which what they declare pins down."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+import types
+from typing import Any
+
+import jax
+import numpy as np
+
+from attnscape.loading import is_installed
+
+# What run-time checks of types wrap functions in.
+_WRAPPERS = ("attnscape", "jaxtyping", "beartype")
+
+
+def is_own(value: Any) -> bool:
+    """Whether it is made of nothing but attnscape's parts, scipy's laws, numbers and words."""
+    match value:
+        case None | bool() | int() | float() | str() | np.generic() | np.dtype():
+            return True
+        case np.ndarray() | jax.Array():
+            return value.dtype.kind in "biufU"
+        case dict() | types.MappingProxyType():
+            return all(isinstance(key, str) and is_own(entry) for key, entry in value.items())
+        case list() | tuple() if type(value) in (list, tuple):
+            return all(map(is_own, value))
+        case functools.partial():
+            return all(map(is_own, (value.func, value.args, value.keywords)))
+        case types.FunctionType():
+            return _is_own_function(value) and _is_where_it_says(value)
+        case types.MethodType():
+            return is_own(value.__self__) and _is_own_function(value.__func__)
+        case type():
+            return value.__module__.startswith("attnscape.") and _is_untouched(value)
+    if dataclasses.is_dataclass(value):
+        fields = (getattr(value, field.name, None) for field in dataclasses.fields(value))
+        named = {field.name for field in dataclasses.fields(value)}
+        return is_own(type(value)) and vars(value).keys() <= named and all(map(is_own, fields))
+    return _is_scipys(value)
+
+
+def _is_scipys(value: Any) -> bool:
+    """Whether it is a frozen distribution that scipy has under its name."""
+    if not type(value).__module__.startswith("scipy.stats."):
+        return False
+    from scipy import stats
+
+    law, arguments = getattr(value, "dist", None), getattr(value, "args", None)
+    known = getattr(stats, str(getattr(law, "name", None)), None)
+    return (
+        known is not None and type(law) is type(known) and is_own(arguments) and is_own(value.kwds)
+    )
+
+
+def _is_untouched(kind: type) -> bool:
+    """Whether a class of attnscape has its own functions, and so have the classes it is made of."""
+    if not _is_where_it_says(kind):
+        return False
+    return all(
+        is_installed(base.__module__)
+        and all(_is_own_function(function) for function in _functions(base))
+        for base in kind.__mro__
+        if base.__module__.startswith("attnscape.")
+    )
+
+
+def _functions(kind: type) -> list[types.FunctionType]:
+    members = [getattr(m, "__func__", getattr(m, "fget", m)) for m in vars(kind).values()]
+    return [member for member in members if isinstance(member, types.FunctionType)]
+
+
+def _is_own_function(function: types.FunctionType) -> bool:
+    """Whether its code, and what it wraps, come from attnscape and not from somebody else."""
+    layers: list[Any] = [function]
+    inspect.unwrap(function, stop=lambda layer: bool(layers.append(layer)))
+    return all(
+        getattr(layer, "__globals__", {}).get("__name__", "").partition(".")[0]
+        in (*_WRAPPERS, "dataclasses", "equinox", "typing", "abc")
+        for layer in layers
+    )
+
+
+def _is_where_it_says(code: Any) -> bool:
+    """Whether what a module of attnscape has under its name is it."""
+    found: Any = sys.modules.get(code.__module__)
+    for part in code.__qualname__.split("."):
+        found = getattr(found, part, None)
+    found = getattr(found, "__func__", found)
+    return code.__module__.startswith("attnscape.") and found is code
