@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -9,14 +10,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import xarray as xr
 
 from attnscape import spec
+from attnscape.contracts import usable
 from attnscape.errors import UsageError
 from attnscape.identity import (
     Identity,
     NotFoundAgainWarning,
     Stage,
+    is_own,
     of_measure,
     of_model,
     of_optimizer,
@@ -24,6 +28,7 @@ from attnscape.identity import (
     settings,
 )
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
+from attnscape.stepping import Group
 from attnscape.tasks import Task
 from attnscape.training import Precision, Progress, silent, train
 from attnscape.transformations import Factory
@@ -79,6 +84,7 @@ class Experiment:
             self.precision,
             any(measure.precision == "float64" for measure in self.measures),
         )
+        self._check_own_parts()
         parts = {
             "task": of_task(stage),
             "model": of_model(stage),
@@ -101,6 +107,25 @@ class Experiment:
             warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
         contents = {name: part.content for name, part in parts.items()}
         return Identity({"settings": settings(), **contents, **plain}, tuple(reasons))
+
+    def _check_own_parts(self) -> None:
+        """Says what is wrong with a user's part, as training would, before it is traced."""
+        if is_own((self.task, self.model, dict(self.optimizers))):
+            return
+        groups = [
+            Group(name, factory, tuple(self.learning_rates[name]))
+            for name, factory in self.optimizers.items()
+        ]
+        wide = self.precision == "float64"
+        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+            usable(
+                self.task,
+                self.model,
+                groups,
+                clip=self.clip,
+                batch=self.batch,
+                dtype=self.precision,
+            )
 
     @functools.cached_property
     def run_id(self) -> str:

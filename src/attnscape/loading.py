@@ -304,7 +304,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> types.CodeType:
         room = _room_of(fullname)
-        source = room.sources.get(fullname) or self.get_data(self.path)
+        kept = room.sources.get(fullname)
+        source = self.get_data(self.path) if kept is None else kept
         room.prepare(sys.modules[fullname], source, self.path)
         return self.source_to_code(source, self.path)
 

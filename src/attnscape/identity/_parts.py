@@ -29,7 +29,6 @@ from attnscape.loading import name_of, source_of, telling
 from attnscape.measures import Iterate, Measure
 from attnscape.prompts import Moments, Prompts
 from attnscape.stepping import Group, Problem
-from attnscape.stepping._contract import check
 from attnscape.tasks import RegressionTask, Task
 from attnscape.transformations import (
     EvaluatedElsewhere,
@@ -176,8 +175,18 @@ def _optimizer_programs(group: Group, stage: Stage) -> list[Program]:
     try:
         return list(_traced_optimizer(group, problem, stage))
     except Exception:
-        check(group, problem)  # says what is wrong, as the engine does
-        raise
+        if is_own(group.factory):
+            raise
+        # A factory that takes plain numbers only has a program a rate.
+        apart = [functools.partial(_at, group.factory, rate) for rate in group.learning_rates]
+        groups = [Group(group.name, each, group.learning_rates) for each in apart]
+        return [each for one in groups for each in _traced_optimizer(one, problem, stage)]
+
+
+def _at(factory: Any, rate: float, traced_rate: Any) -> Any:
+    """The transformation of one rate, whatever is traced."""
+    del traced_rate
+    return factory(rate)
 
 
 def _traced_optimizer(group: Group, problem: Problem, stage: Stage) -> Iterator[Program]:

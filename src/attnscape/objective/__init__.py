@@ -20,7 +20,13 @@ from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.models import LinearTransformer, WithMLP
 from attnscape.objective._linear_kernels import native_hessian
-from attnscape.objective._native import has_kernel, native_loss, reduced, reducible
+from attnscape.objective._native import (
+    has_kernel,
+    is_linear,
+    native_loss,
+    reduced,
+    reducible,
+)
 from attnscape.objective._reduced import reduced_loss, reduced_predictions
 from attnscape.prompts import Moments, Prompts
 
@@ -31,7 +37,7 @@ Model = TypeVar("Model", bound=Callable[[Prompts], Any])
 
 def sees_moments_only(model: Callable) -> bool:
     """Whether the model is linear attention, so that moments stand for prompts."""
-    return hasattr(model, "as_linear")
+    return is_linear(model)
 
 
 def loss(

@@ -35,17 +35,30 @@ def _(model: WithMLP, prompts: Prompts) -> Float[Array, ""]:
     return front_loss(model.mlp, inner.as_linear(), prompts)
 
 
+def is_linear(model: Any) -> bool:
+    """Whether linear attention stands for the model: it has the method `as_linear`.
+
+    A subclass that changes what is predicted, and not this method with it, is what its call says.
+    """
+    for kind in type(model).__mro__:
+        if "as_linear" in vars(kind):
+            return True
+        if not vars(kind).keys().isdisjoint(("__call__", "attention_weights", "token_matrices")):
+            return False
+    return False
+
+
 def has_kernel(model: Callable[..., Any]) -> bool:
     """Whether `native_loss` serves the model."""
     if isinstance(model, WithMLP):
-        return hasattr(model.inner, "as_linear")
+        return is_linear(model.inner)
     own = native_loss.dispatch(type(model)) is not native_loss.dispatch(object)
-    return own or hasattr(model, "as_linear")
+    return own or is_linear(model)
 
 
 def reducible(model: Any) -> bool:
     """Whether `reduced` serves the model."""
-    return reducible(model.inner) if isinstance(model, WithMLP) else hasattr(model, "as_linear")
+    return reducible(model.inner) if isinstance(model, WithMLP) else is_linear(model)
 
 
 def reduced(model: Any, prompts: Any) -> tuple[LinearTransformer, Moments]:

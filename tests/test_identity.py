@@ -1,0 +1,159 @@
+"""What is fixed when a part is loaded, and what is found again by whom."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import optax
+import pytest
+
+from attnscape import Experiment, LinearTransformer, RegressionTask, loading, results
+from attnscape.choosing import by_name
+from attnscape.errors import UsageError
+from attnscape.identity import NotFoundAgainWarning
+from attnscape.measures import EvaluationLoss, every
+from attnscape.models import as_model
+from attnscape.objective import sees_moments_only
+
+
+def experiment(factory, **changes):
+    fields = {
+        "name": "own",
+        "task": RegressionTask(dim=2, context=3),
+        "model": functools.partial(LinearTransformer.init, layers=1, dim=2),
+        "optimizers": {"mine": factory},
+        "learning_rates": {"mine": (0.1,)},
+        "seeds": (0,),
+        "steps": 2,
+        "batch": 4,
+        "measures": (EvaluationLoss(every(1)),),
+        "evaluation_batch": 4,
+    }
+    return Experiment(**fields | changes)
+
+
+def written(path, text):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+SGD = """
+    import optax
+
+    def part(rate):
+        from helper import FACTOR
+        return optax.sgd(rate * FACTOR)
+    """
+
+
+@pytest.mark.parametrize("later", ["FACTOR = 5.0", ""], ids=["edited", "emptied"])
+def test_a_file_that_changes_while_its_training_runs_does_not_count(tmp_path, later):
+    file = written(tmp_path / "my.py", SGD)
+    helper = written(tmp_path / "helper.py", "FACTOR = 2.0")
+    before = experiment(by_name(f"{file}:part"))
+    run_id = experiment(by_name(f"{file}:part")).run_id
+    loading._rooms.clear()
+    fresh = by_name(f"{file}:part")  # loaded, and its helper not yet imported
+    helper.write_text(later)
+    file.write_text("")
+    result = results.obtain(experiment(fresh), tmp_path / "out")
+    assert result.attrs["run_id"] == run_id == before.run_id
+    helper.write_text("FACTOR = 5.0")
+    written(file, SGD)
+    other = experiment(by_name(f"{file}:part"))
+    assert other.run_id != run_id
+    assert results.find(other, tmp_path / "out") is None
+
+
+def test_files_of_two_folders_have_helpers_of_their_own(tmp_path):
+    texts = {"one": "FACTOR = 2.0", "two": "FACTOR = 3.0"}
+    parts = []
+    for folder, text in texts.items():
+        written(tmp_path / folder / "helper.py", text)
+        parts.append(by_name(f"{written(tmp_path / folder / 'my.py', SGD)}:part"))
+    ids = [experiment(part).run_id for part in parts]
+    assert len({*ids, *(experiment(part).run_id for part in reversed(parts))}) == 2
+
+
+def test_no_file_of_a_users_takes_the_place_of_an_installed_module(tmp_path):
+    import trace
+
+    text = "import random\nimport jax\npart = random.Random\n"
+    assert (
+        loading.load_object(f"{written(tmp_path / 'trace.py', text)}:part").__module__ == "random"
+    )
+    assert sys.modules["trace"] is trace
+    assert "helper" not in sys.modules
+
+
+def test_a_factory_with_a_state_is_trained_once_and_not_found_by_others(tmp_path):
+    calls = []
+
+    def factory(rate):
+        calls.append(None)
+        return optax.sgd(rate * len(calls))
+
+    mine = experiment(factory)
+    with pytest.warns(NotFoundAgainWarning, match=r"^mine \(.*, line \d+\) depends on more than"):
+        first = results.obtain(mine, tmp_path)
+    made = len(calls)
+    assert results.obtain(mine, tmp_path).identical(first)
+    assert len(calls) == made
+    again, other = experiment(factory), experiment(functools.partial(factory))
+    for each, found in ((again, True), (other, False)):  # by this factory, in this process
+        with pytest.warns(NotFoundAgainWarning):
+            _ = each.run_id
+        assert (results.find(each, tmp_path) is not None) == found
+
+
+SCRIPT = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {tests!r})
+from test_identity import experiment
+from attnscape.choosing import by_name
+print(experiment(by_name(sys.argv[1])).run_id)
+"""
+
+
+def ids_of_two_processes(reference):
+    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    command = [sys.executable, "-c", script, reference]
+    return [
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    ]
+
+
+def test_another_process_finds_what_can_be_pinned_down_and_nothing_else(tmp_path):
+    sure = written(tmp_path / "sure.py", "import optax\npart = lambda rate: optax.lion(rate)")
+    text = "import time, optax\npart = lambda r: optax.sgd(r * (time.perf_counter_ns() % 997))"
+    timed = written(tmp_path / "timed.py", text)
+    first, second = ids_of_two_processes(f"{sure}:part")
+    assert first == second
+    first, second = ids_of_two_processes(f"{timed}:part")
+    assert first != second
+
+
+def test_a_model_that_predicts_otherwise_than_the_one_it_inherits_from_is_run_as_itself():
+    class Doubled(LinearTransformer):
+        def __call__(self, prompts):
+            return 2 * super().__call__(prompts)
+
+    init = functools.partial(as_model(Doubled), layers=1, dim=2)
+    assert not sees_moments_only(init(jax.random.key(0)))
+    plain = experiment(by_name("sgdm"))
+    assert experiment(by_name("sgdm"), model=init).run_id != plain.run_id
+
+
+def test_a_mistake_in_a_part_is_told_with_its_file_and_line(tmp_path):
+    file = written(tmp_path / "my.py", "def part(rate):\n    return {}['luck']\n")
+    with pytest.raises(UsageError, match=r"mine failed: KeyError: 'luck' \(.*my\.py, line 2\)"):
+        _ = experiment(by_name(f"{file}:part")).run_id
+    text = "def part(key, batch, n, d):\n    raise KeyError(n)\n"
+    law = loading.load_object(f"{written(tmp_path / 'law.py', text)}:part")
+    with pytest.raises(UsageError, match=r"failed: KeyError: 4 \(.*law\.py, line 2\)"):
+        _ = experiment(by_name("sgdm"), task=RegressionTask(2, 3, covariates=law)).run_id
