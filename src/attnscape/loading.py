@@ -79,7 +79,7 @@ def telling() -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # neither ends the program
         if not _own_frames(error):
             raise
         raise UsageError(f"A part of yours failed: {told(error)}.") from error
