@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attnscape import LinearTransformer, Prompts, native
+from attnscape.transformations import Outside
 
 TOLERANCE = {"float32": 5e-6, "float64": 1e-12}
 
@@ -120,3 +121,25 @@ class TokenOracle:
 
 def _t(a):
     return a.swapaxes(-1, -2)
+
+
+class _PlainRun:
+    """Gradient descent on arrays that are changed in place."""
+
+    def __init__(self, rate, leaves):
+        self.rate, self.leaves = rate, leaves
+
+    def step(self, loss_and_gradient):
+        _, gradient = loss_and_gradient()
+        for leaf, slope in zip(self.leaves, gradient, strict=True):
+            leaf -= np.asarray(self.rate * slope, leaf.dtype)
+
+    def evaluation_point(self):
+        return [np.array(leaf) for leaf in self.leaves]
+
+
+class PlainOutside(Outside):
+    """Gradient descent outside of JAX."""
+
+    def start(self, learning_rate, leaves):
+        return _PlainRun(learning_rate, leaves)

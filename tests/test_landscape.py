@@ -138,7 +138,7 @@ def test_noise_is_measured_at_initialisation_without_a_step():
 
 
 def test_schedules_say_when():
-    assert every(50).within(120) == (0, 50, 100)
+    assert every(50).within(120) == (0, 50, 100, 120)
     assert at(7, 3, 500).within(100) == (3, 7)
 
 

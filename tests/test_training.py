@@ -1,6 +1,9 @@
 """The engine: runs that share prompts, never each other's fate."""
 
 import functools
+import os
+import subprocess
+import sys
 
 import equinox as eqx
 import jax
@@ -25,7 +28,7 @@ from attnscape.measures import (
 from attnscape.optimizers import PAPER, adam
 from attnscape.tasks import derived_key
 from attnscape.training import Status
-from support import needs_kernels, relative
+from support import TokenOracle, needs_kernels, relative
 
 TASK = RegressionTask(dim=3, context=7)
 MODEL = functools.partial(LinearTransformer.init, layers=2, dim=3, scale=0.3)
@@ -67,6 +70,43 @@ def test_results_have_the_documented_dims_and_labels(company):
 
 def test_the_same_call_twice_gives_the_same_bits(company):
     assert_same_bits(run(), company)
+
+
+COMPANY = """
+import functools
+import numpy as np
+from attnscape import LinearTransformer, RegressionTask, train
+from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, TrainingLoss, every
+from attnscape.optimizers import adam, sgdm
+from support import PlainOutside
+
+optimizers = {"sgdm": sgdm, "adam": adam, "outside": PlainOutside()}
+losses = [EvaluationLoss(every(10)), TrainingLoss(every(10))]
+all_measures = [*losses, Curvature(every(40)), DirectionalSmoothness(every(10))]
+
+def run(seeds, steps, measures):
+    return train(
+        RegressionTask(dim=3), functools.partial(LinearTransformer.init, layers=2, dim=3),
+        optimizers, (0.02,), seeds, steps=steps, batch=100, evaluation_batch=100,
+        measures=measures, evaluation_seeds=(0, 1),
+    )
+
+alone = {steps: run((0,), steps, all_measures) for steps in (80, 10)}
+for seeds, steps, measures in (
+    (range(6), 80, all_measures), ((3, 0), 80, all_measures), (range(100), 10, losses)
+):
+    company = run(seeds, steps, measures).sel(seed=[0])
+    for name, array in company.variables.items():
+        np.testing.assert_array_equal(alone[steps][name].values, array.values, err_msg=name)
+"""
+
+
+def test_the_bits_of_a_seed_do_not_depend_on_its_company():
+    """As users compile it: without the flag that makes the suite's programs quick to compile."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment["PYTHONPATH"] = os.path.dirname(__file__)
+    command = [sys.executable, "-W", "ignore:The native kernels", "-c", COMPANY]
+    subprocess.run(command, env=environment, check=True)
 
 
 @needs_kernels
@@ -270,7 +310,8 @@ def test_no_clipping_and_a_threshold_never_reached_are_the_same():
 def test_progress_counts_run_steps_up_to_all():
     seen = []
     run(progress=lambda done, total: seen.append((done, total)), measures=(EvaluationLoss(at(6)),))
-    assert seen == [(0, 96), (48, 96), (96, 96)]
+    assert seen == sorted(set(seen))  # in order, and nothing told twice
+    assert {(0, 96), (24, 96), (48, 96), (72, 96), (96, 96)} <= set(seen)
 
 
 def test_any_task_model_and_optimizer_of_the_users_own_can_be_trained():
@@ -318,6 +359,10 @@ class Shrunk(eqx.Module):
         ({"steps": -1}, "steps is -1; it must be a whole number of at least 0"),
         ({"batch": 0}, "batch is 0; it must be a whole number of at least 1"),
         ({"evaluation_batch": 0}, "evaluation_batch is 0; it must be a whole number of at least 1"),
+        ({"rates": (1e-46,)}, "learning rate 1e-46 is beyond float32, which holds 1.2e-38 to"),
+        ({"clip": 1e-300}, "clip 1e-300 is beyond float32, which holds 1.2e-38 to 3.4e"),
+        ({"seeds": 3}, r"seeds is 3; give a sequence of seeds, for example range\(3\)"),
+        ({"optimizers": ["adam", "nope"]}, "'nope' is no name of an optimizer; give a dict from"),
         ({"clip": 0.0}, "clip is 0.0; it must be positive, or None for no clipping"),
         ({"clip": -1.0}, "clip is -1.0; it must be positive"),
         ({"clip": np.nan}, "clip is nan; it must be positive"),
@@ -327,3 +372,50 @@ class Shrunk(eqx.Module):
 def test_mistakes_are_answered_with_what_is_allowed(changes, sentence, unchecked):
     with pytest.raises(UsageError, match=sentence):
         run(**changes)
+
+
+def test_names_of_optimizers_and_one_rate_do():
+    assert_same_bits(run(["sgdm", "adam"], rates=0.02), run(rates={"sgdm": [0.02], "adam": 0.02}))
+
+
+def test_the_last_step_is_always_measured():
+    result = run(measures=(EvaluationLoss(every(5)), TrainingLoss(every(5))))
+    assert list(result["step"].values) == [0, 5, 10, 12]
+    for name in MEASURED:
+        assert result[name].notnull().all()
+
+
+@pytest.mark.parametrize("clip", [0.05, None])
+def test_the_smoothness_of_the_step_is_that_of_the_token_forms_hessian(clip, x64):
+    """Steps by optax from the token form's gradients, Hessian by numpy: nothing is shared."""
+    steps, rate, seed = 4, 0.05, 1
+    got = run(
+        rates=(rate,), seeds=(seed,), steps=steps, clip=clip, precision="float64",
+        measures=(DirectionalSmoothness(every(1)),),
+    )  # fmt: skip
+    init_key, data_key = jax.random.split(jax.random.key(seed))
+    evaluation = TASK.sample(jax.random.fold_in(jax.random.key(0), 1), 60, "float64")
+    for name, factory in PAPER.items():
+        optimizer = factory(rate)
+        model = MODEL(init_key, dtype="float64")
+        state, clipped = optimizer.init(model), 0
+        for step in range(steps + 1):
+            at_step = TokenOracle(model, TASK.sample(derived_key(data_key, step), 50, "float64"))
+            gradient = at_step.gradient()
+            norm = np.linalg.norm(gradient)
+            if clip is not None and norm > clip:
+                gradient, clipped = gradient * clip / norm, clipped + 1
+            slope = eqx.tree_at(lambda m: (m.P, m.Q), model, tuple(map(jnp.asarray, gradient)))
+            updates, state = optimizer.update(slope, state, model)
+            on_evaluation = TokenOracle(model, evaluation)
+            u = np.stack([updates.P, updates.Q])
+            wanted = {
+                "directional_smoothness": np.vdot(u, on_evaluation.hvp(u)) / np.vdot(u, u),
+                "update_norm": np.linalg.norm(u),
+                "evaluation_gradient_norm": np.linalg.norm(on_evaluation.gradient()),
+            }
+            here = got.sel(optimizer=name, step=step, learning_rate=rate, seed=seed)
+            for measured, value in wanted.items():
+                assert relative(here[measured].values, value) < 1e-9
+            model = optax.apply_updates(model, updates)
+        assert (clipped > 0) == (clip is not None)

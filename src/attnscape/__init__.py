@@ -5,6 +5,9 @@ Public names are loaded when they are first used, so that `import attnscape` and
 """
 
 import importlib
+import importlib.abc
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from attnscape.prompts import Moments as Moments
     from attnscape.prompts import Prompts as Prompts
     from attnscape.results import load as load
+    from attnscape.results import save as save
     from attnscape.tasks import RegressionTask as RegressionTask
     from attnscape.training import train as train
 
@@ -32,6 +36,7 @@ _HOMES = {
     "hvp": "objective",
     "load": "results",
     "loss": "objective",
+    "save": "results",
     "train": "training",
     "value_and_gradient": "objective",
 }
@@ -41,10 +46,36 @@ __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'attnscape' has no attribute {name!r}")
-    if name in ("load", "train"):  # what they give has the accessor `.attnscape`
-        importlib.import_module("attnscape.summary")
     return getattr(importlib.import_module(f"attnscape.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
+
+
+class _WithAccessor(importlib.abc.MetaPathFinder):
+    """Registers the accessor `dataset.attnscape` as soon as somebody imports xarray.
+
+    Importing xarray here would take half a second of each `import attnscape`.
+    """
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != "xarray":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                importlib.import_module("attnscape.accessor")
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if "xarray" in sys.modules:
+    importlib.import_module("attnscape.accessor")
+else:
+    sys.meta_path.insert(0, _WithAccessor())

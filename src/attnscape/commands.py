@@ -54,7 +54,7 @@ from attnscape.report.members import Budget, Members
 from attnscape.report.page import NAME as PAGE
 from attnscape.report.page import write_page
 from attnscape.report.ranking import rank
-from attnscape.summary import Summary
+from attnscape.summary import summary
 from attnscape.tasks import (
     Gaussian,
     Linear,
@@ -291,7 +291,7 @@ def _train(options: Train) -> None:
 
         dataset = results.obtain(experiment, options.out, progress)
     table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
-    for row in Summary(dataset).summary().to_dict("records"):
+    for row in summary(dataset).to_dict("records"):
         count = round(row["diverged"] * row["runs"])
         ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
         table.add_row(

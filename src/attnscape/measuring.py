@@ -35,15 +35,12 @@ class Measuring:
     Args:
         static: The model without its parameters.
         draw: Where prompts come from.
-        data_keys: Of each seed.
         batch: Prompts of a training batch.
         evaluations: The fixed batches that all runs are evaluated on.
     """
 
-    def __init__(
-        self, static: Any, draw: Draw, data_keys: Array, batch: int, evaluations: Sequence[Any]
-    ):
-        self._static, self._draw, self._data_keys = static, draw, data_keys
+    def __init__(self, static: Any, draw: Draw, batch: int, evaluations: Sequence[Any]):
+        self._static, self._draw = static, draw
         self._evaluations = evaluations
         self._training = _Program(draw, batch)
         self._programs: dict[Measure, _Program] = {}
@@ -54,6 +51,7 @@ class Measuring:
         self,
         measure: Measure,
         step: int,
+        data_keys: Array,
         models: Sequence[Any],
         states: Sequence[Any],
         ahead: Sequence[Any] | None,
@@ -66,6 +64,7 @@ class Measuring:
         Args:
             measure: What to take.
             step: The runs' step.
+            data_keys: Of each seed.
             models: Of each optimizer, the parameters.
             states: Of each optimizer, its state.
             ahead: Of each optimizer, the parameters one step later, if the measure needs them.
@@ -73,11 +72,11 @@ class Measuring:
         """
         training = None
         if measure.needs_training:
-            training = _training(self._training, self._data_keys, step)
+            training = _training(self._training, data_keys, step)
         if measure not in self._programs:
             self._programs[measure] = self._program(measure)
         none = [None] * len(models)
-        keys = _keys(self._data_keys, step)
+        keys = _keys(data_keys, step)
         with contextlib.ExitStack() as context:
             # The spectra of some hundred small matrices are soonest done one after the other:
             # BLAS threads that share each of them mostly wait for one another.

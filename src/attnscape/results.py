@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import importlib.metadata
-import json
 import os
-import platform
 from pathlib import Path
 from typing import Any, Protocol
 
 import xarray as xr
 
-from attnscape import native, spec
+from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.identity import Identity
+from attnscape.provenance import SCHEMA_VERSION, provenance
 from attnscape.training import Progress, silent
-
-SCHEMA_VERSION = 2
-_PACKAGES = ("attnscape", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "xarray")
 
 
 class Computation(Protocol):
@@ -110,17 +105,20 @@ def stamped(dataset: xr.Dataset, experiment: Computation) -> xr.Dataset:
         identity=spec.canonical(experiment.identity.content),
         spec=spec.canonical(experiment.spec()),
         precision=experiment.precision,
-        schema_version=SCHEMA_VERSION,
-        versions=json.dumps(
-            {"python": platform.python_version()}
-            | {package: importlib.metadata.version(package) for package in _PACKAGES}
-        ),
-        kernels="xla" if native.why_unavailable() else f"native, {native.register_bits()} bits",
+        **provenance(),
     )
 
 
 def save(dataset: xr.Dataset, path: Path | str) -> None:
-    """Writes a NetCDF-4 file that appears under its name only when it is complete."""
+    """Writes a NetCDF-4 file that appears under its name only when it is complete.
+
+    Args:
+        dataset: What `train` gave, or any other.
+        path: The file, which `load` reads again.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
     path = Path(path)
     with atomic(path) as partial:
         # Made in memory first: HDF5 itself crashes the process where the disk is full.
@@ -176,7 +174,7 @@ def load(path: Path | str) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"There is no result file {path}; results end in .nc.")
     try:
-        dataset = xr.load_dataset(path, engine="h5netcdf")
+        dataset = xr.load_dataset(path)  # also what `to_netcdf` wrote by another engine
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
             f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."

@@ -1,7 +1,4 @@
-"""Results at a glance: the accessor `dataset.attnscape`, a table of final losses.
-
-It is registered when `attnscape.train` or `attnscape.load` is imported.
-"""
+"""Results at a glance: a table of final losses, also as `dataset.attnscape.summary()`."""
 
 from __future__ import annotations
 
@@ -9,55 +6,63 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from attnscape.errors import UsageError
 from attnscape.estimators import median
 from attnscape.training import Status
 
 
-@xr.register_dataset_accessor("attnscape")
-class Summary:
-    """`dataset.attnscape`: what came of the runs in a Dataset that `attnscape.train` gave."""
+def summary(dataset: xr.Dataset) -> pd.DataFrame:
+    """A row an (optimizer, learning rate) that was run.
 
-    def __init__(self, dataset: xr.Dataset) -> None:
-        self._dataset = dataset
+    Args:
+        dataset: What `attnscape.train` gave.
 
-    def summary(self) -> pd.DataFrame:
-        """A row an (optimizer, learning rate) that was run.
+    Returns:
+        The columns optimizer, learning_rate, step (at which the loss was last measured), loss
+        (median over seeds of the loss on the fixed batch at that step, infinite where a run
+        diverged; of several fixed batches, each seed's median over them), low and high (the ends of
+        its exact 95 % interval over seeds, in which a diverged run counts as infinite; NaN below 6
+        seeds), smallest, largest, runs, diverged (their share that diverged).
 
-        Returns:
-            The columns optimizer, learning_rate, loss (median over seeds of the last measured
-            loss on the fixed batch, infinite where a run diverged), low and high (the ends of its
-            exact 95 % interval over seeds, in which a diverged run counts as infinite; NaN below 6
-            seeds), smallest, largest, runs, diverged (their share that diverged).
-        """
-        dataset = self._dataset
-        measured = dataset["loss"].notnull().any(("optimizer", "learning_rate", "seed"))
-        final = dataset["loss"].isel(step=int(np.flatnonzero(measured.values)[-1]))
-        rows = []
-        for name in dataset["optimizer"].values:
-            for rate in dataset["learning_rate"].values:
-                status = dataset["status"].sel(optimizer=name, learning_rate=rate).values
-                if (status == Status.not_run).all():
-                    continue
-                losses = final.sel(optimizer=name, learning_rate=rate).values
-                # A diverged run has lost against every finished one.
-                lost = (status == Status.diverged) | ~np.isfinite(losses)
-                losses = np.where(lost, np.inf, losses).astype(float)
-                middle = median(losses)
-                rows.append(
-                    {
-                        "optimizer": str(name),
-                        "learning_rate": float(rate),
-                        "loss": middle.estimate,
-                        "low": middle.low,
-                        "high": middle.high,
-                        "smallest": losses.min(),
-                        "largest": losses.max(),
-                        "runs": losses.size,
-                        "diverged": float(np.mean(status == Status.diverged)),
-                    }
-                )
-        return pd.DataFrame(rows)
-
-    def _repr_html_(self) -> str:
-        """The summary as notebooks show it."""
-        return self.summary().to_html(index=False, float_format="{:.4g}".format)
+    Raises:
+        UsageError: If the Dataset has no runs, or no loss was measured.
+    """
+    lacking = [name for name in ("status", "loss") if name not in dataset]
+    if lacking:
+        raise UsageError(
+            f"The Dataset has no {' and no '.join(lacking)}; a summary is made of what train gives "
+            "with EvaluationLoss among its measures."
+        )
+    losses = dataset["loss"]
+    if "evaluation" in losses.dims:
+        losses = losses.median("evaluation")  # of those that were measured
+    runs = ("optimizer", "learning_rate", "seed")
+    measured = np.flatnonzero(losses.notnull().any(runs).values)
+    # Where every run diverged before its first measurement there is no loss at all.
+    final = losses.isel(step=int(measured[-1]) if measured.size else -1)
+    rows = []
+    for name in dataset["optimizer"].values:
+        for rate in dataset["learning_rate"].values:
+            status = dataset["status"].sel(optimizer=name, learning_rate=rate).values
+            if (status == Status.not_run).all():
+                continue
+            of_runs = final.sel(optimizer=name, learning_rate=rate).values
+            # A diverged run has lost against every finished one.
+            lost = (status == Status.diverged) | ~np.isfinite(of_runs)
+            of_runs = np.where(lost, np.inf, of_runs).astype(float)
+            middle = median(of_runs)
+            rows.append(
+                {
+                    "optimizer": str(name),
+                    "learning_rate": float(rate),
+                    "step": int(final["step"]),
+                    "loss": middle.estimate,
+                    "low": middle.low,
+                    "high": middle.high,
+                    "smallest": of_runs.min(),
+                    "largest": of_runs.max(),
+                    "runs": of_runs.size,
+                    "diverged": float(np.mean(status == Status.diverged)),
+                }
+            )
+    return pd.DataFrame(rows)

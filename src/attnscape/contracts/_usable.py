@@ -235,7 +235,7 @@ def usable_model(
         trace(PREDICTIONS, "The model", factory, over_runs, models, prompts)
     draw = Draw.what(first, task, dtype)
     data = jax.eval_shape(lambda key: draw(key, batch), _keys_of(()))
-    problem = Problem(parameters, static, lambda step: data, clip, dtype)
+    problem = Problem(parameters, static, lambda keys, step: data, clip, dtype)
     over_runs = jax.vmap(problem.value_and_gradient, (0, None))
     trace(GRADIENT, "The model's loss", factory, over_runs, models, data)
     return problem, data
@@ -305,7 +305,7 @@ def usable_optimizer(group: Group, problem: Problem, data: Any) -> Group:
 
     Args:
         group: An optimizer with its learning rates.
-        problem: What its runs are of; `initial_models` are those of one seed.
+        problem: What its runs are of; `first_model` is that of one seed.
         data: Shapes of a step's data.
 
     Raises:
@@ -362,7 +362,7 @@ def _usable_updates(
             _require_form(f"{name} gives {what}", model, divisor, group.factory)
         return jax.tree.map(jnp.asarray, (steps, after))
 
-    one = problem.initial_models
+    one = problem.first_model
     shapes = jax.eval_shape(lambda: one), jax.ShapeDtypeStruct((), problem.dtype)
     arguments = [_with_runs(each) for each in (shapes[0], shapes[1], shapes[0])]
     over_runs = jax.vmap(updates, (0, 0, 0, None, *(None for _ in traced_rates)))

@@ -23,7 +23,7 @@ class Schedule:
     """The steps at which something is measured; step t is the iterate after t updates.
 
     Attributes:
-        every: A multiple of this many steps; 0 for none.
+        every: A multiple of this many steps, and the last step of the run; 0 for none.
         steps: These steps.
         log_spaced: So many steps, evenly spaced on a log axis, from 1 to the last.
 
@@ -41,18 +41,23 @@ class Schedule:
         if not (self.every or self.steps or self.log_spaced):
             raise UsageError("The schedule is empty; give every, steps or log_spaced.")
 
+    def most(self, last: int) -> int:
+        """No fewer than the scheduled steps from 0 to `last`, without making them."""
+        multiples = last // self.every + 2 if self.every else 0
+        return multiples + len(self.steps) + self.log_spaced
+
     def within(self, last: int) -> tuple[int, ...]:
-        """The scheduled steps from 0 to `last`, in order."""
+        """The scheduled steps from 0 to `last`, in order; `last` is one of them with `every`."""
         steps = {s for s in self.steps if s <= last}
         if self.every:
-            steps.update(range(0, last + 1, self.every))
+            steps.update(range(0, last + 1, self.every), (last,))
         if self.log_spaced and last > 0:
             steps.update(np.geomspace(1, last, self.log_spaced).round().astype(int).tolist())
         return tuple(sorted(steps))
 
 
 def every(steps: int) -> Schedule:
-    """Step 0 and every multiple of `steps`."""
+    """Step 0, every multiple of `steps`, and the last step."""
     return Schedule(every=steps)
 
 

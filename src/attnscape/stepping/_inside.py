@@ -38,19 +38,19 @@ class Inside:
             for optimizer, group in zip(self._optimizers, self.groups, strict=True)
         )
 
-    def start(self) -> Runs:
+    def start(self, initial_models: Any, data_keys: jax.Array) -> Runs:
         models, states, diverged = [], [], []
         for group, optimizer in zip(self.groups, self._optimizers, strict=True):
             count = len(group.learning_rates)
             spread = jax.tree.map(
                 lambda a, count=count: jnp.repeat(a[:, None], count, axis=1),
-                self._problem.initial_models,
+                initial_models,
             )
             models.append(spread)
             init = self._over_rates(group, lambda rate, model, o=optimizer: o(rate).init(model))
             states.append(jax.vmap(init)(spread))
-            diverged.append(jnp.full((self._problem.seeds, count), -1, jnp.int32))
-        return Runs(tuple(models), tuple(states), tuple(diverged))
+            diverged.append(jnp.full((len(data_keys), count), -1, jnp.int32))
+        return Runs(data_keys, tuple(models), tuple(states), tuple(diverged))
 
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
         return jax.block_until_ready(self._advance(runs, first, last))
@@ -88,7 +88,7 @@ class Inside:
         return tuple(models)
 
     def _step(self, step: jax.Array, runs: Runs) -> Runs:
-        data = self._problem.training_data(step)
+        data = self._problem.training_data(runs.data_keys, step)
         # One call for the runs of all optimizers, so that the threads share them evenly.
         together = jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *runs.models)
         losses, gradients = jax.vmap(jax.vmap(self._problem.value_and_gradient, (0, None)))(
@@ -125,7 +125,7 @@ class Inside:
             models.append(updated[0])
             states.append(updated[1])
             diverged.append(updated[2])
-        return Runs(tuple(models), tuple(states), tuple(diverged))
+        return Runs(runs.data_keys, tuple(models), tuple(states), tuple(diverged))
 
     def _over_rates(
         self, group: Group, function: Callable[..., Any], shared: int = 0

@@ -66,14 +66,13 @@ class OutsideJax:
     def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:
         self.groups: tuple[Group, ...] = tuple(groups)
         self._problem = problem
-        first = jax.tree.map(lambda a: a[0], problem.initial_models)
-        self._tree = jax.tree.structure(first)
+        self._tree = jax.tree.structure(problem.first_model)
         self._loss_and_gradient = jax.jit(self._clipped)
         self._data = jax.jit(self._by_seed)
         self._runs: list[list[list[_Run]]] = []  # group, seed, learning rate
 
-    def start(self) -> Runs:
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self._problem.initial_models)]
+    def start(self, initial_models: Any, data_keys: jax.Array) -> Runs:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(initial_models)]
         self._runs = [
             [
                 [
@@ -81,19 +80,19 @@ class OutsideJax:
                     _Run(group.name, _outside(group), rate, [np.array(a[seed]) for a in leaves])
                     for rate in group.learning_rates
                 ]
-                for seed in range(self._problem.seeds)
+                for seed in range(len(data_keys))
             ]
             for group in self.groups
         ]
-        return self._snapshot()
+        return self._snapshot(data_keys)
 
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
         for number in range(first, last):
-            for seed, data in enumerate(self._data(number)):
+            for seed, data in enumerate(self._data(runs.data_keys, number)):
                 for of_group in self._runs:
                     for run in of_group[seed]:
                         run.step(number, self._loss_and_gradient, data)
-        return self._snapshot()
+        return self._snapshot(runs.data_keys)
 
     def evaluated(self, runs: Runs) -> tuple[Any, ...]:
         return runs.models
@@ -119,11 +118,11 @@ class OutsideJax:
             )
         return loss, jax.tree.leaves(gradient), norm
 
-    def _by_seed(self, step: jax.Array) -> list[Any]:
-        data = self._problem.training_data(step)
-        return [jax.tree.map(lambda a, s=s: a[s], data) for s in range(self._problem.seeds)]
+    def _by_seed(self, data_keys: jax.Array, step: jax.Array) -> list[Any]:
+        data = self._problem.training_data(data_keys, step)
+        return [jax.tree.map(lambda a, s=s: a[s], data) for s in range(len(data_keys))]
 
-    def _snapshot(self) -> Runs:
+    def _snapshot(self, data_keys: jax.Array) -> Runs:
         models, diverged = [], []
         for of_group in self._runs:
             points = [[run.evaluation_point() for run in of_seed] for of_seed in of_group]
@@ -133,7 +132,7 @@ class OutsideJax:
             ]
             models.append(jax.tree.unflatten(self._tree, leaves))
             diverged.append(np.array([[r.diverged_at for r in s] for s in of_group], np.int32))
-        return Runs(tuple(models), ((),) * len(models), tuple(diverged))
+        return Runs(data_keys, tuple(models), ((),) * len(models), tuple(diverged))
 
 
 def _outside(group: Group) -> Outside:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
@@ -38,6 +37,7 @@ class Group:
 class Runs(eqx.Module):
     """The state of runs; every array has the leading axes (seed, learning rate)."""
 
+    data_keys: Array  # one a seed: where its prompts come from
     models: tuple[Any, ...]  # one entry an optimizer
     states: tuple[Any, ...]
     diverged_at: tuple[Any, ...]
@@ -49,8 +49,8 @@ class Stepping(Protocol):
 
     groups: tuple[Group, ...]
 
-    def start(self) -> Runs:
-        """All runs at step 0."""
+    def start(self, initial_models: Any, data_keys: Array) -> Runs:
+        """Runs at step 0, of seeds that are given by their initial parameters and data keys."""
         ...
 
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
@@ -71,23 +71,18 @@ class Problem:
     """What all runs share.
 
     Attributes:
-        initial_models: The parameters that runs start at, with the leading axis (seed,).
+        first_model: The parameters that one of the runs starts at.
         static: The rest of the model.
-        training_data: The batch of a step, with the leading axis (seed,).
+        training_data: `(data_keys, step)` to the batch of a step, with the leading axis (seed,).
         clip: Global norm for clipping, or None.
         dtype: Of the parameters.
     """
 
-    initial_models: Any
+    first_model: Any
     static: Any
-    training_data: Callable[[int | Array], Any]
+    training_data: Callable[[Array, int | Array], Any]
     clip: float | None
     dtype: jnp.dtype
-
-    @property
-    def seeds(self) -> int:
-        """How many."""
-        return len(jax.tree.leaves(self.initial_models)[0])
 
     def loss(self, model: Any, prompts: Any) -> Array:
         """Of one run's parameters on a batch."""

@@ -1,0 +1,77 @@
+"""What no machine could hold is refused before anything is allocated."""
+
+import functools
+
+import pytest
+
+from attnscape import LinearTransformer, RegressionTask, sizes, train
+from attnscape.errors import UsageError
+from attnscape.measures import Curvature, EvaluationLoss, every
+from attnscape.optimizers import sgdm
+
+MODEL = functools.partial(LinearTransformer.init, layers=1, dim=3)
+WIDE = functools.partial(LinearTransformer.init, layers=3, dim=300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch": 10**9}, "batch of 1000000000 prompts would take .* GB of memory, and this"),
+        ({"batch": 10**12}, "batch is 1000000000000; it must be at most 2147483647"),
+        ({"evaluation_batch": 10**9}, "evaluation batches of 1000000000 prompts would take"),
+        ({"seeds": range(10**12)}, "record of what is measured would take .* TB of memory"),
+        ({"seeds": range(10**30)}, "seeds are more than can be counted; give fewer"),
+        ({"steps": 10**12}, "steps is 1000000000000; it must be at most 2147483647"),
+        ({"steps": 2 * 10**9, "measures": (EvaluationLoss(every(1)),)}, "record of what is"),
+        ({"steps": 2 * 10**9, "batch": 10**6, "measures": ()}, "would take about .* years; give"),
+        (
+            {"task": RegressionTask(dim=300), "model": WIDE, "measures": (Curvature(),)},
+            "Hessian of 540000 parameters would take .* TB of memory",
+        ),
+        ({"task": RegressionTask(dim=3, context=10**8, noise=0.1)}, "batch of 1000 prompts would"),
+    ],
+)
+def test_what_no_machine_holds_is_refused_before_it_is_allocated(changes, sentence, unchecked):
+    arguments = {
+        "task": RegressionTask(dim=3, context=7), "model": MODEL, "optimizers": {"sgdm": sgdm},
+        "learning_rates": 0.1, "seeds": (0,), "steps": 1,
+    } | changes  # fmt: skip
+    with pytest.raises(UsageError, match=sentence):
+        train(**arguments)
+
+
+def test_sizes_are_those_of_the_arrays():
+    def estimated(measures, precision):
+        return sizes.estimate(
+            RegressionTask(dim=3, context=7), MODEL, runs=2, seeds=range(5), steps=100, batch=1000,
+            measures=measures, precision=precision,
+        )  # fmt: skip
+
+    of_float32, of_float64 = (estimated((Curvature(),), p) for p in ("float32", "float64"))
+    assert of_float32.memory["The Hessian of 18 parameters"] == 2 * 8 * 18**2
+    gram = 1000 * 3 * 3  # the largest of the moments
+    assert of_float64.memory["A batch of 1000 prompts"] >= 8 * gram
+    assert of_float32.memory["A batch of 1000 prompts"] >= 4 * gram
+
+
+def test_a_training_of_usual_size_is_estimated_in_seconds():
+    setting = sizes.estimate(
+        RegressionTask(), functools.partial(LinearTransformer.init, layers=3, dim=5), runs=2,
+        seeds=range(6), steps=10_000, batch=1000,
+    )  # fmt: skip
+    assert 3 < setting.seconds < 300
+    setting.check()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1.5, "1.5 seconds"), (7200, "2 hours"), (1e9, "31.7 years")]
+)
+def test_times_are_told_in_words(seconds, words):
+    assert sizes.in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(12, "12 bytes"), (3.2e9, "3.2 GB"), (1e15, "1e+03 TB")]
+)
+def test_memory_is_told_in_words(count, words):
+    assert sizes.in_bytes(int(count)) == words
