@@ -43,8 +43,7 @@ class LargeBatchLoss(Measure):
     """`large_batch_loss`: on a fixed batch so large that rare prompts are in it.
 
     The loss of a linear Transformer is a polynomial of high degree in the covariates, so that few
-    prompts can hold most of it: `largest_prompt_share` is the largest one's part. In double
-    precision; the memory does not grow with the batch.
+    prompts can hold most of it. In double precision; the memory does not grow with the batch.
 
     Attributes:
         schedule: When.
@@ -67,22 +66,15 @@ class LargeBatchLoss(Measure):
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         batch_key = jax.random.fold_in(jax.random.key(self.seed), _LARGE_BATCH_STREAM)
 
-        def piece(index: Array) -> tuple[Array, Array]:
+        def piece(index: Array) -> Array:
             prompts = iterate.draw(derived_key(batch_key, index), _PIECE)
-            errors = objective.squared_errors(iterate.model, prompts)
-            return errors.sum(), errors.max()
+            return objective.loss(iterate.model, prompts)
 
-        sums, largest = jax.lax.map(piece, jnp.arange(self.batch // _PIECE))
-        return {
-            "large_batch_loss": sums.sum() / self.batch,
-            "largest_prompt_share": largest.max() / sums.sum(),
-        }
+        losses = jax.lax.map(piece, jnp.arange(self.batch // _PIECE))
+        return {"large_batch_loss": losses.mean()}
 
     def variables(self) -> Mapping[str, Variable]:
-        return {
-            "large_batch_loss": Variable("loss on a large fixed batch"),
-            "largest_prompt_share": Variable("share of the large batch's loss in one prompt"),
-        }
+        return {"large_batch_loss": Variable("loss on a large fixed batch")}
 
 
 @dataclasses.dataclass(frozen=True)

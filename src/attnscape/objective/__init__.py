@@ -27,7 +27,7 @@ from attnscape.objective._native import (
     reduced,
     reducible,
 )
-from attnscape.objective._reduced import reduced_loss, reduced_predictions
+from attnscape.objective._reduced import reduced_loss
 from attnscape.prompts import Moments, Prompts
 
 Path = Literal["fastest", "native", "reduced", "token"]
@@ -63,16 +63,6 @@ def loss(
             return reduced_loss(*reduced(model, prompts))
         case _:
             return native_loss(model, prompts)
-
-
-def squared_errors(model: Callable, prompts: Prompts | Moments) -> Float[Array, " batch"]:
-    """Of every prompt: (prediction - target)^2, whose mean is the loss. Raises as `loss` does."""
-    if reducible(model):
-        predictions = reduced_predictions(*reduced(model, prompts))
-    else:
-        choose_path(model, prompts, "token")
-        predictions = _token_predictions(model, prompts)
-    return (predictions - prompts.target) ** 2
 
 
 def _token_predictions(model: Callable, prompts: Any) -> Array:
