@@ -116,6 +116,8 @@ class Manifest:
         files: What was written, by suffix, relative to the folder.
         runs: What it was made from.
         failure: Why the last attempt failed; empty if it did not.
+        origin: SHA-256 of all that it was made from; empty if it is not known.
+        digests: SHA-256 of the contents of `files`, by suffix.
     """
 
     name: str
@@ -130,6 +132,8 @@ class Manifest:
     runs: Mapping[str, Run] = dataclasses.field(default_factory=dict)
     failure: str = ""
     notes: tuple[str, ...] = ()
+    origin: str = ""
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for file in (*self.files.values(), *(run.file for run in self.runs.values())):
@@ -204,13 +208,21 @@ def _entries(path: Path) -> dict[str, Any]:
 
 
 def save_verdicts(
-    verdicts: Iterable[Verdict], manifests: Mapping[str, Manifest], out: Path
+    verdicts: Iterable[Verdict], manifests: Mapping[str, Manifest], out: Path, origin: str = ""
 ) -> None:
-    """Writes `claims.json`: the verdicts, and the runs that they rest on."""
+    """Writes `claims.json`: the verdicts, the runs that they rest on, and what they came from."""
     entries = [
         dataclasses.asdict(verdict) | {"runs": _run_ids(verdict, manifests)} for verdict in verdicts
     ]
-    write_json(out / _CLAIMS, {"verdicts": entries})
+    write_json(out / _CLAIMS, {"verdicts": entries, "origin": origin})
+
+
+def verdicts_origin(out: Path) -> str:
+    """What the verdicts in a folder came from; empty where there are none."""
+    try:
+        return typed(str, _entries(out / _CLAIMS).get("origin", ""), "origin")
+    except ValueError:
+        return ""
 
 
 def read_verdicts(out: Path, manifests: Mapping[str, Manifest]) -> list[Verdict]:

@@ -6,6 +6,7 @@ from what lies in the folder.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnscape import results
+from attnscape import results, spec
 from attnscape.errors import UsageError
 from attnscape.paper import claims
 from attnscape.paper.artifact import Artifact, Results
@@ -21,8 +22,15 @@ from attnscape.paper.own import run_ids, with_own_parts
 from attnscape.paper.searches import with_searches
 from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
+from attnscape.report.fresh import code, digests, is_fresh, origin
 from attnscape.report.make import make, obtain
-from attnscape.report.manifest import Manifest, read_all, save_verdicts
+from attnscape.report.manifest import (
+    Manifest,
+    read_all,
+    read_verdicts,
+    save_verdicts,
+    verdicts_origin,
+)
 from attnscape.report.numbers import duration
 from attnscape.report.page import write_page
 
@@ -78,13 +86,20 @@ def reproduce(
             say(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
             run = functools.partial(obtain, directory=out / "runs", artifact=artifact.name, say=say)
             plan = with_searches(plan, artifact.settings, run, say)
+            if is_fresh(artifact, plan, out, read_all(out).get(artifact.name)):
+                say(f"{artifact.name}: is there already.")
+                continue
             made = make(artifact, out, plan, say)
         except UsageError as error:
             failed.append(artifact.name)
             manifest = _failure(artifact, out, plan, command(artifact.name), str(error))
             say(f"{artifact.name}: not made. {error}")
         else:
-            manifest = Manifest.of(made, out, plan, command(artifact.name))
+            manifest = dataclasses.replace(
+                Manifest.of(made, out, plan, command(artifact.name)),
+                origin=origin(artifact, plan),
+                digests=digests(made.files),
+            )
             picture = made.files.get("png", made.files["csv"])
             say(f"{artifact.name}: {picture}, {duration(time.perf_counter() - start)}")
         manifest.save(out)
@@ -102,6 +117,11 @@ def _failure(artifact: Artifact, out: Path, plan: Plan, command: str, sentence: 
 def _judge(out: Path) -> list[Verdict]:
     """Verdicts over all that lies in the folder, also from earlier calls; kept beside it."""
     manifests = read_all(out)
+    runs = {name: {k: run.run_id for k, run in m.runs.items()} for name, m in manifests.items()}
+    made_from = spec.digest({"code": code(), "runs": runs})
+    if verdicts_origin(out) == made_from:
+        with contextlib.suppress(ValueError):
+            return read_verdicts(out, manifests)
     load = functools.cache(results.load)  # artifacts share runs
     loaded: dict[str, Results] = {}
     for name, manifest in manifests.items():
@@ -113,5 +133,5 @@ def _judge(out: Path) -> list[Verdict]:
             loaded[name] = found
     verdicts = claims.all_verdicts(loaded)
     if verdicts:
-        save_verdicts(verdicts, manifests, out)
+        save_verdicts(verdicts, manifests, out, made_from)
     return verdicts
