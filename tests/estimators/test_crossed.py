@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from attnscape.estimators import crossed, crossed_coverage
+from attnscape.estimators import crossed, crossed_coverage, crossed_difference
 from attnscape.estimators.crossed import _components
 
 LAWS = {
@@ -127,3 +127,27 @@ def test_coverage_can_be_measured_on_stored_values():
 def test_values_must_be_a_table():
     with pytest.raises(ValueError, match=r"shape \(3,\); it must have two dimensions"):
         crossed([1, 2, 3])
+
+
+def test_the_difference_of_two_layouts_covers_the_truth():
+    """In 95 % of 400 pairs, up to 2.75 standard errors of 1.1 %."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        tables = [
+            truth
+            + 0.3 * rng.standard_normal((24, 1))
+            + 0.5 * rng.standard_normal((1, 8))
+            + 0.5 * rng.standard_normal((24, 8))
+            for truth in (1.0, 0.4)
+        ]
+        hits += crossed_difference(*map(crossed, tables)).covers(0.6)
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_the_difference_of_layouts_of_few_seeds_has_no_ends():
+    few, many = (crossed(np.random.default_rng(0).standard_normal((n, 8))) for n in (3, 24))
+    found = crossed_difference(few, many)
+    assert np.isnan(found.low)
+    assert found.n == 3
+    assert found.estimate == pytest.approx(few.interval.estimate - many.interval.estimate)
