@@ -94,7 +94,7 @@ def test_of_several_evaluation_batches_each_seeds_median_counts():
     assert row.loss == np.median(np.median(losses.values.astype(float), axis=1))
 
 
-@pytest.mark.parametrize("engine", [None, "h5netcdf"])
+@pytest.mark.parametrize("engine", [None, "h5netcdf", "scipy"])
 def test_what_train_gives_can_be_saved_and_loaded(result, tmp_path, engine):
     if engine:
         result.to_netcdf(tmp_path / "plain.nc", engine=engine)

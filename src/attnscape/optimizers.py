@@ -116,7 +116,9 @@ def _preconditioned_by_adam(
     def preconditioner(state: Any) -> Any:
         moments = state[0]
         first, second = 1 - b1**moments.count, 1 - b2**moments.count
-        return jax.tree.map(lambda nu: first * (jnp.sqrt(nu / second) + eps), moments.nu)
+        return jax.tree.map(
+            lambda nu: (first * (jnp.sqrt(nu / second) + eps)).astype(nu.dtype), moments.nu
+        )
 
     made = method(learning_rate, b1=b1, b2=b2, eps=eps)
     return Preconditioned(made.init, made.update, preconditioner)

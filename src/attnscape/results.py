@@ -174,7 +174,9 @@ def load(path: Path | str) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"There is no result file {path}; results end in .nc.")
     try:
-        dataset = xr.load_dataset(path)  # also what `to_netcdf` wrote by another engine
+        with path.open("rb") as file:  # `to_netcdf` also writes the classic format
+            classic = file.read(3) == b"CDF"
+        dataset = xr.load_dataset(path, engine="scipy" if classic else "h5netcdf")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
             f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."
