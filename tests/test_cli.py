@@ -278,7 +278,7 @@ def update(rate):
 
 @pytest.mark.parametrize(("thing", "line"), [("factory", 7), ("update", 12), ("missing", 3)])
 @pytest.mark.parametrize("command", ["train", "check"])
-def test_a_part_that_exits_is_an_error(attnscape, tmp_path, command, thing, line):
+def test_a_part_that_exits_is_an_error(attnscape, capsys, tmp_path, command, thing, line):
     text = EXITS if thing != "missing" else "import sys\n\nsys.exit(0)\n"
     (tmp_path / "exits.py").write_text(text)
     reference = f"{tmp_path}/exits.py:{thing}"
@@ -287,8 +287,15 @@ def test_a_part_that_exits_is_an_error(attnscape, tmp_path, command, thing, line
         words = ("train", *TINY, "--optimizers", reference, "--out", tmp_path / "out")
     with pytest.raises(SystemExit) as end:
         attnscape(*words)
-    assert str(end.value.code).startswith("attnscape: A part of yours ended the program before")
-    assert f"exits.py, line {line})" in str(end.value.code)
+    sentence = str(end.value.code)
+    assert sentence.startswith("attnscape: ")
+    if command == "check" and thing != "missing":
+        assert "does not keep the contract of an optimizer" in sentence
+        sentence = "".join(capsys.readouterr().out.split("FAILS")[1:])
+        assert str(line) in sentence
+    else:
+        assert f"exits.py, line {line})" in sentence
+    assert "SystemExit" in sentence
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["report", "--out", "{made}"]])

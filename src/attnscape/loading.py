@@ -362,9 +362,7 @@ def _file(path: Path) -> types.ModuleType:
         raise UsageError(
             f"{error.filename or path} is not Python: {error.msg} in line {error.lineno}."
         ) from error
-    except SystemExit as error:
-        raise UsageError(f"Running {path} failed: it ends the program.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"Running {path} failed: {told(error)}.") from error
     return module
 

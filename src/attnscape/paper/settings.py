@@ -38,7 +38,7 @@ RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 Convention = Literal["rates", "clip", "form", "scale"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 CONDITION_STEPS = (750, 1250)  # of the table in Fig. 4: Hessians are taken on all batches there
-LOSSES: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss(), LargeBatchLoss(every(500)))
+LOSSES: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss(), LargeBatchLoss(every(2500)))
 # What claims are judged by, on every evaluation batch.
 JUDGED: tuple[Measure, ...] = (*LOSSES, Curvature(at(*CONDITION_STEPS)), DirectionalSmoothness())
 # With it, condition numbers along training, on the first batch as in the paper.

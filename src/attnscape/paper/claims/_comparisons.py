@@ -58,8 +58,8 @@ def adam_reaches_lower_loss(made: Made) -> Verdict:
         "Adam reaches lower loss than SGD with momentum in Settings 1, 2 and 3.",
         together(judged),
         f"Final loss of SGDM over Adam's, geometric mean: {in_words(judged)}.{unknown}",
-        "The final loss is the median of a run's last 20 evaluations (on 100,000 prompts: of those "
-        "over the same steps). Rare prompts dominate the expected loss of Setting 3 and, late, of "
+        "The final loss is the median of a run's last 20 evaluations (on 100,000 prompts: that at "
+        "the last step). Rare prompts dominate the expected loss of Setting 3 and, late, of "
         f"Setting 2: the larger the batch, the more of them it holds. Adam's mean lies below "
         f"SGDM's from these steps on: {leads}.",
         tuple(there.values()),

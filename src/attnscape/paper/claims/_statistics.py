@@ -44,13 +44,11 @@ def loss_at(dataset: xr.Dataset, optimizer: str, step: int) -> Table:
 
 
 def large_batch_loss(dataset: xr.Dataset, optimizer: str) -> Table | None:
-    """The median loss on the large batch, over the steps of `final_loss`; None if not measured."""
+    """The loss on the large batch at the last step, as one column; None if it was not measured."""
     if "large_batch_loss" not in dataset:
         return None
-    window = losses(dataset, optimizer)["step"].values[-LAST:]
-    runs = of_optimizer(dataset, optimizer)["large_batch_loss"]
-    late = runs.sel(step=slice(window[0], None)).median("step").values[:, None]
-    return _worst_where_diverged(late, dataset, optimizer)
+    last = of_optimizer(dataset, optimizer)["large_batch_loss"].isel(step=-1).values[:, None]
+    return _worst_where_diverged(last, dataset, optimizer)
 
 
 def condition(dataset: xr.Dataset, optimizer: str, step: int, name: str = PUBLIC_CODE) -> Table:
