@@ -59,15 +59,22 @@ class _WithAccessor(importlib.abc.MetaPathFinder):
     Importing xarray here would take half a second of each `import attnscape`.
     """
 
+    _looking = False
+
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        if fullname != "xarray":
+        if fullname != "xarray" or self._looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module: Any) -> None:
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
                 execute(module)
                 importlib.import_module("attnscape.accessor")
 

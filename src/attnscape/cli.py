@@ -42,12 +42,12 @@ class Reproduce:
     ] = ()
     """Which to make; `attnscape --help` lists them."""
     quick: bool = False
-    """3 seeds and 2,000 steps or samples of gradient noise, instead of 6 and 10,000."""
+    """3 seeds and 2,000 steps or samples of gradient noise, instead of 6 to 24 and 10,000."""
     recipe: Literal["code", "paper"] = "code"
     """What the public code does, or what the text of the paper says."""
     seeds: Annotated[
         int | None,
-        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as many as the paper has)"),
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 24 in Settings 1 to 3, else 6)"),
     ] = None
     """Seeds 0, 1, ..., seeds - 1 of every experiment."""
     tune: bool = False

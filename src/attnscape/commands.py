@@ -433,7 +433,8 @@ def check(options: Check) -> None:
         raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
     thing = load_object(options.reference)
     if options.kind == "model" and options.task is not None:
-        findings = check_model(thing, load_object(options.task))
+        with telling():
+            findings = check_model(thing, load_object(options.task))
     else:
         findings = _CHECKS[options.kind](thing)
     table = Table("check", "", "finding")

@@ -192,6 +192,21 @@ def load(path: Path | str) -> xr.Dataset:
     return dataset
 
 
+def load_run(path: Path | str, run_id: str) -> xr.Dataset:
+    """As `load`, of a file that says itself that it is that run.
+
+    Raises:
+        UsageError: As `load`, and if it is another.
+    """
+    dataset = load(path)
+    if dataset.attrs.get("run_id") != run_id:
+        raise UsageError(
+            f"{path} is not the run {run_id[:16]}: it was renamed or copied; delete it and run "
+            "again."
+        )
+    return dataset
+
+
 def writable_directory(directory: Path | str) -> Path:
     """The directory, made if it was missing.
 

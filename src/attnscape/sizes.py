@@ -103,7 +103,10 @@ def estimate(
         shapes: Any = eqx.filter_eval_shape(model, jax.eval_shape(lambda: jax.random.key(0)))
         draw = Draw.what(shapes, task, precision)
         of_batch, of_evaluation = (_largest_array(draw, b) for b in (batch, evaluation_batch))
-    except Exception:  # a fault of a user's part, which those who call it tell with file and line
+    except (
+        Exception,
+        SystemExit,
+    ):  # a fault of a user's part, which those who call it tell with file and line
         return Sizes({}, 0.0)
     leaves = jax.tree.leaves(eqx.filter(shapes, _is_inexact))
     parameters = sum(math.prod(leaf.shape) for leaf in leaves)

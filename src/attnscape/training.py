@@ -124,6 +124,10 @@ def train(
     if not isinstance(seeds, Sequence | np.ndarray):
         raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")
     one_batch = isinstance(evaluation_seeds, int | np.integer)
+    if not (one_batch or isinstance(evaluation_seeds, Sequence | np.ndarray)):
+        raise UsageError(
+            f"evaluation_seeds is {evaluation_seeds!r}; give a seed, or a sequence of seeds."
+        )
     batches = (int(evaluation_seeds),) if one_batch else tuple(evaluation_seeds)
     _check_seeds("evaluation_seeds", batches)
     measures = tuple(measures)
@@ -133,6 +137,7 @@ def train(
         steps=steps, batch=batch, evaluation_batch=evaluation_batch, evaluations=len(batches),
         measures=measures, precision=precision,
     ).check()  # fmt: skip
+    seeds = tuple(seeds)
     _check_seeds("seeds", seeds)
     if clip is not None:
         if not clip > 0:
@@ -241,7 +246,8 @@ class _Engine:
         self._parameters = jax.vmap(
             lambda key: eqx.filter(astype(dtype, model(key)), eqx.is_inexact_array)
         )
-        first = self.first_model = astype(dtype, model(_keys(self.seeds[0])[0][0]))
+        # What is no parameter is that of one key for all seeds: the one that identities are of.
+        first = self.first_model = astype(dtype, model(jax.random.key(0)))
         first_parameters, self._static = eqx.partition(first, eqx.is_inexact_array)
         self._draw = Draw.what(first, task, dtype)
         check_draws(self._draw, batch)

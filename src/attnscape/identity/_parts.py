@@ -166,7 +166,7 @@ class _Hashable:
 
 def _optimizer_programs(group: Group, stage: Stage) -> list[Program]:
     problem = Problem(
-        jax.tree.map(lambda a: jnp.zeros((1, *a.shape), a.dtype), stage.parameters),
+        _repeated(stage.parameters, (1,)),
         stage.static,
         lambda step: jax.tree.map(lambda a: a[None], stage.draw(jax.random.key(0), stage.batch)),
         stage.clip,
@@ -353,7 +353,8 @@ def of_measure(
     Raises:
         UsageError: If it cannot be traced.
     """
-    own = is_own(measure)
+    # What steps by named optimizers rests on optax: its program says which.
+    own = is_own(measure) and not hasattr(measure, "optimizers")
     if own and (not measure.needs_draw or (is_own(stage.task) and is_own(stage.make))):
         return Identity(_declared(measure))
     with stage.scene():
@@ -361,6 +362,7 @@ def of_measure(
             "name": name_of(type(measure)),
             "steps": measure.schedule.within(steps),
             "variables": measure.variables(),
+            "evaluations": measure.evaluations,
             "coordinates": measure.coordinates(stage.model),
         }
         identity = _by_programs(

@@ -29,7 +29,7 @@ import optax
 from attnscape import native, spec
 from attnscape.identity._program import libraries, program
 
-NUMBERS = 2
+NUMBERS = 3
 """The version of what attnscape's own parts and kernels compute: raise it when a number changes."""
 
 # JAX's options for looking at what it does, for caches and for hardware that is not there.

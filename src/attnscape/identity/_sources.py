@@ -11,16 +11,18 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import inspect
 import sys
 import textwrap
 import types
 from collections.abc import Iterable, KeysView, ValuesView
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attnscape.loading import brought_in, is_installed, known_as, name_of
+from attnscape.loading import brought_in, is_installed, is_installed_file, known_as, name_of
 
 _OUTSIDE = {
     "the environment": {"environ", "environb", "getenv", "argv", "gethostname", "getpid"},
@@ -198,6 +200,7 @@ def pinned_by(value: Any) -> tuple[dict[str, Any], list[str]]:
             sources |= brought_in(sys.modules[name])
     outside = [f"the state of a {kind}" for kind in sorted(graph.unknown)]
     statements = dict[str, str]()
+    read = {known_as(name).partition(".")[0] for name in sources}
     packages = {name.partition(".")[0] for name in graph.modules if is_installed(name)}
     for name, source in sources.items():
         short = known_as(name)
@@ -207,7 +210,12 @@ def pinned_by(value: Any) -> tuple[dict[str, Any], list[str]]:
         tree = ast.parse(source)
         statements[short] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
         outside += [f"{what} ({word} in {short})" for what, word in _outside(tree)]
-        packages |= set(_imported(tree))
+        packages |= (imported := set(_imported(tree)))
+        outside += [
+            f"{name}, which {short} imports while it runs"
+            for name in sorted(imported - read)
+            if _is_users(name)
+        ]
     for kind in graph.classes:
         outside += [f"{what} ({word} in {name_of(kind)})" for what, word in _drawn(kind)]
     content = {
@@ -217,6 +225,16 @@ def pinned_by(value: Any) -> tuple[dict[str, Any], list[str]]:
         "torch": _torch_settings(),
     }
     return content, outside
+
+
+def _is_users(name: str) -> bool:
+    """Whether a module of that name would come from a file of the user's."""
+    try:
+        spec = importlib.util.find_spec(name) if name else None
+    except (ImportError, ValueError):
+        return False
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
+    return any(Path(place).is_absolute() and not is_installed_file(place) for place in places)
 
 
 def _drawn(kind: type) -> Iterable[tuple[str, str]]:

@@ -74,7 +74,11 @@ class StreamRuns:
         """All that determines the result, in terms of JSON."""
         setting = self.setting
         return {
-            "stream": {"torch": importlib.metadata.version("torch"), "numbers": _NUMBERS},
+            "stream": {
+                "torch": importlib.metadata.version("torch"),
+                "optax": importlib.metadata.version("optax"),
+                "numbers": _NUMBERS,
+            },
             "kernels": native.why_unavailable() is None,
             "task": spec.describe(setting.task),
             "layers": setting.layers,

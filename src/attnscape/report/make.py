@@ -73,7 +73,10 @@ def make(
         key: obtain(experiment, out / "runs", artifact.name, say)
         for key, experiment in experiments.items()
     }
-    found |= {key: results.load(out / path) for key, path in kept.items()}
+    for key, path in kept.items():
+        found[key] = results.load(out / path)
+        if not path.stem.endswith(str(found[key].attrs.get("run_id"))[:16]):
+            raise UsageError(f"{out / path} holds another run; delete it and run again.")
     runs = {key: results.find(experiment, out / "runs") for key, experiment in experiments.items()}
     runs |= {key: out / path for key, path in kept.items()}
     tables, caption = artifact.tables(found, plan), artifact.caption(found, plan)

@@ -85,6 +85,8 @@ class Member:
             experiment = alone(setting, self.label, factory, plan, entry.rate)
             if experiment.run_id == entry.run_id:
                 return ""
+            if experiment.identity.reasons:
+                return f"{self.reference} depends on more than its code"
         except (UsageError, OSError, KeyError) as error:
             return f"{self.reference} cannot be loaded any more ({error})"
         return f"{self.reference} would give other numbers by now"

@@ -122,16 +122,18 @@ def _judge(out: Path) -> list[Verdict]:
     if verdicts_origin(out) == made_from:
         with contextlib.suppress(ValueError):
             return read_verdicts(out, manifests)
-    load = functools.cache(results.load)  # artifacts share runs
+    load = functools.cache(results.load_run)  # artifacts share runs
     loaded: dict[str, Results] = {}
     for name, manifest in manifests.items():
         try:
-            found = {key: load(out / run.file) for key, run in manifest.runs.items()}
+            found = {key: load(out / run.file, run.run_id) for key, run in manifest.runs.items()}
         except UsageError:  # its runs were deleted or damaged since: nothing can rest on them
             continue
         if found:
             loaded[name] = found
     verdicts = claims.all_verdicts(loaded)
     if verdicts:
-        save_verdicts(verdicts, manifests, out, made_from)
+        # With a run lost since, the verdicts are not all that these manifests allow.
+        whole = all(name in loaded for name, manifest in manifests.items() if manifest.runs)
+        save_verdicts(verdicts, manifests, out, made_from if whole else "")
     return verdicts

@@ -16,6 +16,7 @@ from attnscape.bench.artifact import alone, title
 from attnscape.choosing import chosen
 from attnscape.errors import UsageError
 from attnscape.experiment import Experiment
+from attnscape.loading import telling
 from attnscape.paper.catalog import BENCH
 from attnscape.paper.settings import Plan, Setting
 from attnscape.report.make import Made, make, obtain
@@ -76,10 +77,11 @@ def rank(
     failures = list[str]()
     for label, factory in factories.items():
         try:
-            entries = {
-                setting.name: _entry(setting, label, factory, plan, out, run)
-                for setting in settings
-            }
+            with telling():
+                entries = {
+                    setting.name: _entry(setting, label, factory, plan, out, run)
+                    for setting in settings
+                }
         except UsageError as error:
             if label in BASELINES:
                 raise
