@@ -135,7 +135,7 @@ def test_scatter_counts_negative_points_and_draws_every_point_once(line: xr.Data
     assert negative > 5
     assert fit_of_first_seed(frame).negative == negative
     axis = Figure().subplots()
-    smoothness.scatter_panel(axis, frame)
+    smoothness.scatter_panel(axis, frame, 400)
     drawn = [np.asarray(points.get_offsets()).shape[0] for points in axis.collections]
     assert drawn == [values.size - negative, negative]
     artifact = dataclasses.replace(FIG16, settings=_SETTINGS[:1])

@@ -28,7 +28,8 @@ def steps_to_reach(
     targets: Float[ndarray, " seed"],
 ) -> Float[ndarray, " seed"]:
     """Of each seed: the first evaluated step with a loss of at most its target; else infinite."""
-    reached = losses <= targets[:, None]  # NaN is not
+    # NaN is not; and where the baseline diverged there is nothing to reach.
+    reached = (losses <= targets[:, None]) & np.isfinite(targets)[:, None]
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
 
 

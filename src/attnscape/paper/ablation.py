@@ -175,7 +175,8 @@ def _row(setting: str, change: str, part: Part) -> dict[str, Any]:
 
 def _cell(row: pd.Series) -> str:
     ends = "no interval" if np.isnan(row["low"]) else f"{row['low']:.3g}, {row['high']:.3g}"
-    return f"{row['geometric_mean']:.3g} [{ends}] (n = {row['n']})"
+    note = f"; {row['note']}" if row["note"] else ""
+    return f"{row['geometric_mean']:.3g} [{ends}] (n = {row['n']}){note}"
 
 
 ABLATION = Ablation(

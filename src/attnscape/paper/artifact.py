@@ -142,6 +142,15 @@ def ends(interval: Interval) -> str:
     return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}] (n = {interval.n})"
 
 
+def seeds_in_words(results: Results) -> str:
+    """How many seeds the panels have, for captions."""
+    counts = {name: dataset.sizes["seed"] for name, dataset in results.items()}
+    if len(set(counts.values())) == 1:
+        return f"{next(iter(counts.values()))} seeds"
+    each = ", ".join(f"{count} ({name})" for name, count in counts.items())
+    return f"{each} seeds, so that bands of more seeds are wider"
+
+
 def batches_in_words(dataset: xr.Dataset) -> str:
     """The fixed batches that a result was evaluated on, for captions."""
     count = dataset.sizes.get("evaluation", 1)

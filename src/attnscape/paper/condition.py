@@ -27,6 +27,7 @@ from attnscape.paper.artifact import (
     ends,
     first_evaluation,
     how_run,
+    seeds_in_words,
 )
 from attnscape.paper.runs import (
     check_steps,
@@ -46,6 +47,7 @@ from attnscape.paper.settings import (
 )
 
 STEPS = CONDITION_STEPS
+_FEWEST_MEANS = 40
 # Mean and n-1 standard deviation of R_SGD / R_Adam over six seeds at these steps, as printed.
 PRINTED: Mapping[str, tuple[tuple[float, float], ...]] = MappingProxyType(
     {
@@ -137,9 +139,13 @@ class ConditionTable(Artifact):
                 row = {"setting": setting.title, "step": step, "printed": spread(*printed)}
                 for seeds in dict.fromkeys((self.seeds, len(ratios))):
                     first = ratios.iloc[:seeds, 0]
-                    row[f"{seeds} seeds, first batch"] = spread(first.mean(), first.std())
+                    row[f"{seeds} seeds, first batch"] = spread(
+                        first.mean(skipna=False), first.std(skipna=False)
+                    )
                 low, _, high = self._means_of_few(ratios)
-                row[f"means of {self.seeds} seeds"] = f"{low:.3g} to {high:.3g}"
+                row[f"means of {self.seeds} seeds"] = (
+                    "" if np.isnan(low) else f"{low:.3g} to {high:.3g}"
+                )
                 rows.append(row)
         for layer, of_layer in FULL_TRANSFORMERS.items():
             for step, printed in zip(STEPS, of_layer, strict=True):
@@ -158,6 +164,7 @@ class ConditionTable(Artifact):
                         "setting": setting.title,
                         "step": step,
                         "seeds": len(ratios),
+                        "left out (diverged)": found.dropped,
                         "batches": ratios.shape[1],
                         "geometric mean": ends(found.interval.exp()),
                         "above 1": f"{np.mean(ratios.to_numpy() > 1):.0%}",
@@ -240,9 +247,12 @@ class ConditionTable(Artifact):
         """2.5 %, 50 % and 97.5 % of the means of groups of seeds, of every batch."""
         groups = np.arange(len(ratios)) // self.seeds
         full = groups < max(1, len(ratios) // self.seeds)
-        means = ratios[full].groupby(groups[full]).mean().to_numpy().ravel()
+        means = ratios[full].groupby(groups[full]).agg(lambda group: group.mean(skipna=False))
+        means = means.to_numpy().ravel()
         means = means[np.isfinite(means)]
-        return np.quantile(means, (0.025, 0.5, 0.975)) if means.size else np.full(3, np.nan)
+        if means.size < _FEWEST_MEANS:  # they show no central 95 %
+            return np.array([np.nan, np.median(means) if means.size else np.nan, np.nan])
+        return np.quantile(means, (0.025, 0.5, 0.975))
 
     def _counts(self, results: Results) -> tuple[int, int]:
         """Seeds and evaluation batches."""
@@ -284,10 +294,10 @@ class ConditionCurves(SettingCurves):
 
     def sentence(self, results: Results) -> str:
         dataset = next(iter(results.values()))
-        seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
+        last = int(dataset["step"][-1])
         return (
-            f"Robust condition number along {last:,} steps, {seeds} seeds, on a log axis: "
-            "geometric mean over seeds (lines), smallest to largest (bands)."
+            f"Robust condition number along {last:,} steps, on a log axis: geometric mean over "
+            f"seeds (lines), smallest to largest (bands); {seeds_in_words(results)}."
         )
 
     def shown(self, results: Results) -> str:

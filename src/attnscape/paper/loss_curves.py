@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Results, SettingCurves, batches_in_words, tidy
+from attnscape.paper.artifact import Results, SettingCurves, batches_in_words, seeds_in_words, tidy
 from attnscape.paper.settings import (
     DEPTHS,
     HEAVY_TAILED,
@@ -62,10 +62,10 @@ class LossCurves(SettingCurves):
 
     def sentence(self, results: Results) -> str:
         dataset = next(iter(results.values()))
-        seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
+        last = int(dataset["step"][-1])
         return (
-            f"Loss of SGDM and Adam along {last:,} steps, {seeds} seeds, on a log axis: mean over "
-            "seeds (lines), smallest to largest seed (bands)."
+            f"Loss of SGDM and Adam along {last:,} steps, on a log axis: mean over seeds (lines), "
+            f"smallest to largest seed (bands); {seeds_in_words(results)}."
         )
 
     def shown(self, results: Results) -> str:
@@ -100,8 +100,8 @@ FIG2_SEARCHED = LossCurves(
     "Adam and SGD with momentum at searched learning rates (beside Fig. 2)",
     "Adaptive methods like Adam are strictly better than SGD in all three settings.",
     MAIN,
-    "Learning rates: those with the smallest median final loss over tuning seeds of their own, as "
-    "`--tune` finds them.",
+    "Learning rates: found by a search with the recipe `code` at full length (or, with `--tune`, "
+    "with this plan): the smallest median final loss over tuning seeds of their own.",
     losses_only=True,
     most_seeds=12,
     searched=True,

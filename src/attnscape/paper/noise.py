@@ -14,17 +14,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from attnscape.errors import UsageError
 from attnscape.estimators import (
     GaussianNorm,
     HillTail,
     Interval,
     TailExcess,
     excess_kurtosis,
+    fourth_moment,
     hill,
     normal_qq,
     plotting_positions,
     tail_excess,
 )
+from attnscape.estimators.intervals import no_interval
 from attnscape.experiment import Experiment
 from attnscape.measures import GradientNoise
 from attnscape.paper.artifact import Artifact, Results, ends, initial_model
@@ -52,9 +55,15 @@ class Tails:
     gaussian_hill: float
     excess: TailExcess
 
+    @property
+    def _heavy(self) -> bool:
+        return bool(np.isnan(self.kurtosis.low))
+
     def __str__(self) -> str:
         return (
-            f"excess kurtosis {ends(self.kurtosis)} (Gaussian norm {self.gaussian_kurtosis:.2g}), "
+            f"excess kurtosis {ends(self.kurtosis)} (Gaussian norm {self.gaussian_kurtosis:.2g}"
+            + ("; not estimable: the tail index is not known to be above 4" * self._heavy)
+            + "), "
             f"Hill index {ends(self.hill.alpha)} (Gaussian norm {self.gaussian_hill:.3g}), "
             f"{ends(self.excess.ratio)} times as many norms beyond the Gaussian norm's 99.9 % "
             f"quantile as expected ({self.excess.count} of {self.excess.n:,})"
@@ -80,8 +89,11 @@ def noise_tails(noise: xr.Dataset) -> Tails:
         beyond.append(sample / law.quantile(1 - FAR_SHARE))
     pooled, reference = np.concatenate(norms), np.concatenate(references)
     tail = hill(pooled, resamples=_RESAMPLES)
+    kurtosis = excess_kurtosis(pooled, resamples=_RESAMPLES)
+    if not fourth_moment(pooled).estimable:
+        kurtosis = no_interval(kurtosis.estimate, kurtosis.n)
     return Tails(
-        excess_kurtosis(pooled, resamples=_RESAMPLES),
+        kurtosis,
         excess_kurtosis(reference, resamples=2).estimate,
         tail,
         hill(reference, tail.k, resamples=2).alpha.estimate,
@@ -195,6 +207,11 @@ def _of_seeds(noise: xr.Dataset) -> Iterator[tuple[int, np.ndarray, np.ndarray]]
     runs = noise.isel(optimizer=0, learning_rate=0, step=0, batch_size=0)
     for seed in runs["seed"].values:
         run = runs.sel(seed=seed)
+        if not np.isfinite(run["noise_norm"].values).all():
+            raise UsageError(
+                f"Gradients of seed {seed} are not finite at initialisation, so there is no noise "
+                "to show; choose another law or a smaller scale."
+            )
         yield int(seed), run["noise_norm"].values, run["noise_covariance_eigenvalues"].values
 
 

@@ -48,7 +48,10 @@ def condition_numbers(dataset: xr.Dataset, names: Sequence[str]) -> pd.DataFrame
         a row for every step and batch on which the Hessian was taken. It is empty for diverged runs
         and where a condition number is not defined.
     """
+    columns = ["optimizer", "learning_rate", "convention", "seed", "step", "evaluation"]
     taken = measured(dataset["hessian_diagonal"])
+    if taken.sizes["step"] == 0:  # every run diverged at once
+        return pd.DataFrame(columns=[*columns, "condition_number"])
     on_batch = (
         over_evaluations(taken).notnull().any(("optimizer", "learning_rate", "seed", "parameter"))
     )
@@ -62,7 +65,6 @@ def condition_numbers(dataset: xr.Dataset, names: Sequence[str]) -> pd.DataFrame
         index = pd.MultiIndex.from_frame(frame[kept.index.names])
         frame = frame[kept.reindex(index).to_numpy()]
         frames.append(frame.assign(optimizer=optimizer, learning_rate=float(runs["learning_rate"])))
-    columns = ["optimizer", "learning_rate", "convention", "seed", "step", "evaluation"]
     return pd.concat(frames, ignore_index=True)[[*columns, "condition_number"]]
 
 
@@ -97,6 +99,7 @@ def condition_ratios(dataset: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
     frame = condition_numbers(dataset, names).pivot(
         index=keys, columns="optimizer", values="condition_number"
     )
+    frame = frame.reindex(columns=["sgdm", "adam"])
     frame = frame.assign(ratio=frame["sgdm"] / frame["adam"]).reset_index()
     return frame[[*keys, "sgdm", "adam", "ratio"]]
 

@@ -20,6 +20,7 @@ from attnscape.paper.artifact import (
     ends,
     first_evaluation,
     how_run,
+    seeds_in_words,
     tidy,
 )
 from attnscape.paper.claims._tables import mean_over
@@ -42,10 +43,10 @@ class SmoothnessCurves(SettingCurves):
 
     def sentence(self, results: Results) -> str:
         dataset = next(iter(results.values()))
-        seeds, last = dataset.sizes["seed"], int(dataset["step"][-1])
+        last = int(dataset["step"][-1])
         return (
             f"Directional smoothness of the steps that are taken, along {last:,} steps: median "
-            f"over {seeds} seeds (lines), smallest to largest (bands)."
+            f"over {seeds_in_words(results)} (lines), smallest to largest (bands)."
         )
 
     def shown(self, results: Results) -> str:
@@ -55,7 +56,8 @@ class SmoothnessCurves(SettingCurves):
             [
                 "Directional smoothness u^T H u (u: the step at unit length, H: Hessian on the "
                 f"first of {batches_in_words(dataset)}), every 50 steps.",
-                "Bands: smallest to largest positive value of the seeds; "
+                "Bands: smallest to largest positive value of the seeds that are left; a line "
+                "ends where a run diverges; "
                 "log axis. Negative values have no place on it: a line breaks where the median is, "
                 "and ticks below each panel, a row an optimizer, mark every step at which at least "
                 f"one seed is negative. Share of negative values: {negative_shares(frame)}.",
@@ -125,7 +127,7 @@ class SmoothnessScatter(Artifact):
     def caption(self, results: Results, plan: Plan) -> str:
         frame = self.frame(results)
         dataset = next(iter(results.values()))
-        last = int(frame["step"].max())
+        last = int(frame["step"].max()) if len(frame) else 0
         sentence = (
             "Directional smoothness against the gradient norm along Adam's path, natural "
             f"logarithms, a point a step up to step {last:,} of one run, with the lines "

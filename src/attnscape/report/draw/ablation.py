@@ -62,7 +62,8 @@ def panel(axis: Axes, frame: pd.DataFrame, settings: list[str], changes: list[st
                 edge, marker = (right / 1.1, ">") if ratio > right else (left * 1.1, "<")
                 axis.plot(edge, y, **look | {"marker": marker, "markersize": 6})
             else:
-                axis.plot([row["low"], row["high"]], [y, y], color=look["color"], linewidth=1.4)
+                ends = np.clip([row["low"], row["high"]], left / 10, right * 10)
+                axis.plot(ends, [y, y], color=look["color"], linewidth=1.4)
                 axis.plot(ratio, y, **look)
     axis.set(xscale="log", xlim=(left, right), ylim=(len(changes) - 0.5, -0.5))
     axis.set_yticks(range(len(changes)), changes)

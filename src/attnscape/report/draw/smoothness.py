@@ -50,7 +50,8 @@ def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
         positive = runs[runs["directional_smoothness"] > 0].groupby("step")[
             "directional_smoothness"
         ]
-        median = values.median()
+        # Without diverged runs the others would look smoother than the optimizer is.
+        median = values.agg(lambda each: each.median(skipna=False))
         look = of_optimizer(str(optimizer))
         (line,) = axis.plot(median.index, median.where(median > 0), linewidth=1.1, **look)
         line.set_label(f"{look['label']}, rate {rate:g}")
@@ -88,7 +89,7 @@ def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes = result.subplots(1, len(titles), squeeze=False)[0]
         points = None
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            points = scatter_panel(axis, frame[frame["setting"] == setting])
+            points = scatter_panel(axis, frame[frame["setting"] == setting], frame["step"].max())
             axis.set_title(title)
         axes[0].set_ylabel("ln directional smoothness")
         if points is not None:
@@ -96,11 +97,11 @@ def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         return result
 
 
-def scatter_panel(axis: Axes, frame: pd.DataFrame) -> PathCollection:
+def scatter_panel(axis: Axes, frame: pd.DataFrame, last: int) -> PathCollection:
     """Points of the first seed, coloured by step, with both fitted lines; ticks where negative."""
     fit = fit_of_first_seed(frame)
     run = first_run(frame).dropna()
-    colours = {"cmap": "viridis", "vmin": 0, "vmax": run["step"].max()}
+    colours = {"cmap": "viridis", "vmin": 0, "vmax": last}
     positive = run[run["directional_smoothness"] > 0]
     points = axis.scatter(
         np.log(positive["evaluation_gradient_norm"]),
