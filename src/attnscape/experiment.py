@@ -66,7 +66,7 @@ class Experiment:
                 "and any of '_ .,=+-', a letter or digit first."
             )
 
-    @functools.cached_property
+    @property
     def identity(self) -> Identity:
         """What tells its result from others, found out once.
 
@@ -75,6 +75,10 @@ class Experiment:
         Raises:
             UsageError: If a part of the user's own fails when it is traced.
         """
+        return self._identity
+
+    @functools.cached_property
+    def _identity(self) -> Identity:
         stage = Stage(
             self.model,
             self.task,
@@ -127,7 +131,7 @@ class Experiment:
                 dtype=self.precision,
             )
 
-    @functools.cached_property
+    @property
     def run_id(self) -> str:
         """SHA-256 of the identity."""
         return spec.digest(self.identity.content)

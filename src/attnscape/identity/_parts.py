@@ -166,9 +166,9 @@ class _Hashable:
 
 def _optimizer_programs(group: Group, stage: Stage) -> list[Program]:
     problem = Problem(
-        _repeated(stage.parameters, (1,)),
+        stage.parameters,
         stage.static,
-        lambda step: jax.tree.map(lambda a: a[None], stage.draw(jax.random.key(0), stage.batch)),
+        lambda data_keys, step: None,  # only updates are looked at, on the shapes of a batch
         stage.clip,
         jnp.dtype(stage.precision),
     )

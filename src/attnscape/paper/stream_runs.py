@@ -55,12 +55,16 @@ class StreamRuns:
         """As in file names."""
         return f"{self.setting.name}-public-stream"
 
-    @functools.cached_property
+    @property
     def identity(self) -> Identity:
         """The spec and the settings that numbers depend on."""
-        return Identity({"settings": settings(), **self.spec()})
+        return self._identity
 
     @functools.cached_property
+    def _identity(self) -> Identity:
+        return Identity({"settings": settings(), **self.spec()})
+
+    @property
     def run_id(self) -> str:
         """SHA-256 of the identity."""
         return spec.digest(self.identity.content)

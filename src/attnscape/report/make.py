@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from attnscape import effort, results
+from attnscape.errors import UsageError
 from attnscape.paper.artifact import Artifact, Results
 from attnscape.paper.settings import Plan
 from attnscape.progress import ProgressBar
