@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -147,7 +148,7 @@ def scaled(rate: Any) -> Preconditioned:
         return optax.tree.scale(-rate / 2, gradient), state + 1
 
     def preconditioner(state: Any) -> Any:
-        return optax.tree.full_like(MODEL, 2.0 + state)
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 2.0 + state), MODEL)
 
     return Preconditioned(lambda params: jnp.zeros(()), update, preconditioner)
 

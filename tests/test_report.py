@@ -44,8 +44,16 @@ def test_an_artifact_is_png_pdf_csv_and_caption(made, folder):
 
 def test_the_csv_has_a_row_a_measured_loss(made):
     frame = pd.read_csv(made.files["csv"])
-    assert list(frame) == ["setting", "optimizer", "learning_rate", "seed", "step", "loss"]
-    assert len(frame) == 3 * 2 * 2 * 3  # settings, optimizers, seeds, steps
+    assert list(frame) == [
+        "setting",
+        "optimizer",
+        "learning_rate",
+        "seed",
+        "step",
+        "evaluation",
+        "loss",
+    ]
+    assert len(frame) == 3 * 2 * 2 * 3 * 8  # settings, optimizers, seeds, steps, batches
     assert set(frame["step"]) == {0, 50, 100}
     setting = frame[(frame["setting"] == "setting-2") & (frame["optimizer"] == "adam")]
     assert set(setting["learning_rate"]) == {0.005}
@@ -54,7 +62,7 @@ def test_the_csv_has_a_row_a_measured_loss(made):
 
 def test_the_caption_says_what_the_lines_and_bands_are(made):
     caption = made.files["txt"].read_text()
-    for words in ("100 steps", "2 seeds", "Lines: mean over seeds", "bands: smallest to largest"):
+    for words in ("100 steps", "2 seeds", "mean over seeds (lines)", "smallest to largest seed"):
         assert words in caption
 
 
@@ -83,11 +91,11 @@ def test_curves_end_where_a_run_diverges():
     losses = {0: [4.0, 2.0, 1.0], 1: [8.0, np.nan, np.nan]}
     frame = pd.DataFrame(
         [
-            ("sgdm", 0.1, seed, step, loss)
+            ("sgdm", 0.1, seed, step, 0, loss)
             for seed in losses
             for step, loss in enumerate(losses[seed])
         ],
-        columns=["optimizer", "learning_rate", "seed", "step", "loss"],
+        columns=["optimizer", "learning_rate", "seed", "step", "evaluation", "loss"],
     )
     axis = Figure().subplots()
     loss_curves.panel(axis, frame)

@@ -82,7 +82,8 @@ def landscape(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def test_four_panels_stand_in_one_table_and_one_picture(landscape: Made):
     assert list(dict.fromkeys(landscape.frame["panel"])) == list(PANELS)
     assert {"png", "pdf", "csv"} <= set(landscape.files)
-    for words in ("Upper left: Loss", "Upper right: Norm", "full form", "N(0, 0.1^2)", "20 fresh"):
+    panels = ("Upper left: The loss", "Upper right: 4 stochastic gradients")
+    for words in (*panels, "full form", "N(0, 0.1^2)", "20 fresh"):
         assert words in landscape.caption
 
 

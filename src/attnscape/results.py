@@ -67,9 +67,9 @@ def obtain(
     if path is not None:
         return _held_against(experiment, load(path), path)
     directory = writable_directory(directory)
-    dataset = stamped(experiment.run(progress), experiment)
-    save(dataset, directory / file_name(experiment))
-    return dataset
+    path = directory / file_name(experiment)
+    save(stamped(experiment.run(progress), experiment), path)
+    return load(path)  # as whoever finds it later will see it
 
 
 def file_name(experiment: Computation) -> str:

@@ -103,6 +103,7 @@ def estimate(
         shapes: Any = eqx.filter_eval_shape(model, jax.eval_shape(lambda: jax.random.key(0)))
         draw = Draw.what(shapes, task, precision)
         of_batch, of_evaluation = (_largest_array(draw, b) for b in (batch, evaluation_batch))
+        numbers = (task.context + 1) * task.dim + 0.0
     except (
         Exception,
         SystemExit,
@@ -122,7 +123,6 @@ def estimate(
     }
     if any(isinstance(measure, Curvature) for measure in measures):
         memory[f"The Hessian of {parameters} parameters"] = 2 * 8 * parameters**2
-    numbers = (task.context + 1) * task.dim
     width = task.dim if draw.moments else task.context + task.dim
     seconds_a_prompt = (
         _SECONDS_A_NUMBER * numbers * (task.dim if draw.moments else 1)

@@ -121,6 +121,7 @@ class ExactTable(Artifact):
         growth, effects = [], []
         for setting in self._settings:
             at_end = frame[(frame["setting"] == setting.name) & (frame["step"] == last)]
+            at_end = at_end[at_end["start"].isin(STARTS)]
             both = at_end.pivot(index="seed", columns="start", values="ratio")[list(STARTS)]
             moved = (both["changed"] / both["drawn"] - 1).abs()
             growth.append(
