@@ -40,6 +40,14 @@ class LossCurves(SettingCurves):
     most_seeds: int | None = None
     searched: bool = False
 
+    def obstacle(self, plan: Plan) -> str:
+        if plan.own and self.searched:
+            return (
+                f"{self.name} has the rates found for the paper's settings; leave --task and "
+                "--model out, or give fig2 --tune."
+            )
+        return ""
+
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: self._experiment(setting, plan) for setting in self.settings}
 
