@@ -76,6 +76,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
             return fake_make(artifact, *arguments)
 
         monkeypatch.setattr(pipeline, "make", make)
+        # As if the code had changed since: what is there already would not be made.
+        monkeypatch.setattr(pipeline, "is_fresh", lambda *_: False)
 
     return breaking
 

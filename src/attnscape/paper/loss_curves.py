@@ -85,7 +85,7 @@ class LossCurves(SettingCurves):
         if dataset.sizes.get("evaluation", 1) > 1:
             words += (
                 "; thin dotted lines: the mean over seeds on every other batch, whose rare prompts "
-                "differ"
+                "differ, cut off at ten times the first batch's largest loss"
             )
         return f"{words}. Both end where a run diverges."
 

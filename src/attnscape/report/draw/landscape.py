@@ -28,6 +28,8 @@ def figure(frame: pd.DataFrame, title: str) -> Figure:
         for axis, (name, (panel, label)) in zip(axes, parts.items(), strict=True):
             panel(axis, frame[frame["panel"] == name])
             axis.set_ylabel(label)
+            if name == "loss":
+                loss_curves.leave_room(axis, frame[frame["panel"] == name])
             if name == "noise":
                 axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         result.suptitle(title, x=0.01, ha="left", fontsize="medium")

@@ -9,8 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from attnscape.paper.artifact import first_evaluation
 from attnscape.report.style import of_optimizer, say_diverged, style
 
+_ROOM = 10  # times the first batch's largest loss: other batches' spikes would leave it no room
 _OTHERS: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7}  # batches beside the first
 
 
@@ -26,7 +28,9 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = 
         result = Figure(figsize=(3.6 * len(titles), 3.2), layout="constrained")
         axes = result.subplots(1, len(titles), squeeze=False, sharey=one_scale)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            panel(axis, frame[frame["setting"] == setting])
+            mine = frame[frame["setting"] == setting]
+            panel(axis, mine)
+            leave_room(axis, frame if one_scale else mine)
             axis.set_title(title)
         axes[0].set_ylabel("loss (mean squared error)")
         return result
@@ -56,3 +60,10 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
         axis.legend()
     else:
         say_diverged(axis)
+
+
+def leave_room(axis: Axes, frame: pd.DataFrame) -> None:
+    """Cuts the axis off above the first batch's losses, for other batches' spikes go far beyond."""
+    highest = first_evaluation(frame)["loss"].max()
+    if highest > 0:
+        axis.set_ylim(top=min(axis.get_ylim()[1], _ROOM * highest))
