@@ -7,11 +7,12 @@ import pytest
 import xarray as xr
 
 from attnscape.paper import claims
+from attnscape.paper.artifact import tidy
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.claims import _comparisons as comparisons
 from attnscape.paper.claims import _effects as effects
 from attnscape.training import Status
-from tests.claims_support import runs
+from tests.claims_support import diverging, runs
 
 SEEDS = 6
 STEPS = np.arange(0, 2001, 50)
@@ -145,6 +146,15 @@ def test_alike_means_within_a_factor_of_two(factor, verdict):
         "fig8-right": {"wide": base},
     }
     assert effects.variants_behave_alike(made).verdict == verdict
+
+
+def test_losses_end_where_every_run_diverged():
+    result = runs(evaluations=2)
+    for optimizer in ("sgdm", "adam"):
+        result = diverging(result, optimizer, SEEDS, step=500)
+    frame = tidy({"a": result}, ["loss"])
+    assert frame["step"].max() == 450
+    assert len(frame) == 2 * SEEDS * 10 * 2  # optimizers, seeds, steps, batches
 
 
 def test_claims_are_judged_where_all_their_artifacts_are_there():

@@ -407,6 +407,7 @@ def is_installed_file(file: str) -> bool:
     library = Path(sysconfig.get_path("stdlib"))
     return (
         file.startswith("<")
+        or file.endswith(".pyx")  # frames of compiled packages name no place on this machine
         or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
         or path.is_relative_to(Path(__file__).parent)
         or path.is_relative_to(library)

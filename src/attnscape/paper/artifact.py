@@ -169,9 +169,12 @@ def tidy(results: Results, variables: Sequence[str]) -> pd.DataFrame:
     for name, dataset in results.items():
         first = over_evaluations(measured(dataset[variables[0]]))
         on_batch = first.notnull().any(("optimizer", "learning_rate", "seed"))
-        columns = {variable: over_evaluations(dataset[variable]) for variable in variables}
+        columns = {
+            variable: over_evaluations(dataset[variable]).sel(step=first["step"])
+            for variable in variables
+        }
         selected = xr.Dataset({**columns, "status": dataset["status"], "kept": on_batch})
-        frame = selected.sel(step=first["step"]).to_dataframe().reset_index()
+        frame = selected.to_dataframe().reset_index()
         frame = frame[frame["kept"] & (frame["status"] != Status.not_run)]
         frames.append(frame.assign(setting=name))
     columns = ["setting", "optimizer", "learning_rate", "seed", "step", "evaluation", *variables]
