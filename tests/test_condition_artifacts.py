@@ -81,7 +81,8 @@ def test_curves_have_a_row_a_definition(tmp_path):
 def ablation(tmp_path_factory: pytest.TempPathFactory) -> Made:
     measures = (EvaluationLoss(every(1)), Curvature(every(2)), DirectionalSmoothness(every(1)))
     settings = tuple(
-        dataclasses.replace(setting, layers=2, batch=50) for setting in (SETTING_2, SPHERE)
+        dataclasses.replace(setting, layers=2, batch=50, measures=measures)
+        for setting in (SETTING_2, SPHERE)
     )
     artifact = dataclasses.replace(ABLATION, settings=settings, steps=_STEPS, measures=measures)
     return make(artifact, tmp_path_factory.mktemp("ablation"), Plan(seeds=3, steps=4), print)

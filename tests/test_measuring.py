@@ -42,6 +42,21 @@ def test_what_the_optimizers_state_decides_is_compiled_for_each():
     assert np.isnan(sharpness.sel(optimizer="sgdm")).all()
 
 
+@pytest.mark.parametrize(
+    ("measure", "times"), [(EvaluationLoss(at(0)), 3), (TrainingLoss(at(0)), 1)]
+)
+def test_what_does_not_depend_on_the_evaluation_batch_is_taken_once(measure, times, monkeypatch):
+    taken, take = [], measuring._take
+    monkeypatch.setattr(measuring, "_take", lambda *given: taken.append(given) or take(*given))
+    model = functools.partial(LinearTransformer.init, layers=1, dim=3)
+    task = RegressionTask(dim=3, context=5)
+    train(
+        task, model, ["adam"], 0.01, [0], steps=0, batch=16, measures=[measure],
+        evaluation_seeds=range(3),
+    )  # fmt: skip
+    assert len(taken) == times
+
+
 class Scaled(eqx.Module):
     """A linear predictor whose scale is no parameter."""
 

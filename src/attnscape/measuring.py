@@ -77,6 +77,8 @@ class Measuring:
             self._programs[measure] = self._program(measure)
         none = [None] * len(models)
         keys = _keys(data_keys, step)
+        on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
+        evaluations = self._evaluations[: measure.evaluations if on_evaluation else 1]
         with contextlib.ExitStack() as context:
             # The spectra of some hundred small matrices are soonest done one after the other:
             # BLAS threads that share each of them mostly wait for one another.
@@ -84,12 +86,14 @@ class Measuring:
             if measure.precision == "float64":
                 context.enter_context(jax.enable_x64(True))
             # One program takes one batch after the other, so that the numbers of a batch are the
-            # same bits whatever the others are.
+            # same bits whatever the others are. Each uses all cores: two at once would be slower.
             take = functools.partial(_take, self._programs[measure])
             taken = [
                 [
-                    take(model, state, later, scale, training, keys, evaluation)
-                    for evaluation in self._evaluations[: measure.evaluations]
+                    jax.block_until_ready(
+                        take(model, state, later, scale, training, keys, evaluation)
+                    )
+                    for evaluation in evaluations
                 ]
                 for model, state, later, scale in zip(
                     models,
@@ -99,7 +103,6 @@ class Measuring:
                     strict=True,
                 )
             ]
-        on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
         return [
             {
                 name: np.stack([values[name] for values in of_batches], axis=2)

@@ -57,8 +57,9 @@ class Ablation(Artifact):
 
     Attributes:
         steps: Of the robust condition number.
-        measures: What is recorded along the runs.
-        seeds: At most so many seeds of each of its many experiments.
+        measures: What is recorded along the changed runs; `code` shares its runs with other
+            artifacts.
+        seeds: At most so many seeds of each change.
     """
 
     steps: tuple[int, ...] = STEPS
@@ -79,11 +80,14 @@ class Ablation(Artifact):
                 overrides = dict.fromkeys(taken, "paper")
                 # Learning rates are one of the conventions: none that were searched for.
                 changed = dataclasses.replace(plan, recipe="code", overrides=overrides, searches={})
-                experiment = setting.experiment(changed, measures=self.measures)
-                experiment = dataclasses.replace(experiment, seeds=experiment.seeds[: self.seeds])
-                base = chosen.get(f"{setting.name}{_BETWEEN}{CODE}")
-                if base is None or experiment.run_id != base.run_id:
-                    chosen[f"{setting.name}{_BETWEEN}{change}"] = experiment
+                experiment = setting.experiment(changed)
+                base = chosen.setdefault(f"{setting.name}{_BETWEEN}{CODE}", experiment)
+                if experiment.run_id != base.run_id:
+                    chosen[f"{setting.name}{_BETWEEN}{change}"] = dataclasses.replace(
+                        experiment,
+                        measures=self.measures,
+                        seeds=experiment.seeds[: self.seeds],
+                    )
         return chosen
 
     def frame(self, results: Results) -> pd.DataFrame:
@@ -136,11 +140,13 @@ class Ablation(Artifact):
 
     def caption(self, results: Results, plan: Plan) -> str:
         dataset = next(iter(results.values()))
+        seeds = sorted({each.sizes["seed"] for each in results.values()})
+        counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         definitions = "; ".join(
             f"`{change}` {CONDITION_NUMBERS[name]}" for change, name in DEFINITION_CHANGES.items()
         )
         sentence = (
-            f"Ratio SGDM / Adam over {dataset.sizes['seed']} seeds of final loss, robust condition "
+            f"Ratio SGDM / Adam over {counts} seeds of final loss, robust condition "
             "number R and directional smoothness, as conventions change one at a time; the paper "
             "says that all are above 1."
         )
