@@ -17,7 +17,9 @@ test: $(VENV)/installed-test
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo --no-cache
 	! PYTHONPATH=src $(BIN)/pyright --verifytypes attnscape --ignoreexternal | grep 'is missing'
 
 bench: $(VENV)/installed-bench

@@ -37,14 +37,14 @@ _PARTS: dict[str, Callable[[Effort], Any]] = {
 }
 
 
-def measure(effort: Effort, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any]:
+def measure(effort: Effort, log: Callable[[str], None] = lambda sentence: None) -> dict[str, Any]:
     """Everything that is measured, ready for JSON."""
     result = {"schema": 1, "batch": effort.batch, "machine": _machine(), "versions": _versions()}
     for name, part in _PARTS.items():
         if name == "kernels" and native.why_unavailable():
             result[name] = []
             continue
-        say(f"Measuring: {name}")
+        log(f"Evaluator: {name}")
         result[name] = part(effort)
     return result
 
@@ -77,7 +77,7 @@ def main(
 ) -> None:
     """Measures how fast attnscape is on this machine."""
     if native.why_unavailable():
-        rich.print(f"{native.why_unavailable()} Measuring the XLA path.")
+        rich.print(f"{native.why_unavailable()} Evaluator the XLA path.")
     if not eager_torch:
         rich.print(
             "PyTorch is not installed: measuring attnscape alone (pip install torch==2.13.0)."

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from attnscape import RegressionTask, value_and_gradient
+from attnscape import RegressionTask, value_and_grad
 
 try:
     import torch
@@ -41,7 +41,7 @@ def require_agreement(
     with jax.enable_x64(True):
         model = make(jax.random.key(0), dtype="float64")
         prompts = task.sample(jax.random.key(1), _PROMPTS, "float64")
-        ours = jax.tree.leaves(value_and_gradient(model, prompts))
+        ours = jax.tree.leaves(value_and_grad(model, prompts))
     parameters = [
         torch.tensor(np.asarray(array), requires_grad=True) for array in jax.tree.leaves(model)
     ]

@@ -12,7 +12,7 @@ from benchmarks.effort import TASKS, Effort, grid, model
 try:
     import torch
 
-    from attnscape.interop.torch_optimizers import TorchOptimizer
+    from attnscape.optimizers.pytorch import TorchOptimizer
 except ImportError:
     torch = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from attnscape import RegressionTask, hessian, hvp, native, value_and_gradient
+from attnscape import RegressionTask, hessian, hvp, native, value_and_grad
 from benchmarks.clock import in_turns, ratio, seconds_of, summary
 from benchmarks.effort import TASKS, Effort, model, threads
 
@@ -58,7 +58,7 @@ def gradient_timer(task, start, dtype, budget, batch):
     models = jax.vmap(start)(jax.random.split(jax.random.key(0), _MANY))
 
     def gradients(models, moments):
-        return jax.vmap(value_and_gradient, (0, None))(models, moments)[1]
+        return jax.vmap(value_and_grad, (0, None))(models, moments)[1]
 
     return _timer(task, models, gradients, dtype, budget, batch, _MANY * batch)
 

@@ -43,9 +43,17 @@ class Attention {
   // `scratch` has room for attention_numbers(dim, context, layers) numbers.
   Attention(Activation activation, int dim, int context, int layers, const S* P, const S* Q,
             N* scratch)
-      : activation_(activation), share_(F{1} / static_cast<F>(context)),
-        m(matrix_size(form, dim)), r(dim + 1), context_(context), tokens_(context + 1),
-        keys_(keys_of(activation, context)), layers_(layers), P_(P), Q_(Q), tape_(layers) {
+      : activation_(activation),
+        share_(F{1} / static_cast<F>(context)),
+        m(matrix_size(form, dim)),
+        r(dim + 1),
+        context_(context),
+        tokens_(context + 1),
+        keys_(keys_of(activation, context)),
+        layers_(layers),
+        P_(P),
+        Q_(Q),
+        tape_(layers) {
     N* next = scratch;
     const auto take = [&](int64_t count) {
       N* taken = next;

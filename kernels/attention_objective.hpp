@@ -27,8 +27,8 @@ auto attention_adder(const AttentionArguments<F>& a) {
     using N = std::decay_t<decltype(loss)>;
     using S = std::decay_t<decltype(*P)>;
     using Sum = std::decay_t<decltype(*gradient)>;
-    N* scratch = kept_numbers<struct AttentionScratch, N>(
-        attention_numbers(a.dim, a.context, a.layers));
+    N* scratch =
+        kept_numbers<struct AttentionScratch, N>(attention_numbers(a.dim, a.context, a.layers));
     Attention<form, D, F, N, S, Sum> attention(a.activation, a.dim, a.context, a.layers, P, Q,
                                                scratch);
     const int d = a.dim, n = a.context;
@@ -67,8 +67,7 @@ void with_attention(const AttentionArguments<F>& a, const Call& call) {
 template <class F>
 AttentionArguments<F> gather_attention(int32_t form, int32_t activation, LeadingAxes axes,
                                        const Buffer& P, const Buffer& Q, const Buffer& x,
-                                       const Buffer& y, const Buffer& query,
-                                       const Buffer& target) {
+                                       const Buffer& y, const Buffer& query, const Buffer& target) {
   axes.join(P, 3);
   axes.join(Q, 3);
   axes.join(x, 3);
@@ -124,10 +123,10 @@ ffi::Error attention_hvp_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffe
 }  // namespace attnscape
 
 // Defines the two handlers of type F under names that end in `suffix`.
-#define ATTNSCAPE_DEFINE_ATTENTION(F, suffix)                                                     \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                                  \
-      attnscape_attention_gradient_##suffix, attnscape::attention_gradient_handler<F>,            \
-      (attnscape::signature<6, 3>().Attr<int32_t>("form").Attr<int32_t>("activation")));          \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                                  \
-      attnscape_attention_hvp_##suffix, attnscape::attention_hvp_handler<F>,                      \
+#define ATTNSCAPE_DEFINE_ATTENTION(F, suffix)                                            \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                         \
+      attnscape_attention_gradient_##suffix, attnscape::attention_gradient_handler<F>,   \
+      (attnscape::signature<6, 3>().Attr<int32_t>("form").Attr<int32_t>("activation"))); \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                         \
+      attnscape_attention_hvp_##suffix, attnscape::attention_hvp_handler<F>,             \
       (attnscape::signature<8, 2>().Attr<int32_t>("form").Attr<int32_t>("activation")))

@@ -33,8 +33,7 @@ auto with_results(Binding&& binding) {
 // A handler that takes XLA's thread pool, then arrays in, then arrays out.
 template <int arguments, int results>
 auto signature() {
-  return with_results<results>(
-      with_arguments<arguments>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()));
+  return with_results<results>(with_arguments<arguments>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()));
 }
 
 }  // namespace attnscape

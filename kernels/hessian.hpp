@@ -74,8 +74,7 @@ void add_rows(const Arguments<F>& arguments, int64_t run, const Rows& rows, doub
   for (int chunk = 0; chunk < arguments.batch; chunk += kChunk) {
     Sum* gradient = zeros<Sum>(parameters);
     N loss = {};
-    for (int first = chunk; first < std::min(chunk + kChunk, arguments.batch);
-         first += kLanes<F>) {
+    for (int first = chunk; first < std::min(chunk + kChunk, arguments.batch); first += kLanes<F>) {
       load_moments(arguments, run, first, buffer, moments);
       values.forward(moments, 0, rows.layer);
       tangents.set_input(rows.layer, values.input(rows.layer));

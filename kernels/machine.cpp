@@ -61,8 +61,8 @@ int64_t count_operations(int size, int layers) {
   using Sum = SumOf<N, Counted>;
   std::vector<Sum> gradient(parameters);
   std::vector<Counted> gram(size * size), cross(size), query(size);
-  ReducedForm<form, 0, N, N, Counted, Sum> reduced(
-      size, layers, point.data(), point.data() + parameters / 2, scratch.data());
+  ReducedForm<form, 0, N, N, Counted, Sum> reduced(size, layers, point.data(),
+                                                   point.data() + parameters / 2, scratch.data());
   N loss;
   Counted::operations = 0;
   reduced.add({gram.data(), cross.data(), query.data(), Counted{}}, loss, gradient.data(),

@@ -41,8 +41,7 @@ inline View<N> transposed(const N* a, int stride) {
 
 // Rows x Columns entries of C += A B, held in registers while `inner` runs.
 template <bool onto, int Rows, int Columns, class NC, class NA, class NB, int I>
-inline void product_tile(NC* c, int stride, int i0, int j0, View<NA> a, View<NB> b,
-                         Size<I> inner) {
+inline void product_tile(NC* c, int stride, int i0, int j0, View<NA> a, View<NB> b, Size<I> inner) {
   using C = Parts<NC>;
   using A = Parts<NA>;
   using B = Parts<NB>;

@@ -77,8 +77,9 @@ using Element = std::decay_t<decltype(std::declval<typename Parts<N>::Part>()[0]
 // sum += a * b, on arrays of parts. NC, NA, NB say what the arrays are parts of. A
 // call would cost more than the work, yet compilers count it as too large to inline.
 template <class NC, class NA, class NB>
-[[gnu::always_inline]] inline void add_product_of_parts(typename Parts<NC>::Part* sum, const typename Parts<NA>::Part* a,
-                                 const typename Parts<NB>::Part* b) {
+[[gnu::always_inline]] inline void add_product_of_parts(typename Parts<NC>::Part* sum,
+                                                        const typename Parts<NA>::Part* a,
+                                                        const typename Parts<NB>::Part* b) {
   using C = Parts<NC>;
   if constexpr (C::kValues == 1) sum[0] += a[0] * b[0];
 #pragma GCC unroll 8

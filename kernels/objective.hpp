@@ -48,12 +48,18 @@ void with_kernels(const Arguments<F>& arguments, const Call& call) {
   const auto of_form = [&](auto form) {
     constexpr Form f = decltype(form)::value;
     switch (arguments.size) {
-      case 2: return call(Kernels<F, f, 2>{});
-      case 3: return call(Kernels<F, f, 3>{});
-      case 4: return call(Kernels<F, f, 4>{});
-      case 5: return call(Kernels<F, f, 5>{});
-      case 6: return call(Kernels<F, f, 6>{});
-      default: return call(Kernels<F, f, 0>{});
+      case 2:
+        return call(Kernels<F, f, 2>{});
+      case 3:
+        return call(Kernels<F, f, 3>{});
+      case 4:
+        return call(Kernels<F, f, 4>{});
+      case 5:
+        return call(Kernels<F, f, 5>{});
+      case 6:
+        return call(Kernels<F, f, 6>{});
+      default:
+        return call(Kernels<F, f, 0>{});
     }
   };
   if (arguments.form == Form::full) {
@@ -137,10 +143,10 @@ ffi::Error hessian_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer gram
 }  // namespace attnscape
 
 // Defines the three handlers of type F under names that end in `suffix`.
-#define ATTNSCAPE_DEFINE_OBJECTIVE(F, suffix)                                                   \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_gradient_##suffix, attnscape::gradient_handler<F>,    \
-                                (attnscape::signature<7, 3>().Attr<int32_t>("form")));          \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hvp_##suffix, attnscape::hvp_handler<F>,              \
-                                (attnscape::signature<9, 2>().Attr<int32_t>("form")));          \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hessian_##suffix, attnscape::hessian_handler<F>,      \
+#define ATTNSCAPE_DEFINE_OBJECTIVE(F, suffix)                                                \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_gradient_##suffix, attnscape::gradient_handler<F>, \
+                                (attnscape::signature<7, 3>().Attr<int32_t>("form")));       \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hvp_##suffix, attnscape::hvp_handler<F>,           \
+                                (attnscape::signature<9, 2>().Attr<int32_t>("form")));       \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hessian_##suffix, attnscape::hessian_handler<F>,   \
                                 (attnscape::signature<7, 1>().Attr<int32_t>("form")))

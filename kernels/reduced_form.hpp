@@ -182,8 +182,8 @@ class ReducedForm {
 
   // Prediction, loss, and the adjoints of the last layer's input, where they are
   // wanted.
-  void last(const LaneMoments<V>& z, int first, LayerTape<N>& tape, N& loss, Sum* P_bar,
-            Sum* Q_bar, N* A_bar, N* s_bar) {
+  void last(const LaneMoments<V>& z, int first, LayerTape<N>& tape, N& loss, Sum* P_bar, Sum* Q_bar,
+            N* A_bar, N* s_bar) {
     const int offset = (layers_ - 1) * m * m;
     const bool further = adjoints || first < layers_ - 1;
     if constexpr (form == Form::block) {

@@ -89,8 +89,7 @@ void mean_hvp(ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>& P_do
       },
       [&](int64_t run, const double* sums) {
         mean_of_chunks(sums, parameters, block, runs.batch, P_product + run * block);
-        mean_of_chunks(sums + block, parameters, block, runs.batch,
-                       Q_product + run * block);
+        mean_of_chunks(sums + block, parameters, block, runs.batch, Q_product + run * block);
       });
 }
 

@@ -1,17 +1,18 @@
 // XLA FFI handlers that draw: plain normals, and whole prompts as moments
 // (covariates, linear responses and moments in one pass, nothing stored between).
 
+#include "sampler.hpp"
+
 #include <string>
 
 #include "operand.hpp"
 #include "parallel.hpp"
-#include "sampler.hpp"
 
 namespace attnscape {
 namespace {
 
-// Laws of the covariates; the numbers are shared with tasks/covariates.py.
-enum class Law { gaussian = 0, correlated = 1, sphere = 2, radial = 3 };
+// Distributions of the covariates; the numbers are shared with tasks/regression.py.
+enum class Distribution { gaussian = 0, correlated = 1, sphere = 2, radial = 3 };
 
 // A quantile function of the radius, tabulated at even steps of the normal
 // score between -kReach and kReach, read by linear interpolation.
@@ -42,14 +43,18 @@ class Covariates {
   using Source = Normals<F>;
   using V = typename Source::V;
 
-  Covariates(Law law, int dim, const float* factor, RadiusTable radius, const uint32_t* key,
-             int first_prompt)
-      : law_(law), dim_(dim), factor_(factor), radius_(radius), normals_(key, first_prompt) {}
+  Covariates(Distribution distribution, int dim, const float* factor, RadiusTable radius,
+             const uint32_t* key, int first_prompt)
+      : distribution_(distribution),
+        dim_(dim),
+        factor_(factor),
+        radius_(radius),
+        normals_(key, first_prompt) {}
 
   void next(V* x) {
     for (int i = 0; i < dim_; ++i) x[i] = normals_.next();
-    if (law_ == Law::gaussian) return;
-    if (law_ == Law::correlated) {
+    if (distribution_ == Distribution::gaussian) return;
+    if (distribution_ == Distribution::correlated) {
       for (int i = dim_ - 1; i >= 0; --i) {  // x = factor z, from the last row up, in place
         V sum = {};
         for (int j = 0; j <= i; ++j) sum += factor_[i * dim_ + j] * x[j];
@@ -60,13 +65,13 @@ class Covariates {
     V square = {};
     for (int i = 0; i < dim_; ++i) square += x[i] * x[i];
     V scale = 1.0f / Source::square_root(square);
-    if (law_ == Law::radial)
+    if (distribution_ == Distribution::radial)
       scale *= radius_.template operator()<V, typename Source::I>(normals_.next());
     for (int i = 0; i < dim_; ++i) x[i] *= scale;
   }
 
  private:
-  Law law_;
+  Distribution distribution_;
   int dim_;
   const float* factor_;
   RadiusTable radius_;
@@ -87,9 +92,9 @@ void put(E* result, int64_t batch, int64_t number, int64_t first, const V& v) {
 }
 
 template <class F, int M>
-void draw_group(Law law, int dim, int context, const float* factor, RadiusTable radius,
-                const uint32_t* covariate_key, const uint32_t* weight_key, int64_t batch,
-                int64_t first, F* gram, F* cross, F* square, F* query, F* target) {
+void draw_group(Distribution distribution, int dim, int context, const float* factor,
+                RadiusTable radius, const uint32_t* covariate_key, const uint32_t* weight_key,
+                int64_t batch, int64_t first, F* gram, F* cross, F* square, F* query, F* target) {
   using V = Lanes<F>;
   using Single = LanesLike<F, float>;
   const int d = M > 0 ? M : dim;
@@ -102,7 +107,7 @@ void draw_group(Law law, int dim, int context, const float* factor, RadiusTable 
   for (int i = 0; i < d; ++i) weights[i] = __builtin_convertvector(weight_source.next(), V);
   for (int i = 0; i < d * d + d; ++i) gram_sum[i] = V{};
   V square_sum = {};
-  Covariates<F> covariates(law, d, factor, radius, covariate_key, static_cast<int>(first));
+  Covariates<F> covariates(distribution, d, factor, radius, covariate_key, static_cast<int>(first));
   const auto draw = [&] {
     covariates.next(drawn.get());
     V y = {};
@@ -136,9 +141,9 @@ using Result = ffi::Result<ffi::AnyBuffer>;
 
 template <class F>
 void draw_moments(ffi::ThreadPool& pool, const LeadingAxes& axes, const Buffer& covariate_key,
-                  const Buffer& weight_key, const Buffer& factor, const Buffer& table,
-                  Result& gram, Result& cross, Result& square, Result& query, Result& target,
-                  Law law, int context) {
+                  const Buffer& weight_key, const Buffer& factor, const Buffer& table, Result& gram,
+                  Result& cross, Result& square, Result& query, Result& target,
+                  Distribution distribution, int context) {
   const auto dims = gram->dimensions();
   const int64_t batch = dims.back();
   const int dim = static_cast<int>(dims[dims.size() - 2]);
@@ -152,8 +157,8 @@ void draw_moments(ffi::ThreadPool& pool, const LeadingAxes& axes, const Buffer& 
     const int64_t offset = element * batch;
     const auto draw = dim == 5 ? draw_group<F, 5> : draw_group<F, 0>;
     for (int64_t group = start; group < std::min(start + kGroups, groups); ++group)
-      draw(law, dim, context, factor.typed_data<float>(), radius, covariate_keys.at(element),
-           weight_keys.at(element), batch, group * kLanes<F>,
+      draw(distribution, dim, context, factor.typed_data<float>(), radius,
+           covariate_keys.at(element), weight_keys.at(element), batch, group * kLanes<F>,
            gram->typed_data<F>() + offset * dim * dim, cross->typed_data<F>() + offset * dim,
            square->typed_data<F>() + offset, query->typed_data<F>() + offset * dim,
            target->typed_data<F>() + offset);
@@ -162,14 +167,14 @@ void draw_moments(ffi::ThreadPool& pool, const LeadingAxes& axes, const Buffer& 
 
 ffi::Error moments_handler(ffi::ThreadPool pool, Buffer covariate_key, Buffer weight_key,
                            Buffer factor, Buffer table, Result gram, Result cross, Result square,
-                           Result query, Result target, int32_t law, int32_t context) {
+                           Result query, Result target, int32_t distribution, int32_t context) {
   LeadingAxes axes;
   axes.join(covariate_key, 1);
   axes.join(weight_key, 1);
   const auto draw =
       gram->element_type() == ffi::DataType::F64 ? draw_moments<double> : draw_moments<float>;
   draw(pool, axes, covariate_key, weight_key, factor, table, gram, cross, square, query, target,
-       static_cast<Law>(law), context);
+       static_cast<Distribution>(distribution), context);
   return ffi::Error::Success();
 }
 
@@ -208,7 +213,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments, attnscape::moments_handler,
                                   .Ret<attnscape::Buffer>()
                                   .Ret<attnscape::Buffer>()
                                   .Ret<attnscape::Buffer>()
-                                  .Attr<int32_t>("law")
+                                  .Attr<int32_t>("distribution")
                                   .Attr<int32_t>("context"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_normals, attnscape::normals_handler,

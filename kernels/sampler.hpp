@@ -48,11 +48,11 @@ inline V polynomial(const V& t, const float (&c)[count]) {
 inline constexpr float kLog[] = {1.0f,         -0.50000066f, 0.33333594f,
                                  -0.24993218f, 0.19975913f,  -0.16824313f,
                                  0.14994496f,  -0.12076715f, 0.054111693f};
-inline constexpr float kCentre[] = {2.1233137f,    0.87200665f,    -0.036926068f,
-                                    -0.027703283f, 0.01207618f,    -0.00060722587f,
+inline constexpr float kCentre[] = {2.1233137f,     0.87200665f,    -0.036926068f,
+                                    -0.027703283f,  0.01207618f,    -0.00060722587f,
                                     -0.0012183997f, 0.00029669428f, 6.1576284e-05f};
-inline constexpr float kTail[] = {4.6288276f,     1.7116226f,    0.0075798249f,
-                                  -0.0056994208f, 0.0036364782f, -0.003408514f,
+inline constexpr float kTail[] = {4.6288276f,     1.7116226f,      0.0075798249f,
+                                  -0.0056994208f, 0.0036364782f,   -0.003408514f,
                                   0.0029498695f,  -0.00094917993f, -0.00012794415f};
 inline constexpr float kTailMiddle = 3.438034f, kTailScale = 1 / 1.201966f;
 
@@ -85,7 +85,8 @@ struct Normals {
   // The normal quantile of a word: its lowest bit is the sign, the others the
   // tail probability, so that both tails reach 2^-33 (6.3 deviations).
   static V quantile(const U& word) {
-    const V p = __builtin_convertvector(__builtin_convertvector(word >> 1, I), V) * 0x1p-32f + 0x1p-33f;
+    const V p =
+        __builtin_convertvector(__builtin_convertvector(word >> 1, I), V) * 0x1p-32f + 0x1p-33f;
     V x = 1.0f - (p + p);
     x = x > 0x1p-25f ? x : V{} + 0x1p-25f;  // never exactly zero
     const V w = -logarithm(4.0f * p * (1.0f - p));

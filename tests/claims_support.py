@@ -122,13 +122,13 @@ def noise(outliers: int) -> xr.Dataset:
     Without them norms are those of a Gaussian vector with the identity's covariance, quantile for
     quantile: 2 of 2,000 lie beyond its 99.9 % quantile. -1: all norms below that.
     """
-    law = stats.chi(DIMENSIONS)
-    norms = np.tile(law.ppf((np.arange(SAMPLES) + 0.5) / SAMPLES), (SEEDS, 1))
+    distribution = stats.chi(DIMENSIONS)
+    norms = np.tile(distribution.ppf((np.arange(SAMPLES) + 0.5) / SAMPLES), (SEEDS, 1))
     for seed in range(SEEDS):
         if outliers < 0:
-            norms[seed] = np.minimum(norms[seed], law.ppf(0.99) + 0.01 * (-1) ** seed)
+            norms[seed] = np.minimum(norms[seed], distribution.ppf(0.99) + 0.01 * (-1) ** seed)
         elif count := max(0, outliers + 2 * (-1) ** seed):
-            norms[seed, -count:] = 3 * law.ppf(0.999)
+            norms[seed, -count:] = 3 * distribution.ppf(0.999)
     dims = (*RUN, "step", "batch_size")
     place = (None, None, slice(None), None, None)
     return xr.Dataset(

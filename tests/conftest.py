@@ -12,9 +12,10 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-# Before anything imports attnscape: every annotated shape of the rooms that hold JAX arrays is
-# checked when a test calls it. (Numpy's scalars do not pass for its arrays in the other rooms.)
-ROOMS = ("prompts", "tasks", "models", "objective", "training")
+# Before anything imports attnscape: every annotated shape of the rooms that hold arrays of JAX or
+# tensors is checked when a test calls it. (Numpy's scalars do not pass for its arrays in the other
+# rooms.)
+ROOMS = ("tasks", "models", "objective", "measures", "steppers", "training", "torch")
 jaxtyping.install_import_hook([f"attnscape.{room}" for room in ROOMS], "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -40,10 +41,10 @@ def attnscape(monkeypatch, capsys):
     """Runs the command in this process and returns what it printed."""
 
     def call(*words):
-        from attnscape import cli
+        from attnscape.cli.main import main
 
         monkeypatch.setattr(sys, "argv", ["attnscape", *map(str, words)])
-        cli.main()
+        main()
         return capsys.readouterr().out
 
     return call

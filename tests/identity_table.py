@@ -544,10 +544,10 @@ ROWS: list[Row] = [
             return optax.GradientTransformationExtraArgs(lambda params: (), update)
         """, ("1 + h", "2 + h")),
     _row("the evaluation point", "optimizer", """
-        from attnscape.transformations import EvaluatedElsewhere
+        from attnscape.optimizers import WithEvalParams
         def part(rate):
             inner = optax.sgd(rate)
-            return EvaluatedElsewhere(inner.init, inner.update,
+            return WithEvalParams(inner.init, inner.update,
                                       lambda state, params: jax.tree.map(lambda p: p * 1.0, params))
         """, ("p * 1.0", "p * 2.0")),
     _row("a constant key", "optimizer", """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attnscape import LinearTransformer, Prompts, native
-from attnscape.transformations import Outside
+from attnscape.optimizers import ExternalOptimizer
 
 TOLERANCE = {"float32": 5e-6, "float64": 1e-12}
 
@@ -134,11 +134,11 @@ class _PlainRun:
         for leaf, slope in zip(self.leaves, gradient, strict=True):
             leaf -= np.asarray(self.rate * slope, leaf.dtype)
 
-    def evaluation_point(self):
+    def eval_params(self):
         return [np.array(leaf) for leaf in self.leaves]
 
 
-class PlainOutside(Outside):
+class PlainExternal(ExternalOptimizer):
     """Gradient descent outside of JAX."""
 
     def start(self, learning_rate, leaves):

@@ -16,8 +16,7 @@ from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, o
 from attnscape.errors import UsageError
 from attnscape.models import ACTIVATIONS
 from attnscape.optimizers import adam
-from attnscape.prompts import Prompts
-from attnscape.tasks import _normals
+from attnscape.tasks import Prompts, _normals
 from attnscape.training import train
 from support import TOLERANCE, needs_kernels, needs_torch, quick_jit, relative
 
@@ -57,7 +56,7 @@ def make_case(
 
 
 def derivatives(model, direction, prompts, path):
-    loss, gradient = objective.value_and_gradient(model, prompts, path=path)
+    loss, gradient = objective.value_and_grad(model, prompts, path=path)
     return loss, gradient, objective.hvp(model, prompts, direction, path=path)
 
 
@@ -101,7 +100,7 @@ def test_loss_and_gradient_are_those_of_torch(x64, path, activation, form):
         Z = Z + p @ Z[:, :, :n] @ weights[:, :n]
     wanted = torch.mean((-Z[:, -1, -1] - torch.tensor(np.array(prompts.target))) ** 2)
     wanted.backward()
-    loss, gradient = objective.value_and_gradient(model, prompts, path=path)
+    loss, gradient = objective.value_and_grad(model, prompts, path=path)
     assert relative(loss, wanted.item()) < 1e-12
     assert P.grad is not None
     assert Q.grad is not None
@@ -163,7 +162,7 @@ def test_large_scores_choose_one_key_and_do_not_overflow(path, dtype):
         prompts = Prompts(x, y, jnp.asarray([[1.0]], dtype), jnp.asarray([0.0], dtype))
         Q = jnp.full((1, 1, 1), 1e6, dtype)
         model = AttentionTransformer(jnp.zeros_like(Q), Q, "block", "softmax")
-        loss, gradient = objective.value_and_gradient(model, prompts, path=path)
+        loss, gradient = objective.value_and_grad(model, prompts, path=path)
         assert loss == 400.0
         assert not np.any(gradient.Q)
 
@@ -173,7 +172,7 @@ def test_a_diverged_model_gives_nan_rather_than_a_number():
     for activation in ACTIVATIONS:
         model, _, prompts = make_case(activation=activation)
         model = AttentionTransformer(model.P, model.Q * jnp.nan, "block", activation)
-        loss, gradient = objective.value_and_gradient(model, prompts, path="native")
+        loss, gradient = objective.value_and_grad(model, prompts, path="native")
         assert np.isnan(loss)
         assert np.isnan(gradient.Q).any()
 
@@ -236,7 +235,7 @@ import numpy as np
 from attnscape import AttentionTransformer, RegressionTask, objective
 model = AttentionTransformer.init(jax.random.key(0), scale=0.3)
 prompts = RegressionTask().sample(jax.random.key(1), 1000)
-loss, gradient = objective.value_and_gradient(model, prompts, path="native")
+loss, gradient = objective.value_and_grad(model, prompts, path="native")
 print(np.asarray(loss).tobytes().hex(), np.asarray(gradient.Q).tobytes().hex())
 """
     one, all_ = (

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rich.console import Console
 
-from attnscape.bench import SUITE, statistics
+from attnscape.bench import SUITE, statistics, tables
 from attnscape.bench import Bench as BenchArtifact
 from attnscape.bench.words import interval_in_words, speed_up_in_words
-from attnscape.cli import Bench
-from attnscape.commands import bench, command_line, narrow_tables
+from attnscape.cli._options import Bench
+from attnscape.cli.commands._again import command_line
+from attnscape.cli.commands.bench import narrow_tables
+from attnscape.cli.commands.bench import run as bench
 from attnscape.errors import UsageError
-from attnscape.estimators import median
-from attnscape.report.cost import Cost
-from attnscape.report.members import Budget, Members
+from attnscape.statistics import median
+from attnscape.workflows.cost import Cost
+from attnscape.workflows.members import Budget, Members
 
 LOSSES = arrays(float, (3, 4, 5), elements=st.floats(1e-6, 1e6, allow_subnormal=False))
 
@@ -89,7 +91,8 @@ def ranking(losses):
         for s, loss in enumerate(of_seeds)
     ]
     artifact = artifact_of(dict.fromkeys(losses, ()), marked=("mine",))
-    return artifact.ranking(pd.DataFrame(rows)).set_index("optimizer")
+    analysis = artifact.ranked({}, pd.DataFrame(rows))
+    return tables.ranking(artifact, analysis).set_index("optimizer")
 
 
 def artifact_of(entries, marked=()):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from attnscape.experiments.runs import tidy
 from attnscape.paper import claims
-from attnscape.paper.artifact import tidy
 from attnscape.paper.artifacts import ARTIFACTS
-from attnscape.paper.claims import _comparisons as comparisons
-from attnscape.paper.claims import _effects as effects
+from attnscape.paper.claims import _optimizer_claims as optimizer_claims
+from attnscape.paper.claims import _per_run as per_run
+from attnscape.paper.claims import _variation_claims as variation_claims
 from attnscape.training import Status
 from tests.claims_support import diverging, runs
 
@@ -69,21 +70,23 @@ def noise(norms: np.ndarray) -> xr.Dataset:
     [(0.02, 0.01, "holds"), (0.01, 0.02, "does not hold"), (0.01, 0.01, "undecided")],
 )
 def test_adam_reaches_lower_loss(sgdm, adam, verdict):
-    judged = comparisons.adam_reaches_lower_loss({"fig2": dict.fromkeys(MAIN, losses(sgdm, adam))})
+    judged = optimizer_claims.adam_reaches_lower_loss(
+        {"fig2": dict.fromkeys(MAIN, losses(sgdm, adam))}
+    )
     assert judged.verdict == verdict
     assert judged.number == 1
 
 
 def test_a_claim_that_is_reversed_in_one_setting_is_mixed():
     results = {"a": losses(0.02, 0.01), "b": losses(0.01, 0.02)}
-    judged = comparisons.adam_reaches_lower_loss({"fig2": results})
+    judged = optimizer_claims.adam_reaches_lower_loss({"fig2": results})
     assert judged.verdict == "mixed"
     assert "(reversed)" in judged.numbers
 
 
 def test_diverged_runs_count_as_the_worst_and_survivors_stand_apart():
     results = {"a": losses(0.02, 0.01, lost=("sgdm",))}
-    judged = comparisons.adam_reaches_lower_loss({"fig2": results})
+    judged = optimizer_claims.adam_reaches_lower_loss({"fig2": results})
     assert judged.verdict == "holds"
     assert "diverged: 1 and 0 of 6 runs" in judged.numbers
     assert "survivors alone 1.78" in judged.numbers
@@ -94,14 +97,14 @@ def test_gaussian_noise_is_not_called_heavy_tailed():
     gaussian = np.linalg.norm(rng.standard_normal((SEEDS, 5000, 10)), axis=-1)
     heavy = np.linalg.norm(rng.standard_t(3, (SEEDS, 5000, 10)) / np.sqrt(3), axis=-1)
     for norms, allowed in ((gaussian, {"undecided", "does not hold"}), (heavy, {"holds"})):
-        judged = comparisons.gradient_noise_is_heavy_tailed({"fig3": {"a": noise(norms)}})
+        judged = optimizer_claims.gradient_noise_is_heavy_tailed({"fig3": {"a": noise(norms)}})
         assert judged.verdict in allowed
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(4, "holds"), (0.25, "does not hold")])
 def test_condition_is_judged_by_every_definition(factor, verdict):
     result = runs(condition=(100.0 * factor, 100.0)).sel(step=[750, 1250])
-    judged = comparisons.adam_sees_better_condition({"tab-condition": {"a": result}})
+    judged = optimizer_claims.adam_sees_better_condition({"tab-condition": {"a": result}})
     assert judged.verdict == verdict
     choices = {choice.choice: choice.verdict for choice in judged.choices}
     assert choices["eigenvalue-absolute"] == verdict
@@ -117,15 +120,34 @@ def test_smoothness_counts_with_its_sign(sgdm, adam, verdict):
         name: {"directional_smoothness": mean + rng.standard_normal((SEEDS, STEPS.size))}
         for name, mean in (("sgdm", sgdm), ("adam", adam))
     }
-    judged = comparisons.adam_moves_along_smoother_directions({"fig5": {"a": dataset(values)}})
+    judged = optimizer_claims.adam_moves_along_smoother_directions({"fig5": {"a": dataset(values)}})
     assert judged.verdict == verdict
+
+
+def test_smoothness_is_compared_at_the_steps_that_all_batches_have():
+    steps = np.arange(0, 1001, 50)
+    values = np.full((1, 1, 2, steps.size, 3), 1.0)
+    values[..., 0] = 9.0  # the first batch is looked at more often than the others
+    shared = steps % 250 == 0
+    values[..., shared, 0] = 5.0
+    values[..., ~shared, 1:] = np.nan
+    dims = ("optimizer", "learning_rate", "seed", "step", "evaluation")
+    result = xr.Dataset(
+        {
+            "directional_smoothness": (dims, values),
+            "status": (dims[:3], np.full((1, 1, 2), Status.finished)),
+            "diverged_at": (dims[:3], np.full((1, 1, 2), -1)),
+        },
+        {"optimizer": ["adam"], "learning_rate": [0.1], "step": steps},
+    )
+    np.testing.assert_array_equal(per_run.smoothness(result, "adam"), [[5, 1, 1]] * 2)
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(1, "holds"), (-1, "does not hold")])
 def test_smoothness_grows_with_the_gradient(slope, verdict):
     norm = np.exp(np.random.default_rng(0).standard_normal((SEEDS, STEPS.size)))
     values = {"evaluation_gradient_norm": norm, "directional_smoothness": norm**slope}
-    judged = comparisons.smoothness_grows_with_the_gradient(
+    judged = optimizer_claims.smoothness_grows_with_the_gradient(
         {"fig16": {"a": dataset({"adam": values})}}
     )
     assert judged.verdict == verdict
@@ -133,9 +155,9 @@ def test_smoothness_grows_with_the_gradient(slope, verdict):
 
 def test_linear_attention_is_judged_at_the_same_step():
     made = {"fig7": {"linear": losses(0.01, 0.01), "softmax": losses(1, 1)}}
-    assert effects.linear_attention_learns_faster(made).verdict == "holds"
+    assert variation_claims.linear_attention_learns_faster(made).verdict == "holds"
     made = {"fig7": {"linear": losses(1, 1), "softmax": losses(0.01, 0.01)}}
-    assert effects.linear_attention_learns_faster(made).verdict != "holds"
+    assert variation_claims.linear_attention_learns_faster(made).verdict != "holds"
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "holds"), (10.0, "mixed")])
@@ -145,7 +167,7 @@ def test_alike_means_within_a_factor_of_two(factor, verdict):
         "fig8-left": {"factored": losses(0.02 * factor, 0.01 * factor), "setting-1": base},
         "fig8-right": {"wide": base},
     }
-    assert effects.variants_behave_alike(made).verdict == verdict
+    assert variation_claims.variants_behave_alike(made).verdict == verdict
 
 
 def test_losses_end_where_every_run_diverged():

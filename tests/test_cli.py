@@ -18,15 +18,20 @@ from typing import get_args
 
 import pytest
 
-from attnscape import cli, combining, commands, native, results
-from attnscape.ending import orderly
-from attnscape.experiment import Experiment
+from attnscape import native
+from attnscape.cli import _combinations, main
+from attnscape.cli._ending import orderly
+from attnscape.cli.commands import doctor, reproduce
+from attnscape.experiments import store
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan
 from attnscape.optimizers import NAMED
-from attnscape.paper.settings import Plan
 from attnscape.report.manifest import Manifest
 
 ATTNSCAPE = Path(sys.executable).with_name("attnscape")
-COMMANDS = {get_args(each)[0].__name__.lower(): get_args(each)[0] for each in get_args(cli.Command)}
+COMMANDS = {
+    get_args(each)[0].__name__.lower(): get_args(each)[0] for each in get_args(main.Command)
+}
 TINY = (
     *("--dim", 2, "--context", 3, "--layers", 1, "--seeds", 2),
     *("--steps", 5, "--batch", 8, "--evaluation-batch", 8),
@@ -172,21 +177,27 @@ assert not {SLOW} & sys.modules.keys()
 
 def test_rules_name_options_that_there_are():
     options = {field.name for each in COMMANDS.values() for field in dataclasses.fields(each)}
-    replaced = {name for others in combining._REPLACES.values() for name in others}
-    owners = {name for names, _ in combining._BELONGS_TO.values() for name in names}
-    ranges = {name.rpartition(".")[2] for name in combining._RANGES}
-    assert {*combining._REPLACES, *replaced, *combining._BELONGS_TO, *owners, *ranges} <= options
+    replaced = {name for others in _combinations._REPLACES.values() for name in others}
+    owners = {name for names, _ in _combinations._BELONGS_TO.values() for name in names}
+    ranges = {name.rpartition(".")[2] for name in _combinations._RANGES}
+    assert {
+        *_combinations._REPLACES,
+        *replaced,
+        *_combinations._BELONGS_TO,
+        *owners,
+        *ranges,
+    } <= options
 
 
 def test_every_whole_number_has_a_range():
     for command in COMMANDS.values():
         for field in dataclasses.fields(command):
             if type(field.default) is int:
-                assert field.name in combining._RANGES
+                assert field.name in _combinations._RANGES
 
 
 @pytest.mark.parametrize(
-    ("law", "reason"),
+    ("distribution", "reason"),
     [
         ("gamma(", "'(' was never closed"),
         ("gamma", "it is not a call"),
@@ -200,10 +211,14 @@ def test_every_whole_number_has_a_range():
         ("studentized_range(3, 10)", "studentized_range(3, 10) is too slow to tabulate"),
     ],
 )
-def test_a_law_that_cannot_be_used_gets_its_reason(attnscape, tmp_path, monkeypatch, law, reason):
-    monkeypatch.setattr("attnscape.tasks.covariates._PATIENCE", 5.0)
+def test_a_distribution_that_cannot_be_used_gets_its_reason(
+    attnscape, tmp_path, monkeypatch, distribution, reason
+):
+    monkeypatch.setattr("attnscape.tasks.radius._PATIENCE", 5.0)
     with pytest.raises(SystemExit) as end:
-        attnscape("train", "--covariates", "radial", "--squared-radius", law, "--out", tmp_path)
+        attnscape(
+            "train", "--covariates", "radial", "--squared-radius", distribution, "--out", tmp_path
+        )
     assert reason in str(end.value.code)
 
 
@@ -377,12 +392,10 @@ main()
 def test_ctrl_c_ends_with_a_sentence_and_leaves_nothing(tmp_path, seconds):
     out = tmp_path / "out"
     # Where the tests run in the background, children would ignore the signal.
-    script = (
-        "import signal as s; s.signal(s.SIGINT, s.default_int_handler); import attnscape.cli as c"
-    )
+    script = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); import attnscape.cli"
     words = ("train", *TINY, "--steps", 10**9, "--measure-every", 10**6, "--out", out)
     with subprocess.Popen(
-        [sys.executable, "-c", f"{script}; c.main()", *map(str, words)],
+        [sys.executable, "-c", f"{script}.main as c; c.main()", *map(str, words)],
         stderr=subprocess.PIPE,
         text=True,
     ) as training:
@@ -409,7 +422,7 @@ def test_train_shows_a_table_and_the_file_and_finds_it_the_second_time(
     assert [sum(name in line for line in table) for name in ("sgdm", "adam")] == [1, 1]
     assert "diverged" not in "".join(table)
     assert "inf" not in "".join(table)
-    assert list(results.load(path).step) == [0, 2, 4, 5]
+    assert list(store.load(path).step) == [0, 2, 4, 5]
     monkeypatch.setattr(Experiment, "run", lambda *_: pytest.fail("trained again"))
     assert attnscape(*words, "--name", "second").splitlines() == [*table, path]
     assert list(tmp_path.iterdir()) == [Path(path)]
@@ -435,7 +448,7 @@ def test_train_without_kernels_says_so_once(tmp_path):
 
 
 def test_reproduce_makes_the_artifact_and_the_page(attnscape, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "QUICK", Plan(seeds=1, steps=2))
+    monkeypatch.setattr(reproduce, "QUICK", Plan(seeds=1, steps=2))
     said = attnscape("reproduce", "fig2", "--quick", "--out", tmp_path)
     assert {f"fig2.{suffix}" for suffix in ("png", "pdf", "csv", "txt")} | {"report.html"} <= {
         path.name for path in tmp_path.iterdir()
@@ -448,8 +461,8 @@ def test_doctor_names_the_path(attnscape, monkeypatch, off):
     if off:
         monkeypatch.setenv("ATTNSCAPE_KERNELS", "off")
         monkeypatch.setattr(native, "library", lambda: None)  # what is loaded stays loaded
-    quick = functools.partial(commands._seconds_a_gradient, runs=1)
-    monkeypatch.setattr(commands, "_seconds_a_gradient", quick)
+    quick = functools.partial(doctor._seconds_a_gradient, runs=1)
+    monkeypatch.setattr(doctor, "_seconds_a_gradient", quick)
     shown = attnscape("doctor")
     assert re.search(r"attnscape +\d", shown)
     if native.why_unavailable():

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from attnscape.errors import UsageError
-from attnscape.estimators import CONDITION_NUMBERS, PUBLIC_CODE
+from attnscape.experiments.setting import Plan
 from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, every
 from attnscape.paper.ablation import ABLATION
-from attnscape.paper.condition import FIG14, PRINTED, TAB_CONDITION
-from attnscape.paper.settings import SETTING_2, SPHERE, Plan
-from attnscape.report.make import Made, make
+from attnscape.paper.condition_curves import FIG14
+from attnscape.paper.condition_table import PRINTED, TAB_CONDITION
+from attnscape.paper.settings import SETTING_2, SPHERE
+from attnscape.report.made import Made
+from attnscape.statistics import CONDITION_NUMBERS, PUBLIC_CODE
+from attnscape.workflows.make import make
 
 _SMALL = dataclasses.replace(SETTING_2, layers=2, batch=50)
 _STEPS = (2, 4)

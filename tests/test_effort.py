@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 
-from attnscape import Experiment, LinearTransformer, RegressionTask, effort
+from attnscape import Experiment, LinearTransformer, RegressionTask
+from attnscape.experiments import effort
 from attnscape.optimizers import sgdm
 
 EXPERIMENT = Experiment(

@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attnscape import Prompts, value_and_gradient
+from attnscape import Prompts, value_and_grad
 from attnscape.errors import UsageError
+from attnscape.experiments.setting import Plan
 from attnscape.models import LinearTransformer
-from attnscape.paper.condition import TAB_CONDITION
+from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
-from attnscape.paper.settings import SETTING_1, SETTING_2, SETTING_3, SPHERE, Plan
+from attnscape.paper.settings import SETTING_1, SETTING_2, SETTING_3, SPHERE
 from attnscape.paper.stream_runs import CHANGE, StreamRuns
-from attnscape.prompts import Moments
-from attnscape.report.make import make
+from attnscape.tasks import Moments
+from attnscape.workflows.make import make
 from tests.support import TokenOracle, relative
 
 _SMALL = {
@@ -86,9 +87,7 @@ def test_moments_and_gradient_are_those_of_the_token_form(torch, x64, name):
         w, x, query = (a.astype(np.float64) for a in again.draw())
         y, target = np.einsum("bnd,bd->bn", x, w), np.einsum("bd,bd->b", query, w)
         oracle = TokenOracle(model, Prompts(*map(jnp.asarray, (x, y, query, target))))
-        value, gradient = value_and_gradient(
-            model, Moments(*(jnp.asarray(a[step]) for a in batches))
-        )
+        value, gradient = value_and_grad(model, Moments(*(jnp.asarray(a[step]) for a in batches)))
         assert value == pytest.approx(oracle.loss(), rel=1e-12)
         assert relative(gradient, oracle.gradient()) < 1e-12
 
@@ -224,7 +223,9 @@ def test_without_torch_it_is_left_out_and_when_named_refused(attnscape, monkeypa
 
 def test_without_torch_all_artifacts_are_made_but_this_one(attnscape, monkeypatch, tmp_path):
     monkeypatch.setattr("attnscape.paper.exact.importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("attnscape.commands.CATALOG", ("tab-condition-exact", "table1"))
+    monkeypatch.setattr(
+        "attnscape.cli.commands.reproduce.CATALOG", ("tab-condition-exact", "table1")
+    )
     said = attnscape("reproduce", "--out", tmp_path)
     assert "Left out: tab-condition-exact needs PyTorch" in said
     assert (tmp_path / "table1.csv").is_file()

@@ -42,7 +42,7 @@ def check_minimal(minimal):
     ours = minimal.loss(parameters, Z, target)
     assert relative(ours, loss(model, prompts, path="token")) < 1e-12
     gradient = jax.grad(minimal.loss)(parameters, Z, target)
-    expected = objective.value_and_gradient(model, prompts)[1]
+    expected = objective.value_and_grad(model, prompts)[1]
     assert relative([gradient["P"], gradient["Q"]], [expected.P, expected.Q]) < 1e-12
     diagonal = np.diag(objective.hessian(model, prompts))
     robust = np.abs(diagonal).max() / np.quantile(np.abs(diagonal), 0.5, method="lower")
@@ -52,8 +52,7 @@ def check_minimal(minimal):
 def test_minimal_steps_are_those_of_optax(minimal):
     import optax
 
-    from attnscape.optimizers import adam, sgdm
-    from attnscape.transformations import clipped
+    from attnscape.optimizers import adam, clipped, sgdm
 
     parameters = minimal.initial(jax.random.key(4))
     zeros = jax.tree.map(np.zeros_like, parameters)

@@ -69,7 +69,7 @@ def test_loss_and_derivatives_are_those_of_the_product_by_the_chain_rule(sizes, 
     @jax.jit
     def evaluate(model, prompts):
         return (
-            objective.value_and_gradient(model, prompts, path=path),
+            objective.value_and_grad(model, prompts, path=path),
             objective.hvp(model, prompts, direction, path=path),
             objective.hessian(model, prompts, path=path),
         )
@@ -91,7 +91,7 @@ def test_every_size_has_the_gradient_of_the_product(x64):
     @given(st.sampled_from(["block", "full"]), *sizes)
     def agree(form, layers, dim, head):
         model, prompts = factored(form, layers, dim, head)
-        loss, gradient = jax.jit(objective.value_and_gradient)(model, prompts)
+        loss, gradient = jax.jit(objective.value_and_grad)(model, prompts)
         oracle = Oracle(model, prompts)
         assert relative(loss, oracle.loss()) < 1e-12
         assert relative(gradient, oracle.gradient()) < 1e-12

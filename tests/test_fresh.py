@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
+from attnscape.experiments.setting import Plan
 from attnscape.paper.artifacts import ARTIFACTS
-from attnscape.paper.settings import Plan
-from attnscape.report import fresh, pipeline
 from attnscape.report.manifest import read_all
+from attnscape.workflows import fresh, pipeline
 
 TABLE = ARTIFACTS["table1"]
 

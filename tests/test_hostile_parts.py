@@ -7,17 +7,17 @@ import warnings
 import pytest
 
 from attnscape import LinearTransformer, RegressionTask, train
-from attnscape.contracts import (
-    check_law,
+from attnscape.errors import UsageError
+from attnscape.loading import load_object
+from attnscape.models import as_model
+from attnscape.optimizers import sgd
+from attnscape.validation import (
+    check_distribution,
     check_model,
     check_optimizer,
     check_response,
     check_task,
 )
-from attnscape.errors import UsageError
-from attnscape.loading import load_object
-from attnscape.models import as_model
-from attnscape.optimizers import sgd
 
 OPTIMIZERS = """
 import sys
@@ -157,7 +157,7 @@ def other_state(rate):  # shapes and types: another form of state after an updat
 
 
 def preconditioned(rate):  # shapes and types: a preconditioner of another form
-    from attnscape.transformations import Preconditioned
+    from attnscape.optimizers import Preconditioned
 
     inner = of(lambda g, s, p=None, **_: (scaled(g), s))
     return Preconditioned(inner.init, inner.update, lambda state: 1.0)
@@ -193,10 +193,10 @@ def infinite_recursion(rate):  # makes a transformation: failed: RecursionError
 
 
 def elsewhere(rate):  # shapes and types: an evaluation point of another form than the parameters
-    from attnscape.transformations import EvaluatedElsewhere
+    from attnscape.optimizers import WithEvalParams
 
     inner = of(lambda g, s, p=None, **_: (scaled(g), s))
-    return EvaluatedElsewhere(inner.init, inner.update, lambda state, parameters: 1)
+    return WithEvalParams(inner.init, inner.update, lambda state, parameters: 1)
 """
 
 MODELS = """
@@ -416,12 +416,12 @@ class Longer(Own):  # prompts: it must give float32\\[8, 4, 2\\]
     context = 4
 
 
-class Dictionary(Own):  # prompts: sample gives dict; it must give attnscape.prompts.Prompts
+class Dictionary(Own):  # prompts: sample gives dict; it must give attnscape.tasks.Prompts
     def sample(self, key, batch, dtype="float32"):
         return vars(INNER.sample(key, batch, dtype))
 
 
-class Nothing(Own):  # prompts: sample gives NoneType; it must give attnscape.prompts.Prompts
+class Nothing(Own):  # prompts: sample gives NoneType; it must give attnscape.tasks.Prompts
     def sample(self, key, batch, dtype="float32"):
         pass
 
@@ -479,13 +479,13 @@ def raises():  # is a task: failed: IndexError: .*
     return [][0]
 """
 
-LAWS = """
+DISTRIBUTIONS = """
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-def complex_law(key, batch, n, d):  # shapes and types: gave complex64; it must give real numbers
+def complex_draws(key, batch, n, d):  # shapes and types: gave complex64; it must give real numbers
     return jax.random.normal(key, (batch, n, d)) * 1j
 
 
@@ -510,10 +510,10 @@ def one_argument(key):  # shapes and types: failed: TypeError: .*
     return jax.random.normal(key)
 
 
-over_batch = jax.vmap(one_argument)  # shapes and types: The law of covariates failed: .*
+over_batch = jax.vmap(one_argument)  # shapes and types: The distribution of covariates failed: .*
 
 
-def raises(key, batch, n, d):  # shapes and types: The law of covariates failed: KeyError: 'luck'
+def raises(*given):  # shapes and types: The distribution of covariates failed: KeyError: 'luck'
     raise KeyError("luck")
 """
 
@@ -550,7 +550,8 @@ on_prompt = jax.vmap(lambda x: x)  # shapes and types: The response failed: .*
 TASK = RegressionTask(dim=2, context=3)
 MODEL = functools.partial(LinearTransformer.init, layers=1, dim=2)
 FILES = {
-    "optimizer": OPTIMIZERS, "model": MODELS, "task": TASKS, "law": LAWS, "response": RESPONSES,
+    "optimizer": OPTIMIZERS, "model": MODELS, "task": TASKS, "law": DISTRIBUTIONS,
+    "response": RESPONSES,
 }  # fmt: skip
 _CASE = re.compile(r"^(?:def |class )?(\w+).*?# ([a-z ]+): (.+)$", re.MULTILINE)
 CASES = [(kind, *found.groups()) for kind, text in FILES.items() for found in _CASE.finditer(text)]
@@ -593,7 +594,7 @@ def checked(kind, thing):
         case "task":
             return check_task(thing)
         case "law":
-            return check_law(thing)
+            return check_distribution(thing)
         case _:
             return check_response(thing)
 

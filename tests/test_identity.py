@@ -10,12 +10,13 @@ import jax
 import optax
 import pytest
 
-from attnscape import Experiment, LinearTransformer, RegressionTask, loading, results
-from attnscape.choosing import by_name
+from attnscape import Experiment, LinearTransformer, RegressionTask, loading
 from attnscape.errors import UsageError
+from attnscape.experiments import store
 from attnscape.measures import EvaluationLoss, every
 from attnscape.models import as_model
 from attnscape.objective import sees_moments_only
+from attnscape.optimizers.references import get_optimizer
 
 
 def experiment(factory, **changes):
@@ -53,19 +54,19 @@ SGD = """
 def test_a_file_that_changes_while_its_training_runs_does_not_count(tmp_path, later):
     file = written(tmp_path / "my.py", SGD)
     helper = written(tmp_path / "helper.py", "FACTOR = 2.0")
-    before = experiment(by_name(f"{file}:part"))
-    run_id = experiment(by_name(f"{file}:part")).run_id
-    loading._rooms.clear()
-    fresh = by_name(f"{file}:part")  # loaded, and its helper not yet imported
+    before = experiment(get_optimizer(f"{file}:part"))
+    run_id = experiment(get_optimizer(f"{file}:part")).run_id
+    loading._rooms.rooms.clear()
+    fresh = get_optimizer(f"{file}:part")  # loaded, and its helper not yet imported
     helper.write_text(later)
     file.write_text("")
-    result = results.obtain(experiment(fresh), tmp_path / "out")
+    result = store.load_or_run(experiment(fresh), tmp_path / "out")
     assert result.attrs["run_id"] == run_id == before.run_id
     helper.write_text("FACTOR = 5.0")
     written(file, SGD)
-    other = experiment(by_name(f"{file}:part"))
+    other = experiment(get_optimizer(f"{file}:part"))
     assert other.run_id != run_id
-    assert results.find(other, tmp_path / "out") is None
+    assert store.find(other, tmp_path / "out") is None
 
 
 def test_files_of_two_folders_have_helpers_of_their_own(tmp_path):
@@ -73,7 +74,7 @@ def test_files_of_two_folders_have_helpers_of_their_own(tmp_path):
     parts = []
     for folder, text in texts.items():
         written(tmp_path / folder / "helper.py", text)
-        parts.append(by_name(f"{written(tmp_path / folder / 'my.py', SGD)}:part"))
+        parts.append(get_optimizer(f"{written(tmp_path / folder / 'my.py', SGD)}:part"))
     ids = [experiment(part).run_id for part in parts]
     assert len({*ids, *(experiment(part).run_id for part in reversed(parts))}) == 2
 
@@ -98,11 +99,11 @@ def test_a_factory_with_a_state_is_traced_once_an_experiment_and_told_if_that_sh
 
     shows = False
     mine = experiment(factory)
-    first = results.obtain(mine, tmp_path)
+    first = store.load_or_run(mine, tmp_path)
     made = len(calls)
-    assert results.obtain(mine, tmp_path).identical(first)
+    assert store.load_or_run(mine, tmp_path).identical(first)
     assert len(calls) == made
-    assert results.obtain(experiment(factory), tmp_path).identical(first)
+    assert store.load_or_run(experiment(factory), tmp_path).identical(first)
     shows = True
     with pytest.raises(UsageError, match=r"mine gives other numbers when it is called again"):
         _ = experiment(factory).run_id
@@ -130,8 +131,8 @@ import sys, warnings
 warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 from test_identity import experiment
-from attnscape.choosing import by_name
-print(experiment(by_name(sys.argv[1])).run_id)
+from attnscape.optimizers.references import get_optimizer
+print(experiment(get_optimizer(sys.argv[1])).run_id)
 """
 
 
@@ -159,15 +160,17 @@ def test_a_model_that_predicts_otherwise_than_the_one_it_inherits_from_is_run_as
 
     init = functools.partial(as_model(Doubled), layers=1, dim=2)
     assert not sees_moments_only(init(jax.random.key(0)))
-    plain = experiment(by_name("sgdm"))
-    assert experiment(by_name("sgdm"), model=init).run_id != plain.run_id
+    plain = experiment(get_optimizer("sgdm"))
+    assert experiment(get_optimizer("sgdm"), model=init).run_id != plain.run_id
 
 
 def test_a_mistake_in_a_part_is_told_with_its_file_and_line(tmp_path):
     file = written(tmp_path / "my.py", "def part(rate):\n    return {}['luck']\n")
     with pytest.raises(UsageError, match=r"KeyError: 'luck' \(.*my\.py, line 2\)"):
-        _ = experiment(by_name(f"{file}:part")).run_id
+        _ = experiment(get_optimizer(f"{file}:part")).run_id
     text = "def part(key, batch, n, d):\n    raise KeyError(n)\n"
-    law = loading.load_object(f"{written(tmp_path / 'law.py', text)}:part")
+    distribution = loading.load_object(f"{written(tmp_path / 'law.py', text)}:part")
     with pytest.raises(UsageError, match=r"KeyError: 4 \(.*law\.py, line 2\)"):
-        _ = experiment(by_name("sgdm"), task=RegressionTask(2, 3, covariates=law)).run_id
+        _ = experiment(
+            get_optimizer("sgdm"), task=RegressionTask(2, 3, covariates=distribution)
+        ).run_id

@@ -6,11 +6,11 @@ import functools
 import pytest
 
 from attnscape import LinearTransformer, RegressionTask, identity, loading, spec
-from attnscape.choosing import by_name
 from attnscape.errors import UsageError
 from attnscape.identity import _settings
 from attnscape.models import as_model
 from attnscape.optimizers import sgdm
+from attnscape.optimizers.references import get_optimizer
 from attnscape.tasks import as_task
 from identity_table import ROWS, apply
 from support import needs_torch
@@ -28,12 +28,12 @@ STAGE = identity.Stage(
 
 def identified(folder, kind):
     """What a new process would find out about `my.py:part`."""
-    loading._rooms.clear()
+    loading._rooms.rooms.clear()
     _settings._fixed.cache_clear()
     reference = f"{folder / 'my.py'}:part"
     if kind in ("optimizer", "torch"):
         prefix = "torch:" if kind == "torch" else ""
-        found = identity.of_optimizer("part", by_name(prefix + reference), (0.1,), STAGE)
+        found = identity.of_optimizer("part", get_optimizer(prefix + reference), (0.1,), STAGE)
     elif kind == "model":
         found = identity.of_model(replaced(make=as_model(loading.load_object(reference))))
     elif kind == "measure":

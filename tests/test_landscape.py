@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from attnscape import LinearTransformer, RegressionTask, hessian, train, value_and_gradient
+from attnscape import LinearTransformer, RegressionTask, hessian, train, value_and_grad
 from attnscape.errors import UsageError
 from attnscape.measures import (
     Curvature,
@@ -82,7 +82,7 @@ def test_a_pseudo_step_of_sgd_without_memory_lies_along_the_gradient(iterate):
     measure = PseudoStepSmoothness(optimizers=("sgdm",), memory=1, batch=64)
     taken = float(measure(iterate)["pseudo_step_smoothness"][0])
     prompts = iterate.draw(derived_key(iterate.key, 0), 64)
-    gradient = ravel_pytree(value_and_gradient(iterate.model, prompts)[1])[0]
+    gradient = ravel_pytree(value_and_grad(iterate.model, prompts)[1])[0]
     H = hessian(iterate.model, iterate.evaluation)
     assert taken == pytest.approx(float(gradient @ H @ gradient / (gradient @ gradient)), rel=1e-10)
 
@@ -96,7 +96,7 @@ def test_a_step_is_measured_along_the_difference_of_two_iterates(iterate):
     assert float(taken["directional_smoothness"]) == pytest.approx(
         ones @ H @ ones / len(H), rel=1e-10
     )
-    gradient = ravel_pytree(value_and_gradient(iterate.model, iterate.evaluation)[1])[0]
+    gradient = ravel_pytree(value_and_grad(iterate.model, iterate.evaluation)[1])[0]
     assert float(taken["evaluation_gradient_norm"]) == pytest.approx(
         float(jnp.linalg.norm(gradient)), rel=1e-12
     )
@@ -109,7 +109,7 @@ def test_noise_is_a_stochastic_gradient_minus_the_reference(iterate):
 
     def gradient(stream, index, batch):
         prompts = iterate.draw(derived_key(iterate.key, index, stream), batch)
-        return np.asarray(ravel_pytree(value_and_gradient(iterate.model, prompts)[1])[0])
+        return np.asarray(ravel_pytree(value_and_grad(iterate.model, prompts)[1])[0])
 
     reference = np.mean([gradient(0, index, 1000) for index in range(4)], axis=0)
     np.testing.assert_allclose(taken["reference_gradient"], reference, atol=1e-13)

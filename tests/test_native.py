@@ -47,7 +47,7 @@ runs = train(
 )
 arrays = [
     *jax.tree.leaves((prompts, task.sample(jax.random.key(3), 333))),
-    *jax.tree.leaves(objective.value_and_gradient(model, prompts)),
+    *jax.tree.leaves(objective.value_and_grad(model, prompts)),
     *jax.tree.leaves(objective.hvp(model, prompts, model)),
     objective.hessian(model, prompts),
     *(runs[name].values for name in sorted(runs.data_vars)),

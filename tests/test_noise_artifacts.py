@@ -9,12 +9,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
-from attnscape.estimators import GaussianNorm
+from attnscape.experiments.setting import Plan
 from attnscape.measures import GradientNoise
-from attnscape.paper.noise import FIG3, NoiseHistograms, noise_tails
-from attnscape.paper.settings import SETTING_1, SETTING_3, Plan
+from attnscape.paper.noise import FIG3, NoiseHistograms, Tails, noise_of_seeds, noise_tails
+from attnscape.paper.settings import SETTING_1, SETTING_3
 from attnscape.report.draw import noise
-from attnscape.report.make import Made, make
+from attnscape.report.made import Made
+from attnscape.statistics import GaussianNorm
+from attnscape.workflows.make import make
 
 _SPREAD = 1 / np.arange(1, 21)  # eigenvalues of the synthetic covariance
 _SAMPLES = 5_000
@@ -35,6 +37,10 @@ def _dataset(noise: np.ndarray) -> xr.Dataset:
         },
         {"seed": range(len(noise)), "step": [0], "batch_size": [1000]},
     )
+
+
+def _tails(noise: np.ndarray) -> Tails:
+    return noise_tails(noise_of_seeds(_dataset(noise)))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +102,7 @@ def test_a_short_plan_takes_fewer_samples():
 
 
 def test_gaussian_noise_has_the_tails_of_its_reference(gaussian: np.ndarray):
-    tails = noise_tails(_dataset(gaussian))
+    tails = _tails(gaussian)
     assert tails.excess.n == 2 * _SAMPLES
     assert tails.excess.ratio.covers(1)
     assert tails.kurtosis.covers(tails.gaussian_kurtosis)
@@ -106,7 +112,7 @@ def test_gaussian_noise_has_the_tails_of_its_reference(gaussian: np.ndarray):
 
 def test_scale_of_a_seed_does_not_matter(gaussian: np.ndarray):
     scaled = gaussian * np.array([1, 8])[:, None, None]
-    first, second = (noise_tails(_dataset(z)) for z in (gaussian, scaled))
+    first, second = (_tails(z) for z in (gaussian, scaled))
     assert first.excess.count == second.excess.count
     assert first.kurtosis.estimate == pytest.approx(second.kurtosis.estimate)
 
@@ -116,7 +122,7 @@ def test_pareto_noise_shows_its_index_and_exceeds_its_reference():
     directions = rng.standard_normal((2, _SAMPLES, _SPREAD.size))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     radii = 1 + rng.pareto(index, (2, _SAMPLES, 1))
-    tails = noise_tails(_dataset(radii * directions))
+    tails = _tails(radii * directions)
     assert tails.hill.pareto.covers(index)
     assert tails.hill.pareto.below(tails.gaussian_hill)
     assert tails.excess.ratio.above(5)
@@ -127,8 +133,9 @@ def test_pareto_noise_shows_its_index_and_exceeds_its_reference():
 
 def test_comparison_holds_the_tail_statistics(gaussian: np.ndarray):
     artifact = NoiseHistograms("fig", "", "", (SETTING_1,))
-    table = artifact.comparison({"setting-1": _dataset(gaussian)}).set_index("quantity")
-    tails = noise_tails(_dataset(gaussian))
+    analysis = artifact.analyse({"setting-1": _dataset(gaussian)})
+    table, tails = artifact.comparison(analysis).set_index("quantity"), _tails(gaussian)
+    assert analysis.tails["setting-1"] == tails
     assert len(table) == 3
     assert table.loc["excess kurtosis", "ours"] == tails.kurtosis.estimate
     assert table.loc["excess kurtosis", "gaussian"] == tails.gaussian_kurtosis
@@ -136,7 +143,7 @@ def test_comparison_holds_the_tail_statistics(gaussian: np.ndarray):
 
 def test_drawn_density_is_that_of_the_reference(gaussian: np.ndarray):
     dataset = _dataset(gaussian)
-    frame = FIG3.frame({"setting-1": dataset})
+    frame = FIG3.analyse({"setting-1": dataset}).frame
     axis = Figure().subplots()
     noise.panel(axis, frame[frame["seed"] == 0])
     line = next(line for line in axis.lines if "Gaussian" in str(line.get_label()))

@@ -64,7 +64,7 @@ SMALL = [
 def test_loss_gradient_and_hvp_are_the_token_forms(path, examples, dtype, x64):
     @jax.jit
     def evaluate(model, prompts, direction):
-        loss, gradient = objective.value_and_gradient(model, prompts, path=path)
+        loss, gradient = objective.value_and_grad(model, prompts, path=path)
         return loss, gradient, objective.hvp(model, prompts, direction, path=path)
 
     @settings(max_examples=examples)
@@ -132,7 +132,7 @@ def test_torch_autograd_of_equation_7_gives_the_same(sizes, x64):
         return ((-Z[:, -1, -1] - target) ** 2).mean()
 
     weights = [torch.tensor(np.asarray(a), requires_grad=True) for a in (model.P, model.Q)]
-    got = objective.value_and_gradient(model, prompts)
+    got = objective.value_and_grad(model, prompts)
     assert relative(got[0], loss(*weights).detach()) < 1e-12
     assert (
         relative(got[1], [g.numpy() for g in torch.autograd.grad(loss(*weights), weights)]) < 1e-12
@@ -152,7 +152,7 @@ def test_parameters_that_never_reach_the_loss_have_exactly_zero_derivatives(path
 
     @jax.jit
     def derivatives(model):
-        gradient = objective.value_and_gradient(model, prompts, path=path)[1]
+        gradient = objective.value_and_grad(model, prompts, path=path)[1]
         return ravel_pytree(gradient)[0], objective.hessian(model, prompts, path=path)
 
     gradient, hessian = map(np.asarray, derivatives(model))
@@ -189,7 +189,7 @@ def evaluate(arrays, form, path):
     moments = Moments(*(arrays[name] for name in PROMPTS))
     direction = LinearTransformer(arrays["vP"], arrays["vQ"], form)
     return (
-        objective.value_and_gradient(model, moments, path=path),
+        objective.value_and_grad(model, moments, path=path),
         objective.hvp(model, moments, direction, path=path),
         objective.hessian(model, moments, path=path),
     )
@@ -229,7 +229,7 @@ def test_kernels_mapped_over_any_axes_equal_a_loop(levels, form, x64):
 def test_an_empty_mapped_axis_gives_empty_results_and_an_empty_batch_nan(path):
     model, prompts = make_case("block", 2, 3, 4, 5, dtype="float32")
     none = jax.tree.map(lambda a: jnp.zeros((0, *a.shape), a.dtype), model)
-    losses, _ = jax.vmap(lambda m: objective.value_and_gradient(m, prompts, path=path))(none)
+    losses, _ = jax.vmap(lambda m: objective.value_and_grad(m, prompts, path=path))(none)
     assert losses.shape == (0,)
     assert jnp.isnan(objective.loss(model, jax.tree.map(lambda a: a[:0], prompts), path=path))
 
@@ -239,7 +239,7 @@ def test_gradient_descent_in_a_scan_equals_steps_of_the_token_form(path, x64):
     model, prompts = make_case("full", 2, 3, 4, 9)
 
     def step(model, _, path=path):
-        loss, gradient = objective.value_and_gradient(model, prompts, path=path)
+        loss, gradient = objective.value_and_grad(model, prompts, path=path)
         return jax.tree.map(lambda p, g: p - 0.1 * g, model, gradient), loss
 
     end, losses = jax.lax.scan(step, model, length=4)

@@ -8,10 +8,19 @@ import numpy as np
 import optax
 import pytest
 
-from attnscape.choosing import by_name
+from attnscape import optimizers
 from attnscape.errors import UsageError
-from attnscape.optimizers import PAPER, adam, check_learning_rate, muon, nadam, rmsprop, sgdm
-from attnscape.transformations import clipped
+from attnscape.optimizers import (
+    PAPER,
+    adam,
+    check_learning_rate,
+    clipped,
+    muon,
+    nadam,
+    rmsprop,
+    sgdm,
+)
+from attnscape.optimizers.references import get_optimizer
 from support import needs_torch, relative
 
 SHAPES = {"P": (2, 3, 3), "Q": (2, 3, 3)}
@@ -154,10 +163,10 @@ def test_no_clipping_leaves_the_factory_alone():
 
 
 def test_names_find_their_factories():
-    assert by_name("sgdm") is sgdm
-    assert by_name("adam") is adam
+    assert get_optimizer("sgdm") is sgdm
+    assert get_optimizer("adam") is adam
     with pytest.raises(UsageError, match=r"no optimizer 'sdg'; there are sgd, sgdm, "):
-        by_name("sdg")
+        get_optimizer("sdg")
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("inf"), float("nan")])
@@ -165,3 +174,8 @@ def test_unusable_learning_rates_are_refused(rate):
     with pytest.raises(UsageError, match=f"rate {rate} is not usable; it must be positive and fin"):
         check_learning_rate(rate)
     assert check_learning_rate(0.1) == 0.1
+
+
+def test_every_named_optimizer_is_exported():
+    for name, factory in optimizers.NAMED.items():
+        assert getattr(optimizers, name.replace("-", "_")) is factory

@@ -11,11 +11,10 @@ import optax.contrib
 import pytest
 
 from attnscape import LinearTransformer, RegressionTask, objective, train
-from attnscape.choosing import chosen
 from attnscape.errors import UsageError
 from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, at
-from attnscape.optimizers import NAMED, schedule_free
-from attnscape.transformations import EvaluatedElsewhere, clipped
+from attnscape.optimizers import NAMED, WithEvalParams, clipped, schedule_free
+from attnscape.optimizers.references import resolve
 
 TASK = RegressionTask(dim=2, context=3)
 MODEL = functools.partial(LinearTransformer.init, layers=1, dim=2)
@@ -101,7 +100,7 @@ def test_optimizers_that_evaluate_more_than_once_run(factory, rate):
 def shifted(rate):
     """SGD that is judged at twice its parameters."""
     inner = optax.sgd(rate)
-    return EvaluatedElsewhere(
+    return WithEvalParams(
         inner.init,
         lambda updates, state, params=None, **_: inner.update(updates, state, params),
         lambda state, params: jax.tree.map(lambda a: 2 * a, params),
@@ -138,8 +137,8 @@ def test_schedule_free_is_measured_at_the_average():
     for _ in range(3):
         updates, state = transformation.update({"w": jnp.array([0.1, 0.2])}, state, params)
         params = optax.apply_updates(params, updates)
-    assert isinstance(transformation, EvaluatedElsewhere)
-    point = transformation.evaluation_point(state, params)["w"]
+    assert isinstance(transformation, WithEvalParams)
+    point = transformation.eval_params(state, params)["w"]
     z = state[-1].z["w"]
     # y = (1 - beta) z + beta x with beta 0.9.
     np.testing.assert_allclose(0.1 * z + 0.9 * point, params["w"], rtol=1e-6)
@@ -198,7 +197,7 @@ BROKEN = """
 )
 def test_mistakes_are_told_with_file_and_line(name, sentence, tmp_path):
     (tmp_path / "own.py").write_text(textwrap.dedent(BROKEN).lstrip("\n"))
-    factories = chosen([f"{tmp_path / 'own.py'}:{name}"])
+    factories = resolve([f"{tmp_path / 'own.py'}:{name}"])
     with pytest.raises(UsageError, match=sentence) as caught:
         train(TASK, MODEL, factories, [0.1], (0,), steps=1, batch=4, evaluation_batch=4)
     assert "\n" not in str(caught.value)
@@ -246,11 +245,11 @@ def test_an_optimizer_that_yields_nan_diverges_at_once():
 
 def test_references_and_names_get_short_labels(tmp_path):
     (tmp_path / "own.py").write_text("import optax\nmine = optax.sgd\n")
-    factories = chosen(["adam", f"{tmp_path / 'own.py'}:mine"])
+    factories = resolve(["adam", f"{tmp_path / 'own.py'}:mine"])
     assert list(factories) == ["adam", "mine"]
     with pytest.raises(UsageError, match="Two optimizers are called adam"):
-        chosen(["adam", "adam"])
+        resolve(["adam", "adam"])
     with pytest.raises(UsageError, match=r"has no 'yours'; it defines "):
-        chosen([f"{tmp_path / 'own.py'}:yours"])
+        resolve([f"{tmp_path / 'own.py'}:yours"])
     with pytest.raises(UsageError, match=r"There is no file .*none.py; give the path"):
-        chosen([f"{tmp_path / 'none.py'}:mine"])
+        resolve([f"{tmp_path / 'none.py'}:mine"])

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnscape import RegressionTask, commands, results
+from attnscape import RegressionTask
+from attnscape.cli.commands import reproduce
+from attnscape.experiments import store
+from attnscape.experiments.setting import Plan
 from attnscape.models import as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.own import with_own_parts
-from attnscape.paper.settings import Plan
 
 TINY = ("--seeds", 2, "--steps", 5, "--batch", 8, "--evaluation-batch", 8)
 PARTS = """
@@ -80,7 +82,7 @@ def table(tmp_path):
 
 def trained(attnscape, tmp_path, *words):
     path = attnscape("train", *TINY, *words, "--out", tmp_path / "out").splitlines()[-1]
-    dataset = results.load(path)
+    dataset = store.load(path)
     assert np.isfinite(dataset.loss).all()
     return json.loads(dataset.attrs["spec"]), dataset
 
@@ -120,8 +122,8 @@ def test_train_takes_a_table_with_and_without_a_target(attnscape, tmp_path, tabl
 
 @pytest.mark.parametrize("artifact", ["fig3", "fig11"])
 def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch, artifact):
-    monkeypatch.setattr(commands, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
-    monkeypatch.setattr(commands, "FULL", Plan(seeds=2, steps=250, many_seeds=2))
+    monkeypatch.setattr(reproduce, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
+    monkeypatch.setattr(reproduce, "FULL", Plan(seeds=2, steps=250, many_seeds=2))
     quick = [] if artifact == "fig11" else ["--quick"]
     own = ("--task", f"{parts}:task", "--model", f"{parts}:attention")
     out = ("--out", tmp_path / "out")
@@ -136,7 +138,7 @@ def test_artifacts_are_made_of_own_parts(attnscape, tmp_path, parts, monkeypatch
         assert words not in caption
         assert words not in page
     for path in (tmp_path / "out" / "runs").glob("*.nc"):
-        spec = json.loads(results.load(path).attrs["spec"])
+        spec = json.loads(store.load(path).attrs["spec"])
         assert spec["task"]["fields"]["dim"] == 2
         assert spec["model"]["fields"]["function"]["name"].endswith("parts.attends")
     with pytest.raises(SystemExit) as end:
@@ -198,7 +200,7 @@ def test_with_a_model_of_their_own_panels_are_titled_by_the_papers_tasks():
 
 
 def test_artifacts_that_own_parts_make_equal_are_made_once(attnscape, tmp_path, parts, monkeypatch):
-    monkeypatch.setattr(commands, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
+    monkeypatch.setattr(reproduce, "QUICK", Plan(seeds=2, steps=2, many_seeds=2))
     own = ("--task", f"{parts}:task", "--model", f"{parts}:attention")
     said = attnscape("reproduce", "fig3", "fig13", "--quick", *own, "--out", tmp_path / "out")
     assert "fig13: with these parts it is the same as fig3." in said
@@ -219,8 +221,8 @@ def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, pa
          "or your own as my_file.py:thing."),
         ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
         ("--covariates {parts}:low", "has no 'low'; it defines attends, failing, law,"),
-        ("--covariates {parts}:failing", "The law of covariates failed: KeyError: 'luck' ({parts}, "
-         "line 42)."),
+        ("--covariates {parts}:failing", "The distribution of covariates failed: KeyError: 'luck' "
+         "({parts}, line 42)."),
         ("--covariates {parts}:wrong", "The covariates gave shape (8, 20); the task asks for"),
         ("--task {parts}:law", "made no task (TypeError: law() missing 4 required positional"),
         ("--task {parts}:task --noise 1", "--task replaces --noise, but both were given; leave"),

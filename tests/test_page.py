@@ -7,6 +7,7 @@ import itertools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlparse
 
 import numpy as np
@@ -441,39 +442,35 @@ LOWEST_CONTRAST = """(() => {
 @pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium or Chrome here")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1200])
-def test_a_browser_shows_it_whole(folder: Path, tmp_path: Path, width: int, scheme: str):
-    profile = tmp_path / "profile"
-    profile.mkdir()
+def test_a_browser_shows_it_whole(folder: Path, width: int, scheme: Literal["light", "dark"]):
     url = (folder / "report.html").as_uri()
-    with browser.Browser(profile) as tab:
-        tab.open(url, width=width, scheme=scheme)
-        assert tab.evaluate("innerWidth") == width
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.evaluate("document.querySelectorAll('article').length") == 2
-        assert tab.evaluate(BROKEN_IMAGES) == 0
-        contrast, where = tab.evaluate(LOWEST_CONTRAST)
+    with browser.opened(url, width, scheme) as tab:
+        evaluate = tab.page.evaluate
+        assert evaluate("innerWidth") == width
+        assert evaluate("document.documentElement.scrollWidth") <= width
+        assert evaluate("document.querySelectorAll('article').length") == 2
+        assert evaluate(BROKEN_IMAGES) == 0
+        contrast, where = evaluate(LOWEST_CONTRAST)
         assert contrast >= 4.5, where
         size = "parseFloat(getComputedStyle(document.querySelector('figcaption p')).fontSize)"
-        assert tab.evaluate(size) >= 16
+        assert evaluate(size) >= 16
         shown = "document.querySelector('details p').checkVisibility({contentVisibilityAuto: true})"
-        assert not tab.evaluate(shown)
-        for link in map(urlparse, tab.evaluate(LINKS)):
+        assert not evaluate(shown)
+        for link in map(urlparse, evaluate(LINKS)):
             if link.scheme == "file":
                 assert Path(unquote(link.path)).is_file()
                 found = f"document.getElementById({link.fragment!r}) !== null"
-                assert not link.fragment or tab.evaluate(found)
-        assert tab.complaints() == []
-        assert tab.requests() == [url]
+                assert not link.fragment or evaluate(found)
+        assert tab.complaints == []
+        assert tab.requests == [url]
 
 
 @pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium or Chrome here")
-def test_printed_pages_show_how_everything_was_made(folder: Path, tmp_path: Path):
-    profile = tmp_path / "profile"
-    profile.mkdir()
-    with browser.Browser(profile) as tab:
-        tab.open((folder / "report.html").as_uri())
+def test_printed_pages_show_how_everything_was_made(folder: Path):
+    with browser.opened((folder / "report.html").as_uri()) as tab:
+        evaluate = tab.page.evaluate
         height = "document.querySelector('details').getBoundingClientRect().height"
-        closed = tab.evaluate(height)
-        tab.call("Emulation.setEmulatedMedia", media="print")
-        assert tab.evaluate("document.querySelector('details p').checkVisibility()")
-        assert tab.evaluate(height) > closed + 15
+        closed = evaluate(height)
+        tab.page.emulate_media(media="print")
+        assert evaluate("document.querySelector('details p').checkVisibility()")
+        assert evaluate(height) > closed + 15

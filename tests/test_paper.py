@@ -2,18 +2,12 @@
 
 import pytest
 
+from attnscape.experiments.setting import FULL, QUICK, Plan
 from attnscape.measures import EvaluationLoss
-from attnscape.paper.settings import (
-    DEPTHS,
-    FULL,
-    HEAVY_TAILED,
-    QUICK,
-    SETTING_1,
-    SETTING_2,
-    SETTING_3,
-    SPHERE,
-    Plan,
-)
+from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.paper.catalog import ARTIFACTS as CATALOG
+from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, SETTING_1, SETTING_2, SETTING_3, SPHERE
+from attnscape.report.draw import draw
 from attnscape.tasks import Gaussian, Linear, Sphere
 from attnscape.tasks.covariates import Radial
 
@@ -83,3 +77,17 @@ def test_a_plan_shortens_but_never_lengthens():
 
 def test_results_of_the_two_recipes_have_different_names():
     assert SETTING_1.experiment(CODE).name != SETTING_1.experiment(PAPER).name
+
+
+def test_the_catalog_lists_all_artifacts_in_their_order():
+    made = [(artifact.name, artifact.title) for artifact in ARTIFACTS.values()]
+    assert made == list(CATALOG.items())
+
+
+def test_every_kind_of_artifact_is_drawn_or_says_that_it_is_a_table():
+    undrawn = {
+        type(artifact)
+        for artifact in ARTIFACTS.values()
+        if draw.dispatch(type(artifact)) is draw.dispatch(object)
+    }
+    assert undrawn == {type(ARTIFACTS["table1"])}

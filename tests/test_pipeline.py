@@ -11,20 +11,24 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from attnscape import cli, commands, results
+from attnscape.cli import _options
+from attnscape.cli.commands import report
+from attnscape.cli.commands import reproduce as reproduce_command
+from attnscape.cli.commands._again import command_line
 from attnscape.errors import UsageError
+from attnscape.experiments import store
+from attnscape.experiments.setting import QUICK
 from attnscape.paper import claims, verdict
 from attnscape.paper.artifacts import ARTIFACTS
-from attnscape.paper.settings import QUICK
-from attnscape.report import pipeline
-from attnscape.report.make import Made
+from attnscape.report.made import Made
 from attnscape.report.numbers import duration
+from attnscape.workflows import pipeline
 
 FIRST, SECOND, THIRD = list(ARTIFACTS.values())[:3]
 ALL = (FIRST, SECOND, THIRD)
 
 
-def fake_make(artifact, out: Path, plan, say) -> Made:
+def fake_make(artifact, out: Path, plan, log) -> Made:
     """Makes an artifact from one result that no training was needed for."""
     dataset = xr.Dataset(
         {"loss": ("seed", np.ones(2))},
@@ -35,11 +39,11 @@ def fake_make(artifact, out: Path, plan, say) -> Made:
             "precision": "float32",
             "kernels": "xla",
             "versions": json.dumps({"python": "3.12.1"}),
-            "schema_version": results.SCHEMA_VERSION,
+            "schema_version": store.SCHEMA_VERSION,
         },
     )
     run = out / f"{artifact.name}.nc"
-    results.save(dataset, run)
+    store.save(dataset, run)
     csv = out / f"{artifact.name}.csv"
     csv.write_text("seed,loss\n0,1\n")
     frame = pd.DataFrame({"seed": [0], "loss": [1.0]})
@@ -59,8 +63,8 @@ def _no_claims(monkeypatch):
 def reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reproduce:
     monkeypatch.setattr(pipeline, "make", fake_make)
 
-    def call(*artifacts, say=lambda line: None):
-        return pipeline.reproduce(artifacts, tmp_path, QUICK, "attnscape reproduce {}".format, say)
+    def call(*artifacts, log=lambda line: None):
+        return pipeline.reproduce(artifacts, tmp_path, QUICK, "attnscape reproduce {}".format, log)
 
     return call
 
@@ -88,7 +92,7 @@ def page(out: Path) -> str:
 
 def test_the_page_is_there_from_the_first_artifact_on(reproduce: Reproduce, tmp_path: Path):
     seen = []
-    reproduce(*ALL, say=lambda line: seen.append((line, (tmp_path / "report.html").exists())))
+    reproduce(*ALL, log=lambda line: seen.append((line, (tmp_path / "report.html").exists())))
     starts = [there for line, there in seen if " of 3)" in line]
     assert starts == [False, True, True]
     assert [line.split(" (")[0].split(":")[0] for line, _ in seen] == [
@@ -106,7 +110,7 @@ def test_the_page_keeps_what_earlier_calls_made(reproduce: Reproduce, tmp_path: 
 def test_an_artifact_that_fails_does_not_stop_the_others(reproduce, broken, tmp_path: Path):
     broken(UsageError("The moon is full; wait."))
     lines: list[str] = []
-    assert reproduce(*ALL, say=lines.append).failed == [SECOND.name]
+    assert reproduce(*ALL, log=lines.append).failed == [SECOND.name]
     assert f"{SECOND.name}: not made. The moon is full; wait." in lines
     assert "The moon is full; wait." in page(tmp_path)
     assert f'id="{THIRD.name}"' in page(tmp_path)
@@ -166,29 +170,31 @@ def test_report_rebuilds_the_same_page(reproduce, tmp_path: Path, capsys):
     reproduce(*ALL)
     before = (tmp_path / "report.html").read_text("utf-8")
     (tmp_path / "report.html").unlink()
-    cli.Report(out=tmp_path)()
+    report.run(_options.Report(out=tmp_path))
     assert (tmp_path / "report.html").read_text("utf-8") == before
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
 
 
 def test_report_on_an_empty_folder_says_what_to_do(tmp_path: Path):
     with pytest.raises(UsageError, match="choose another with --out"):
-        cli.Report(out=tmp_path / "nothing")()
+        report.run(_options.Report(out=tmp_path / "nothing"))
     assert not (tmp_path / "nothing").exists()
 
 
 def test_the_command_makes_the_artifact_in_the_same_way():
-    options = cli.Reproduce(quick=True, seeds=4, recipe="paper", out=Path("my results"))
-    assert commands.command_line(options, "fig2") == (
+    options = _options.Reproduce(quick=True, seeds=4, recipe="paper", out=Path("my results"))
+    assert command_line(options, "fig2") == (
         "attnscape reproduce fig2 --quick --recipe paper --seeds 4 --out 'my results'"
     )
-    assert commands.command_line(cli.Reproduce(("fig9",)), "fig2") == "attnscape reproduce fig2"
+    assert command_line(_options.Reproduce(("fig9",)), "fig2") == "attnscape reproduce fig2"
 
 
 def test_reproduce_ends_with_the_names_of_what_failed(broken, tmp_path: Path, capsys):
     broken(UsageError("The moon is full; wait."))
     with pytest.raises(UsageError, match=SECOND.name):
-        cli.Reproduce(tuple(artifact.name for artifact in ALL), out=tmp_path)()
+        reproduce_command.run(
+            _options.Reproduce(tuple(artifact.name for artifact in ALL), out=tmp_path)
+        )
     assert str(tmp_path / "report.html") in capsys.readouterr().out
 
 

@@ -18,8 +18,7 @@ from jaxtyping import Array
 from attnscape import LinearTransformer, RegressionTask, objective, train
 from attnscape.errors import UsageError
 from attnscape.measures import Curvature, Iterate, Measure, Schedule, Variable, at, every
-from attnscape.optimizers import NAMED
-from attnscape.transformations import Factory, Preconditioned, accepting, clipped
+from attnscape.optimizers import NAMED, Factory, Preconditioned, accepting, clipped
 
 STEPS = 12
 LOOK = (0, 1, 2, 10, 12)
@@ -35,7 +34,7 @@ class Seen(Measure):
     needs_state = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
-        gradient = objective.value_and_gradient(iterate.model, iterate.training)[1]
+        gradient = objective.value_and_grad(iterate.model, iterate.training)[1]
         return {
             "gradient": ravel_pytree(gradient)[0],
             "hessian": objective.hessian(iterate.model, iterate.evaluation),

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from attnscape.progress import ProgressBar
+from attnscape.workflows.progress import ProgressBar
 
 
 def drawn(*, terminal):

@@ -9,13 +9,13 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from attnscape import results
-from attnscape.experiment import Experiment
+from attnscape.experiments import store
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan
 from attnscape.measures import EvaluationLoss
 from attnscape.paper.artifacts import ARTIFACTS
-from attnscape.paper.settings import Plan
 from attnscape.report.draw import loss_curves
-from attnscape.report.make import make
+from attnscape.workflows.make import make
 
 # Of what Figure 2 measures, only what it shows: the rest takes long to compile.
 SETTINGS = [
@@ -84,7 +84,7 @@ def test_training_again_gives_the_same_numbers(made, tmp_path):
         line for line in first if line.startswith(("setting,", "setting-2"))
     ]
     (key,) = again.runs
-    xr.testing.assert_identical(results.load(again.runs[key]), results.load(made.runs[key]))
+    xr.testing.assert_identical(store.load(again.runs[key]), store.load(made.runs[key]))
 
 
 def test_curves_end_where_a_run_diverges():

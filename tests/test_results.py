@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from attnscape import Experiment, LinearTransformer, RegressionTask, results, spec
+from attnscape import Experiment, LinearTransformer, RegressionTask, files, spec
 from attnscape.errors import UsageError
+from attnscape.experiments import store
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import sgdm
 
@@ -49,7 +50,7 @@ def datasets(draw):
     return xr.Dataset(
         variables,
         coords={"optimizer": draw(st.lists(labels, min_size=1, max_size=3))},
-        attrs=draw(st.dictionaries(names, labels)) | {"schema_version": results.SCHEMA_VERSION},
+        attrs=draw(st.dictionaries(names, labels)) | {"schema_version": store.SCHEMA_VERSION},
     )
 
 
@@ -57,8 +58,8 @@ def datasets(draw):
 @given(datasets())
 def test_what_is_saved_is_loaded(tmp_path_factory, dataset):
     path = tmp_path_factory.mktemp("round") / "trip.nc"
-    results.save(dataset, path)
-    loaded = results.load(path)
+    store.save(dataset, path)
+    loaded = store.load(path)
     xr.testing.assert_identical(loaded, dataset)
     assert {n: v.dtype for n, v in loaded.items()} == {n: v.dtype for n, v in dataset.items()}
     assert [file.name for file in path.parent.iterdir()] == ["trip.nc"]
@@ -68,17 +69,17 @@ def test_what_is_saved_is_loaded(tmp_path_factory, dataset):
 def finished(tmp_path_factory):
     """A result in a folder of its own."""
     folder = tmp_path_factory.mktemp("finished")
-    results.obtain(TINY, folder)
-    return results.find(TINY, folder)
+    store.load_or_run(TINY, folder)
+    return store.find(TINY, folder)
 
 
 def test_a_result_says_what_made_it(finished):
-    attributes = results.load(finished).attrs
+    attributes = store.load(finished).attrs
     assert attributes["name"] == "tiny"
     assert attributes["run_id"] == TINY.run_id == spec.digest(json.loads(attributes["identity"]))
     assert json.loads(attributes["spec"])["steps"] == 2
     assert attributes["precision"] == "float32"
-    assert attributes["schema_version"] == results.SCHEMA_VERSION
+    assert attributes["schema_version"] == store.SCHEMA_VERSION
     assert json.loads(attributes["versions"]).keys() >= {"python", "attnscape", "jax", "numpy"}
     assert attributes["kernels"].partition(",")[0] in ("native", "xla")
 
@@ -92,11 +93,11 @@ def test_a_finished_result_is_found_under_any_name_and_not_trained_again(tmp_pat
 
     monkeypatch.setattr(Experiment, "run", run)
     folder = tmp_path / "new" / "folder"
-    first = results.obtain(TINY, folder)
-    again = results.obtain(dataclasses.replace(TINY, name="other"), folder)
+    first = store.load_or_run(TINY, folder)
+    again = store.load_or_run(dataclasses.replace(TINY, name="other"), folder)
     xr.testing.assert_identical(first, again)
     assert trained == ["tiny"]
-    results.obtain(dataclasses.replace(TINY, name="longer", steps=3), folder)
+    store.load_or_run(dataclasses.replace(TINY, name="longer", steps=3), folder)
     assert trained == ["tiny", "longer"]
 
 
@@ -114,27 +115,27 @@ def half(path, content):
     write(path, content[: len(content) // 2])
     wait()
 
-dataset, write = results.load(sys.argv[1]), Path.write_bytes
+dataset, write = store.load(sys.argv[1]), Path.write_bytes
 if sys.argv[2] == "half":
     Path.write_bytes = half
 else:
     results.os.fsync = wait
-results.save(dataset, Path(sys.argv[3]))
+store.save(dataset, Path(sys.argv[3]))
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("when", ["half", "unnamed"])
 def test_a_killed_writer_leaves_no_result_and_the_next_one_cleans_up(finished, tmp_path, when):
-    path = tmp_path / results.file_name(TINY)
+    path = tmp_path / store.file_name(TINY)
     command = [sys.executable, "-c", VICTIM, finished, when, path]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
         assert victim.stdout.readline() == b"ready\n"
         victim.send_signal(signal.SIGKILL)
     (partial,) = tmp_path.iterdir()
     assert partial.suffix == ".partial"
-    assert results.find(TINY, tmp_path) is None
-    results.save(results.load(finished), path)
+    assert store.find(TINY, tmp_path) is None
+    store.save(store.load(finished), path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -142,7 +143,7 @@ def test_a_living_writer_is_left_alone(finished, tmp_path):
     path = tmp_path / "a.nc"
     living = tmp_path / f".a.nc.{os.getppid()}.partial"
     living.touch()
-    results.save(results.load(finished), path)
+    store.save(store.load(finished), path)
     assert living.exists()
 
 
@@ -155,7 +156,7 @@ def test_a_living_writer_is_left_alone(finished, tmp_path):
 )
 def test_a_failed_write_leaves_the_old_result_and_nothing_else(tmp_path, error, sentence):
     def write(text, *errors):
-        with results.atomic(tmp_path / "a.nc") as partial:
+        with files.atomic(tmp_path / "a.nc") as partial:
             partial.write_text(text)
             for error in errors:
                 raise error
@@ -172,44 +173,44 @@ def test_a_truncated_file_is_refused(finished, tmp_path, share):
     whole = finished.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(UsageError, match=r"is damaged or not a NetCDF file .*; delete it and run"):
-        results.obtain(TINY, tmp_path)
+        store.load_or_run(TINY, tmp_path)
 
 
 def test_what_is_not_a_result_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"There is no result file .*missing\.nc; results end in"):
-        results.load(tmp_path / "missing.nc")
+        store.load(tmp_path / "missing.nc")
     text = tmp_path / "text.nc"
     text.write_text("loss,1.0")
     with pytest.raises(UsageError, match=r"text\.nc is damaged or not a NetCDF file"):
-        results.load(text)
-    results.save(xr.Dataset({"loss": 1.0}), tmp_path / "foreign.nc")
+        store.load(text)
+    store.save(xr.Dataset({"loss": 1.0}), tmp_path / "foreign.nc")
     with pytest.raises(UsageError, match=r"foreign\.nc was not written by attnscape"):
-        results.load(tmp_path / "foreign.nc")
-    results.save(xr.Dataset(attrs={"schema_version": 999}), tmp_path / "future.nc")
-    with pytest.raises(UsageError, match="has schema version 999, this attnscape reads 2; "):
-        results.load(tmp_path / "future.nc")
+        store.load(tmp_path / "foreign.nc")
+    store.save(xr.Dataset(attrs={"schema_version": 999}), tmp_path / "future.nc")
+    with pytest.raises(UsageError, match="schema version 999; this version of attnscape reads 2"):
+        store.load(tmp_path / "future.nc")
 
 
 def test_a_valid_result_under_anothers_name_is_refused(finished, tmp_path):
     other = dataclasses.replace(TINY, steps=3)
-    path = tmp_path / results.file_name(other)
+    path = tmp_path / store.file_name(other)
     path.write_bytes(finished.read_bytes())
     with pytest.raises(UsageError, match=r"holds \w{16}: it was renamed or copied; delete it and"):
-        results.obtain(other, tmp_path)
+        store.load_or_run(other, tmp_path)
 
 
 def test_a_result_of_an_earlier_schema_is_refused(finished, tmp_path):
     path = tmp_path / finished.name
-    results.save(results.load(finished).assign_attrs(schema_version=1), path)
-    with pytest.raises(UsageError, match="has schema version 1, this attnscape reads 2; "):
-        results.obtain(TINY, tmp_path)
+    store.save(store.load(finished).assign_attrs(schema_version=1), path)
+    with pytest.raises(UsageError, match="has schema version 1; this version of attnscape reads 2"):
+        store.load_or_run(TINY, tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(Experiment, "run", lambda *_: pytest.fail("trained in vain"))
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"cannot be made \(.*\); choose another with --out\."):
-        results.obtain(TINY, tmp_path / "file" / "below")
+        store.load_or_run(TINY, tmp_path / "file" / "below")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -217,7 +218,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path, mo
     monkeypatch.setattr(Experiment, "run", lambda *_: pytest.fail("trained in vain"))
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match=r"cannot be written; choose another with --out\."):
-        results.obtain(TINY, tmp_path)
+        store.load_or_run(TINY, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "a\n", "a" * 101])

@@ -4,10 +4,11 @@ import functools
 
 import pytest
 
-from attnscape import LinearTransformer, RegressionTask, sizes, train
+from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.errors import UsageError
 from attnscape.measures import Curvature, EvaluationLoss, every
 from attnscape.optimizers import sgdm
+from attnscape.training import sizes
 
 MODEL = functools.partial(LinearTransformer.init, layers=1, dim=3)
 WIDE = functools.partial(LinearTransformer.init, layers=3, dim=300)

@@ -8,12 +8,14 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
+from attnscape.experiments.setting import Plan
 from attnscape.measures import DirectionalSmoothness
-from attnscape.paper.settings import SETTING_1, SETTING_2, Plan
-from attnscape.paper.smoothness import FIG5, FIG16, fit_of_first_seed, negative_shares
+from attnscape.paper.settings import SETTING_1, SETTING_2
+from attnscape.paper.smoothness import FIG5, FIG16, negative_shares
 from attnscape.report.draw import smoothness
-from attnscape.report.make import Made, make
+from attnscape.report.made import Made
 from attnscape.training import Status
+from attnscape.workflows.make import make
 
 _SETTINGS = tuple(
     dataclasses.replace(setting, measures=(DirectionalSmoothness(),))
@@ -108,13 +110,13 @@ def test_measuring_every_step_sees_the_same_run_as_every_50th(curves: Made):
 
 def test_shares_of_negative_values_are_counted_over_what_was_measured():
     values = np.array([[[1.0, -1.0, 2.0, np.nan]], [[-1.0, -1.0, 1.0, 1.0]]])
-    frame = FIG5.frame({"setting-1": _dataset(values, np.ones_like(values))})
+    frame = FIG5.analyse({"setting-1": _dataset(values, np.ones_like(values))}).frame
     assert negative_shares(frame) == "setting-1 adam 33.3%, sgdm 50.0%"
 
 
 def test_curves_mark_negative_steps_below():
     values = np.array([[[1.0, -1.0, 2.0, -3.0]]])
-    frame = FIG5.frame({"setting-1": _dataset(values, np.ones_like(values))})
+    frame = FIG5.analyse({"setting-1": _dataset(values, np.ones_like(values))}).frame
     axis = Figure().subplots()
     smoothness.curves_panel(axis, frame)
     (ticks,) = (line for line in axis.lines if line.get_marker() == "|")
@@ -122,28 +124,29 @@ def test_curves_mark_negative_steps_below():
 
 
 def test_fit_finds_the_line(line: xr.Dataset):
-    fit = fit_of_first_seed(FIG16.frame({"setting-1": line}))
+    fit = FIG16.analyse({"setting-1": line}).growth["setting-1"].fit
     assert fit.least_squares.L0.covers(_L0)
     assert fit.least_squares.L1.covers(_L1)
     assert fit.envelope.share_above == pytest.approx(0.05, abs=0.01)
 
 
 def test_scatter_counts_negative_points_and_draws_every_point_once(line: xr.Dataset):
-    frame = FIG16.frame({"setting-1": line})
+    artifact = dataclasses.replace(FIG16, settings=_SETTINGS[:1])
+    analysis = artifact.analyse({"setting-1": line})
+    fit = analysis.growth["setting-1"].fit
     values = line["directional_smoothness"].sel(seed=0)
     negative = int((values < 0).sum())
     assert negative > 5
-    assert fit_of_first_seed(frame).negative == negative
+    assert fit.negative == negative
     axis = Figure().subplots()
-    smoothness.scatter_panel(axis, frame, 400)
+    smoothness.scatter_panel(axis, analysis.frame, fit, 400)
     drawn = [np.asarray(points.get_offsets()).shape[0] for points in axis.collections]
     assert drawn == [values.size - negative, negative]
-    artifact = dataclasses.replace(FIG16, settings=_SETTINGS[:1])
-    assert f"{negative} of 400 points are negative" in artifact.caption({"setting-1": line}, Plan())
+    assert f"{negative} of 400 points are negative" in artifact.caption(analysis, Plan())
 
 
 def test_comparison_has_the_fits_and_the_growth_over_seeds(line: xr.Dataset):
-    table = FIG16.comparison({"setting-1": line}).set_index("quantity")
+    table = FIG16.comparison(FIG16.analyse({"setting-1": line})).set_index("quantity")
     assert table.loc["L1, least squares", "ours"] == pytest.approx(_L1, rel=0.1)
     growth = table.loc["rank correlation, mean over seeds and batches"]
     assert 0 < growth["ours"] < 1

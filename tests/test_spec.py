@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnscape import Experiment, LinearTransformer, RegressionTask, spec
+from attnscape.experiments.setting import FULL
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
-from attnscape.paper.settings import FULL, SETTING_1, SETTING_3
+from attnscape.paper.settings import SETTING_1, SETTING_3
 
 BASE = Experiment(
     name="base",

@@ -10,11 +10,11 @@ import pytest
 
 from attnscape import LinearTransformer, RegressionTask, load, save, train
 from attnscape.errors import UsageError
-from attnscape.estimators import median
-from attnscape.experiment import Experiment
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.store import load_or_run
 from attnscape.measures import EvaluationLoss, at
 from attnscape.optimizers import sgdm
-from attnscape.results import obtain
+from attnscape.statistics import median
 
 MODEL = functools.partial(LinearTransformer.init, layers=1, dim=2)
 TASK = RegressionTask(dim=2, context=3)
@@ -58,7 +58,7 @@ def test_notebooks_show_the_summary(result):
 
 def test_a_result_that_was_read_has_the_same_summary(tmp_path):
     experiment = Experiment("e", TASK, MODEL, {"sgdm": sgdm}, {"sgdm": [0.01]}, (0, 1), 3)
-    written = obtain(experiment, tmp_path)
+    written = load_or_run(experiment, tmp_path)
     read = load(next(tmp_path.glob("e-*.nc")))
     assert read.attnscape.summary().equals(written.attnscape.summary())
 

@@ -1,4 +1,4 @@
-"""The same key gives the same prompts on every path, and they have the law that was asked for."""
+"""The same key gives the same prompts on every path, with the distribution that was asked for."""
 
 import hypothesis.strategies as st
 import jax
@@ -13,7 +13,7 @@ from jax.extend.random import threefry_2x32
 from attnscape import RegressionTask, native
 from attnscape.errors import UsageError
 from attnscape.tasks import Gaussian, Linear, Radial, ReluNetwork, Sphere, _normals, derived_key
-from attnscape.tasks.covariates import radius_table, tabulated_radius
+from attnscape.tasks.radius import radius_table, tabulated_radius
 from support import needs_kernels, relative
 
 KEY = jax.random.key(7)
@@ -34,7 +34,7 @@ def law_named(name, dim):
     }[name]
 
 
-LAWS = ["gaussian", "correlated", "sphere", "radial"]
+DISTRIBUTIONS = ["gaussian", "correlated", "sphere", "radial"]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_kernel_draws_the_reference_normals(batch, count, seed):
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_fused_moments_are_the_moments_of_the_sample(name, dtype, x64):
     @settings(max_examples=12)
     @given(
@@ -138,7 +138,7 @@ def test_fused_moments_are_the_moments_of_the_sample(name, dtype, x64):
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize("dim", [1, 2, 5, 8, 21])
 def test_prompts_are_the_same_without_the_kernels(dim, name, dtype, without_kernels, x64):
     task = RegressionTask(dim, 7, law_named(name, dim))
@@ -161,7 +161,7 @@ def test_mapping_over_keys_draws_what_each_key_draws():
                 assert relative(one, draw(keys[i, j], 11)) < 1e-6
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_prompt_does_not_depend_on_the_size_of_its_batch(name):
     task = RegressionTask(3, 4, law_named(name, 3))
     for draw in (task.sample, task.sample_moments):
@@ -171,7 +171,7 @@ def test_a_prompt_does_not_depend_on_the_size_of_its_batch(name):
             assert relative(few, jax.tree.map(lambda a, b=batch: a[:b], many)) < 1e-6
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_double_precision_prompts_are_the_single_precision_ones_converted(name, x64):
     task = RegressionTask(3, 4, law_named(name, 3))
     single, double = (task.sample(KEY, 50, dtype) for dtype in ("float32", "float64"))
@@ -193,8 +193,8 @@ def test_keys_prompts_and_parts_of_prompts_are_independent():
     assert len(np.unique(numbers)) == len(numbers)
 
 
-# --- Laws. All z-scores together stay below the threshold that a family of true hypotheses crosses
-# --- once in a million suites; seeds are fixed, so the verdict never changes by itself.
+# --- Distributions. All z-scores together stay below the threshold that a family of true hypotheses
+# --- crosses once in a million suites; seeds are fixed, so the verdict never changes by itself.
 
 POINTS = 400_000
 FAMILY_WISE_ERROR = 1e-6
@@ -217,9 +217,9 @@ THRESHOLD = scipy.stats.norm.isf(FAMILY_WISE_ERROR / COMPARISONS / 2)
 
 
 @pytest.mark.parametrize("name", TESTED)
-def test_means_covariances_and_quantiles_are_the_laws(name):
-    law, matrix, squared_radius = TESTED[name]
-    x = np.asarray(law(KEY, POINTS // 20, 20, 4), float).reshape(-1, 4)
+def test_means_covariances_and_quantiles_are_the_distributions(name):
+    distribution, matrix, squared_radius = TESTED[name]
+    x = np.asarray(distribution(KEY, POINTS // 20, 20, 4), float).reshape(-1, 4)
 
     def z_scores(samples, wanted):
         deviation = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
@@ -240,7 +240,7 @@ def test_means_covariances_and_quantiles_are_the_laws(name):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_a_chi_squared_radius_makes_the_gaussian_law(dim):
+def test_a_chi_squared_radius_makes_the_gaussian_distribution(dim):
     gaussian = np.asarray(Gaussian()(KEY, 20_000, 5, dim), float).reshape(-1, dim)
     by_radius = np.asarray(
         Radial(scipy.stats.chi2(dim))(derived_key(KEY, 1), 20_000, 5, dim), float
@@ -251,7 +251,7 @@ def test_a_chi_squared_radius_makes_the_gaussian_law(dim):
 
 
 @pytest.mark.parametrize(
-    "law",
+    "distribution",
     [
         GAMMA,
         scipy.stats.gamma(2.5, scale=2),
@@ -259,16 +259,20 @@ def test_a_chi_squared_radius_makes_the_gaussian_law(dim):
         scipy.stats.chi2(20),
         scipy.stats.pareto(3),
     ],
-    ids=lambda law: f"{law.dist.name}{law.args}",
+    ids=lambda distribution: f"{distribution.dist.name}{distribution.args}",
 )
-def test_the_tabulated_radius_is_the_quantile_of_the_law(law):
+def test_the_tabulated_radius_is_the_quantile_of_the_distribution(distribution):
     score = np.random.default_rng(0).uniform(-6.34, 6.34, 100_000).astype(np.float32)
-    got = np.asarray(tabulated_radius(jnp.asarray(radius_table(law)), jnp.asarray(score)), float)
+    got = np.asarray(
+        tabulated_radius(jnp.asarray(radius_table(distribution)), jnp.asarray(score)), float
+    )
     score = score.astype(float)
     squared = np.where(
-        score < 0, law.ppf(scipy.special.ndtr(score)), law.isf(scipy.special.ndtr(-score))
+        score < 0,
+        distribution.ppf(scipy.special.ndtr(score)),
+        distribution.isf(scipy.special.ndtr(-score)),
     )
-    exact, floor = np.sqrt(squared), np.sqrt(law.median()) / 10
+    exact, floor = np.sqrt(squared), np.sqrt(distribution.median()) / 10
     assert np.max(np.abs(got - exact) / np.maximum(exact, floor)) < 1e-5
 
 
@@ -304,7 +308,7 @@ def test_noise_has_its_standard_deviation_and_reaches_the_target():
         assert abs(noise.std() / 0.5 - 1) < 5 / np.sqrt(2 * noise.size)
 
 
-def test_functions_of_the_users_own_stand_wherever_laws_do():
+def test_functions_of_the_users_own_stand_wherever_distributions_do():
     def uniform(key, batch, n, d):
         return jax.random.uniform(key, (batch, n, d))
 

@@ -78,9 +78,9 @@ import numpy as np
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, TrainingLoss, every
 from attnscape.optimizers import adam, sgdm
-from support import PlainOutside
+from support import PlainExternal
 
-optimizers = {"sgdm": sgdm, "adam": adam, "outside": PlainOutside()}
+optimizers = {"sgdm": sgdm, "adam": adam, "outside": PlainExternal()}
 losses = [EvaluationLoss(every(10)), TrainingLoss(every(10))]
 all_measures = [*losses, Curvature(every(40)), DirectionalSmoothness(every(10))]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from attnscape import tuning
-from attnscape.experiment import Experiment
+from attnscape.experiments import tuning
+from attnscape.experiments.experiment import Experiment
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER
 from attnscape.tasks import RegressionTask

@@ -8,8 +8,9 @@ import jax
 import pandas as pd
 import pytest
 
-from attnscape import tuning
-from attnscape.experiment import Experiment
+from attnscape.experiments import tuning
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import FULL, LOSSES, Plan
 from attnscape.measures import (
     Curvature,
     DirectionalSmoothness,
@@ -18,13 +19,14 @@ from attnscape.measures import (
     every,
 )
 from attnscape.models import AttentionTransformer, FactoredLinearTransformer, WithMLP
-from attnscape.paper import searches
 from attnscape.paper.landscape import FIG15, PANELS
 from attnscape.paper.loss_curves import FIG7, FIG8_LEFT, FIG8_RIGHT
-from attnscape.paper.settings import FULL, LOSSES, SETTING_2, Plan
+from attnscape.paper.settings import SETTING_2
 from attnscape.paper.tables import TABLE2
 from attnscape.paper.variants import FACTORED, NONLINEAR, SOFTMAX, WIDE
-from attnscape.report.make import Made, make
+from attnscape.report.made import Made
+from attnscape.workflows import searches
+from attnscape.workflows.make import make
 
 
 def model(setting):

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from attnscape.interop.torch import Objective, Probe
+from attnscape.torch import Objective, Probe
 
 TEXT = """The river ran low that summer, and the miller sat by the door and counted the stones.
 When the rain came he counted the drops, and when the drops were too many he counted the days.

@@ -1,15 +1,15 @@
-"""Entry point of the command, also as `python -m attnscape`.
+"""Entry point of the command, also for `python -m attnscape`.
 
-Nothing else is imported before Ctrl-C has its answer: all imports together take a second.
+Ctrl-C is handled before anything else is imported, because all imports together take a second.
 """
 
-from attnscape.ending import orderly
+from attnscape.cli._ending import orderly
 
 
 def main() -> None:
     """Runs the command line."""
     with orderly():
-        from attnscape.cli import main as command_line
+        from attnscape.cli.main import main as command_line
 
         command_line()
 

@@ -1,5 +1,5 @@
-"""The one exception for what users can mend themselves."""
+"""The exception for mistakes that users can correct."""
 
 
 class UsageError(ValueError):
-    """What was given cannot be used; the message says what was given and what is allowed."""
+    """An input cannot be used; the message says what was given and what is allowed."""

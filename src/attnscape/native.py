@@ -1,6 +1,6 @@
-"""The native CPU kernels: finding them, registering them with XLA, describing them.
+"""The native CPU kernels: loads them, registers them with XLA, and describes them.
 
-The kernels are one shared library, built when attnscape is installed. Where it is missing (no C++
+The kernels are one shared library, built when attnscape is installed. If it is missing (no C++
 compiler at installation) or switched off (`ATTNSCAPE_KERNELS=off`), everything runs through XLA.
 """
 
@@ -26,10 +26,10 @@ _TARGETS = (
     "attention_gradient_float64",
     "attention_hvp_float32",
     "attention_hvp_float64",
-    "front_gradient_float32",
-    "front_gradient_float64",
-    "front_hvp_float32",
-    "front_hvp_float64",
+    "mlp_attention_gradient_float32",
+    "mlp_attention_gradient_float64",
+    "mlp_attention_hvp_float32",
+    "mlp_attention_hvp_float64",
     "moments",
     "normals",
 )
@@ -37,7 +37,7 @@ FORMS = ("block", "full")  # the order of `Form` in kernels/form.hpp
 
 
 class MissingKernelsWarning(RuntimeWarning):
-    """The native kernels are not there, so a slower path is taken."""
+    """The native kernels are missing, so a slower path is used."""
 
 
 def _file() -> Path | None:
@@ -51,7 +51,7 @@ def _file() -> Path | None:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels with all targets registered, or None where there are none."""
+    """The loaded kernels with all targets registered, or None if they are unavailable."""
     if why_unavailable():
         return None
     library = ctypes.CDLL(str(_file()))
@@ -67,7 +67,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def why_unavailable() -> str | None:
-    """One sentence that says why the kernels cannot be used, or None if they can."""
+    """A sentence on why the kernels cannot be used; None if they can."""
     if os.environ.get("ATTNSCAPE_KERNELS", "on").lower() in ("off", "0", "no"):
         return "The native kernels are switched off by ATTNSCAPE_KERNELS."
     if _file() is None:
@@ -79,9 +79,9 @@ def why_unavailable() -> str | None:
 
 
 def usable(dtype: jax.typing.DTypeLike) -> bool:
-    """Whether the kernels serve arrays of `dtype` on the default backend.
+    """Whether the kernels can be used for arrays of `dtype` on the default backend.
 
-    Warns once in a process that runs on the CPU without them.
+    Warns once per process if they are missing on the CPU.
     """
     if jax.default_backend() != "cpu":
         return False
@@ -108,14 +108,14 @@ def call(
 ) -> Sequence[jax.Array]:
     """Calls a kernel; under `jax.vmap` it is called once, with the mapped axes in front.
 
-    Batches of prompts lie with the batch innermost in memory, so that one register loads the same
-    number of neighbouring prompts. Between two kernels XLA drops the transpositions to and fro.
+    The batch is the innermost axis in memory, so that one register loads the same number of
+    neighbouring prompts. XLA removes transpositions that cancel between two kernels.
 
     Args:
         name: The target, without its prefix.
         results: Pairs (shape and dtype, whether its first axis is a batch).
         arguments: Pairs (array, whether its first axis is a batch).
-        attributes: Integers handed to the kernel.
+        attributes: Integers passed to the kernel.
     """
     library()  # registers the targets
     drawn = jax.ffi.ffi_call(
@@ -151,7 +151,7 @@ def gradient_operations(form: str, layers: int, dim: int) -> int:
 
 
 def hvp_operations(form: str, layers: int, dim: int) -> int:
-    """Floating-point operations of a Hessian-vector product for one prompt, counted likewise."""
+    """Floating-point operations of a Hessian-vector product for one prompt, by the same count."""
     return _operations("hvp", form, layers, dim)
 
 

@@ -1,8 +1,8 @@
 """Specs: Python objects described as canonical JSON, for people to read and for hashes.
 
 Dataclasses are described by their fields, scipy distributions by name and arguments, partial calls
-by function and arguments, functions and classes by their names. What tells results apart is made
-of more than that: `attnscape.identity`.
+by function and arguments, functions and classes by their names. Results are told apart by more
+than their specs: see `attnscape.identity`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy as np
 
 from attnscape.loading import name_of
 
-_EXACT = 2**53  # whole numbers up to here are exact in float64
-_LONGEST_ARRAY = 1000  # a spec stands in every result; longer arrays are told apart by a hash
+_EXACT = 2**53  # integers up to this are exact in float64
+_LONGEST_ARRAY = 1000  # every result contains a spec, so longer arrays are replaced by a hash
 
 
 def describe(value: Any) -> Any:
-    """`value` in terms of JSON; numbers that are equal are described alike (1 and 1.0)."""
+    """`value` as JSON data; equal numbers (1 and 1.0) have equal descriptions."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -57,25 +57,27 @@ def describe(value: Any) -> Any:
             return {"name": name_of(value)}
         case types.MethodType():
             return {"method": value.__name__, "of": describe(value.__self__)}
+        case _:
+            pass
     kind = {"name": name_of(type(value))}
     if dataclasses.is_dataclass(value):
         fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
         return {**kind, "fields": describe(fields)}
     if hasattr(value, "dist") and hasattr(value, "kwds"):
-        law = {"args": describe(value.args), "keywords": describe(value.kwds)}
-        return {"law": getattr(value.dist, "name", None), **law}
-    if hasattr(value, "__wrapped__"):  # such as jax.jit gives
+        distribution = {"args": describe(value.args), "keywords": describe(value.kwds)}
+        return {"distribution": getattr(value.dist, "name", None), **distribution}
+    if hasattr(value, "__wrapped__"):  # such as a result of jax.jit
         return {**kind, "of": describe(value.__wrapped__)}
     if hasattr(value, "__array__"):
         return describe(np.asarray(value))
     return kind
 
 
-def canonical(value: Any) -> str:
-    """The one JSON text of a described value."""
+def canonical(value: object) -> str:
+    """The canonical JSON text of a described value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """SHA-256 of the canonical text, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()

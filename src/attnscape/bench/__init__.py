@@ -1,7 +1,8 @@
-"""The bench: optimizers against each other on a suite of settings, each at its best rate."""
+"""The bench: compares optimizers on a suite of settings, each at its best learning rate."""
 
 from attnscape.bench.artifact import Bench as Bench
-from attnscape.bench.artifact import Entry as Entry
+from attnscape.bench.artifact import BenchAnalysis as BenchAnalysis
+from attnscape.bench.entries import Entry as Entry
 from attnscape.bench.suite import BASELINES as BASELINES
 from attnscape.bench.suite import DEFAULT as DEFAULT
 from attnscape.bench.suite import SUITE as SUITE

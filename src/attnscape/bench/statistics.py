@@ -1,4 +1,4 @@
-"""What a bench says of optimizers: arrays over settings, optimizers and seeds in, numbers out."""
+"""The statistics of a bench, computed from arrays over settings, optimizers and seeds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.stats import rankdata
 
-from attnscape.estimators import Interval, bootstrap, mean_interval
+from attnscape.statistics import Interval, bootstrap, mean_interval
 
-_LAST = 0.05  # share of the evaluations that the loss at the budget is the median of
-GOOD = 2.0  # a learning rate is good if its loss is at most so many times the best rate's
+_LAST = 0.05  # the loss at the budget is the median over this share of the evaluations
+GOOD = 2.0  # a learning rate is good if its loss is at most this factor times the best rate's
 
 
 def loss_at_budget(losses: Float[ndarray, "seed step"]) -> Float[ndarray, " seed"]:
-    """Of each seed: the median of the last 5 % of the evaluations; infinite after divergence."""
+    """The median of the last 5 % of the evaluations of each seed; infinite after divergence."""
     count = max(1, math.ceil(_LAST * losses.shape[1]))
     return np.nan_to_num(np.median(losses[:, -count:], axis=1), nan=np.inf, posinf=np.inf)
 
@@ -27,8 +27,8 @@ def steps_to_reach(
     steps: Float[ndarray, " step"],
     targets: Float[ndarray, " seed"],
 ) -> Float[ndarray, " seed"]:
-    """Of each seed: the first evaluated step with a loss of at most its target; else infinite."""
-    # NaN is not; and where the baseline diverged there is nothing to reach.
+    """The first evaluated step of each seed with a loss of at most its target, or infinity."""
+    # A NaN never reaches the target. If the baseline diverged, there is no target.
     reached = (losses <= targets[:, None]) & np.isfinite(targets)[:, None]
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
 
@@ -36,9 +36,9 @@ def steps_to_reach(
 def speed_ups(
     baseline: Float[ndarray, " seed"], steps: Float[ndarray, " seed"]
 ) -> Float[ndarray, " counted"]:
-    """The baseline's steps to a target over an optimizer's; 0 where it never arrives.
+    """The baseline's steps to a target over an optimizer's; 0 if the optimizer never reaches it.
 
-    Seeds on which the target was there at the start, or the baseline diverged, are left out.
+    Seeds on which the target was reached at the start, or the baseline diverged, are left out.
     """
     counted = np.isfinite(baseline) & (baseline > 0)
     return baseline[counted] / np.maximum(steps[counted], 1)
@@ -47,10 +47,11 @@ def speed_ups(
 def loss_ratios(
     losses: Float[ndarray, "setting seed"], baseline: Float[ndarray, "setting seed"]
 ) -> Float[ndarray, " seed"]:
-    """Of each seed: the losses over a baseline's, geometric mean over settings.
+    """The losses over a baseline's for each seed, geometric mean over settings.
 
-    Divergence counts: infinite where the optimizer diverged on more settings than the baseline, 0
-    where on fewer. Where on as many, the ratio is over the settings that both finished, 1 if none.
+    Divergence counts: the ratio is infinite if the optimizer diverged on more settings than the
+    baseline, and 0 if on fewer. If both diverged on equally many, the ratio uses the settings that
+    both finished; it is 1 if there are none.
     """
     lost, theirs = np.isinf(losses), np.isinf(baseline)
     logs = np.log(np.where(lost | theirs, 1.0, losses)) - np.log(
@@ -62,9 +63,9 @@ def loss_ratios(
 
 
 def mean_ranks(losses: Float[ndarray, "setting optimizer seed"]) -> list[Interval]:
-    """Of each optimizer: its rank (1 is best, ties share), averaged over settings and seeds.
+    """The rank of each optimizer (1 is best, ties share), averaged over settings and seeds.
 
-    The interval is over seeds, the settings being what they are.
+    The interval holds for other seeds on the same settings.
     """
     of_seeds = rankdata(losses, axis=1).mean(axis=0)
     return [mean_interval(ranks) for ranks in of_seeds]
@@ -79,7 +80,7 @@ def profile(
     the best one's.
     """
     best = losses.min(axis=1, keepdims=True)
-    # Where all diverged nobody is within any factor.
+    # If all optimizers diverged, none of them is within any factor.
     with np.errstate(invalid="ignore"):
         ratios = np.where(np.isfinite(losses), losses / best, np.inf)
     within = ratios[..., None] <= factors
@@ -89,11 +90,11 @@ def profile(
 def good_range(table: pd.DataFrame) -> Interval:
     """Factor between the largest and the smallest good learning rate around the best one.
 
-    Good: no run diverged and the median loss over tuning seeds is at most twice the best rate's.
-    Neighbours count up to the first that is not good.
+    A rate is good if no run diverged and its median loss over tuning seeds is at most twice the
+    best rate's. The range ends before the first rate that is not good.
 
     Args:
-        table: Columns learning_rate, seed, loss (infinite where diverged), of one optimizer.
+        table: Columns learning_rate, seed, loss (infinite if diverged), of one optimizer.
     """
     losses = table.pivot(index="learning_rate", columns="seed", values="loss").sort_index()
     rates = losses.index.to_numpy()

@@ -1,4 +1,4 @@
-"""The settings that optimizers are judged on, and what is recorded there."""
+"""The settings on which optimizers are compared, and the measures of their runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from attnscape.experiments.setting import Setting
 from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, Measure, every
-from attnscape.paper.settings import DEPTHS, SETTING_1, SETTING_2, SETTING_3, SPHERE, Setting
+from attnscape.paper.settings import DEPTHS, SETTING_1, SETTING_2, SETTING_3, SPHERE
 from attnscape.paper.variants import SOFTMAX
 from attnscape.tasks import RegressionTask
 
@@ -26,13 +27,13 @@ _ALL = (
     SOFTMAX,
 )
 SUITE: Mapping[str, Setting] = MappingProxyType({setting.name: setting for setting in _ALL})
-# The loss is taken often, as the steps that a target takes are counted by it.
+# The loss is measured often, since it determines the number of steps to a target.
 LOSS = EvaluationLoss(every(10))
 
 
 def measures(setting: Setting) -> tuple[Measure, ...]:
-    """What report runs record: the loss, and curvature and smoothness where they are affordable."""
-    # 400 parameters a matrix make the Hessian the whole cost; softmax has no dense kernel.
+    """The measures of report runs: loss, smoothness, and curvature if it is affordable."""
+    # With 400 parameters per matrix the Hessian dominates the cost; softmax has no dense kernel.
     if setting.name in (DIM_20.name, SOFTMAX.name):
         return (LOSS, DirectionalSmoothness(every(50)))
     return (LOSS, Curvature(every(250)), DirectionalSmoothness(every(50)))

@@ -1,4 +1,4 @@
-"""What a bench found, in the words of its tables."""
+"""The cells of a bench's tables, in words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from attnscape.estimators import Interval, median
+from attnscape.statistics import Interval, median
 
 
 def interval_in_words(interval: Interval, n: int) -> str:
-    """Estimate, ends and n; without ends where so few values have none; infinite is `diverged`."""
+    """Estimate, ends and n; without ends if there are none; infinity is written `diverged`."""
     if n == 0 or math.isnan(interval.estimate):
         return "none"
     estimate, low, high = map(_number, (interval.estimate, interval.low, interval.high))
@@ -22,9 +22,9 @@ def interval_in_words(interval: Interval, n: int) -> str:
 
 
 def speed_up_in_words(ratios: Float[ndarray, " seed"]) -> str:
-    """The median of speed-ups, of which 0 are targets that were not reached.
+    """The median of speed-ups; a speed-up of 0 means that the target was not reached.
 
-    Where half of them or more are, no number stands for them.
+    If half or more of the targets were not reached, the text has no number.
     """
     n, missed = ratios.size, int(np.count_nonzero(ratios == 0))
     if n == 0:

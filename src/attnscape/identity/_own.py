@@ -1,4 +1,4 @@
-"""Attnscape's own parts, which what they declare pins down."""
+"""Recognises built-in parts, which are identified by their fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from attnscape.loading import is_installed
 
-# What run-time checks of types wrap functions in.
+# Packages that wrap functions to check types at run time.
 _WRAPPERS = ("attnscape", "jaxtyping", "beartype")
 
 
 def is_own(value: Any) -> bool:
-    """Whether it is made of nothing but attnscape's parts, scipy's laws, numbers and words."""
+    """Whether it consists only of built-in parts, scipy's distributions, numbers and texts."""
     match value:
         case None | bool() | int() | float() | str() | np.generic() | np.dtype():
             return True
@@ -37,6 +37,8 @@ def is_own(value: Any) -> bool:
             return is_own(value.__self__) and _is_own_function(value.__func__)
         case type():
             return value.__module__.startswith("attnscape.") and _is_untouched(value)
+        case _:
+            pass
     if dataclasses.is_dataclass(value):
         fields = (getattr(value, field.name, None) for field in dataclasses.fields(value))
         named = {field.name for field in dataclasses.fields(value)}
@@ -45,20 +47,23 @@ def is_own(value: Any) -> bool:
 
 
 def _is_scipys(value: Any) -> bool:
-    """Whether it is a frozen distribution that scipy has under its name."""
+    """Whether it is a frozen distribution of the class that scipy has under this name."""
     if not type(value).__module__.startswith("scipy.stats."):
         return False
     from scipy import stats
 
-    law, arguments = getattr(value, "dist", None), getattr(value, "args", None)
-    known = getattr(stats, str(getattr(law, "name", None)), None)
+    distribution, arguments = getattr(value, "dist", None), getattr(value, "args", None)
+    known = getattr(stats, str(getattr(distribution, "name", None)), None)
     return (
-        known is not None and type(law) is type(known) and is_own(arguments) and is_own(value.kwds)
+        known is not None
+        and type(distribution) is type(known)
+        and is_own(arguments)
+        and is_own(value.kwds)
     )
 
 
 def _is_untouched(kind: type) -> bool:
-    """Whether a class of attnscape has its own functions, and so have the classes it is made of."""
+    """Whether no function of a class of attnscape or of its base classes was replaced."""
     if not _is_where_it_says(kind):
         return False
     return all(
@@ -75,7 +80,7 @@ def _functions(kind: type) -> list[types.FunctionType]:
 
 
 def _is_own_function(function: types.FunctionType) -> bool:
-    """Whether its code, and what it wraps, come from attnscape and not from somebody else."""
+    """Whether the function, and all functions that it wraps, come from attnscape."""
     layers: list[Any] = [function]
     inspect.unwrap(function, stop=lambda layer: bool(layers.append(layer)))
     return all(
@@ -86,7 +91,7 @@ def _is_own_function(function: types.FunctionType) -> bool:
 
 
 def _is_where_it_says(code: Any) -> bool:
-    """Whether what a module of attnscape has under its name is it."""
+    """Whether a module of attnscape holds exactly this object under its name."""
     found: Any = sys.modules.get(code.__module__)
     for part in code.__qualname__.split("."):
         found = getattr(found, part, None)

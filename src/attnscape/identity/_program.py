@@ -1,9 +1,9 @@
-"""What a traced program computes, as one hash.
+"""A hash of the computation of a traced program.
 
-The hash of a value in a jaxpr is made of the operation that gives it, its parameters, and the
-hashes of what it is given; that of a program, of the hashes of its outputs. So names, lines, the
-order of independent statements and dead code do not count, constants count by their bytes, and what
-an operation does outside of the trace is named instead of passed over.
+The hash of a value in a jaxpr covers the operation that computes it, the operation's parameters and
+the hashes of its inputs. The hash of a program covers the hashes of its outputs. So names, lines,
+the order of independent statements and dead code do not matter; constants count by their bytes.
+Effects of operations outside of the trace are listed in words.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jaxtyping import PyTree
 
-from attnscape.loading import is_installed
+from attnscape.loading import is_installed, name_of
 
-# A value of it that no trace had before makes JAX trace anew what it would else find in its caches.
+# A new value makes JAX trace again, instead of using its caches.
 _anew = jax.make_user_context(None)
 _count = itertools.count()
 
 _SILENT = ("debug_callback", "debug_print")
 _CALLBACKS = ("pure_callback", "io_callback", "python_callback")
-# What only names an operation or, of rules for derivatives, comes to light where they are taken.
+# Parameters that only name an operation, and rules for derivatives: if a derivative is computed,
+# the trace shows the operations of its rule.
 _IGNORED = {
     "name",
     "debug_info",
@@ -52,20 +54,20 @@ class Program:
     """A traced function.
 
     Attributes:
-        digest: Equal for programs that compute the same by the same operations.
-        outside: What it does outside of the trace, in words; empty if nothing.
-        used: Of each leaf of the arguments, whether the results depend on it.
-        results: Shapes and dtypes of what it gives.
+        digest: Hash; equal for programs that compute the same by the same operations.
+        outside: Its effects outside of the trace, in words; empty if there are none.
+        used: For each leaf of the arguments, whether the results depend on it.
+        results: The shapes and dtypes of the results.
     """
 
     digest: str
     outside: tuple[str, ...]
     used: tuple[bool, ...]
-    results: Any
+    results: PyTree
 
 
-def program(function: Callable[..., Any], *arguments: Any) -> Program:
-    """Traces `function` on arguments, of which only shapes and dtypes count."""
+def program(function: Callable[..., PyTree], *arguments: PyTree) -> Program:
+    """Traces `function`; only the shapes and dtypes of the arguments matter."""
     with _anew(next(_count)):
         closed, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
     walk = _Walk()
@@ -83,7 +85,7 @@ _LIBRARIES = ("optax", "jax.numpy", "jax.lax", "jax.nn", "jax.random", "jax.tree
 
 
 def libraries() -> int:
-    """Another number whenever somebody replaced a function of optax or JAX in this process."""
+    """A number that changes when a function of optax or JAX is replaced in this process."""
     return hash(
         tuple(
             id(value)
@@ -97,18 +99,20 @@ def libraries() -> int:
 class _Walk:
     def __init__(self) -> None:
         self.outside: set[str] = set()
-        self._done: dict[int, tuple[Any, list[str], list[frozenset[int]]]] = {}
+        self._done: dict[int, tuple[core.ClosedJaxpr, list[str], list[frozenset[int]]]] = {}
 
-    def closed(self, closed: Any) -> tuple[list[str], list[frozenset[int]]]:
-        """Of each output, a hash and the inputs that it depends on; last, what has effects."""
+    def closed(self, closed: core.ClosedJaxpr) -> tuple[list[str], list[frozenset[int]]]:
+        """The hash of each output and the inputs that it depends on; the effects come last."""
         if id(closed) not in self._done:
             result = self._jaxpr(closed.jaxpr, closed.consts)
-            self._done[id(closed)] = (closed, *result)  # keeps it alive, and with it its id
+            self._done[id(closed)] = (closed, *result)  # keeps its id in use
         return self._done[id(closed)][1:]
 
-    def _jaxpr(self, jaxpr: Any, consts: Sequence[Any]) -> tuple[list[str], list[frozenset[int]]]:
-        known: dict[Any, str] = {}
-        depends: dict[Any, frozenset[int]] = {}
+    def _jaxpr(
+        self, jaxpr: core.Jaxpr, consts: Sequence[object]
+    ) -> tuple[list[str], list[frozenset[int]]]:
+        known: dict[core.Var, str] = {}
+        depends: dict[core.Var, frozenset[int]] = {}
         for index, variable in enumerate(jaxpr.invars):
             known[variable] = _hash("input", index, _aval(variable))
             depends[variable] = frozenset([index])
@@ -116,7 +120,7 @@ class _Walk:
             known[variable] = self._token(value)
         effects, effects_depend = "", frozenset[int]()
 
-        def of(atom: Any) -> str:
+        def of(atom: core.Var | core.Literal) -> str:
             if isinstance(atom, core.Literal):
                 return _hash("literal", _aval(atom), self._token(atom.val))
             return known[atom]
@@ -134,7 +138,7 @@ class _Walk:
             given = [depends.get(v, frozenset()) for v in _variables(equation.invars)]
             everything = frozenset[int]().union(*given)
             each = self._inner_dependence(equation, depends)
-            if equation.effects:  # the order of what has effects counts
+            if equation.effects:  # the order of effects matters
                 token = effects = _hash(token, effects)
                 everything = effects_depend = everything | effects_depend
                 each = None
@@ -148,8 +152,10 @@ class _Walk:
         ]
         return [*outputs, effects], [*needed, effects_depend]
 
-    def _inner_dependence(self, equation: Any, depends: Mapping[Any, frozenset[int]]) -> Any:
-        """Of a call of a whole function: what each output depends on; None of all else."""
+    def _inner_dependence(
+        self, equation: core.JaxprEqn, depends: Mapping[core.Var, frozenset[int]]
+    ) -> list[frozenset[int]] | None:
+        """The inputs that each output of a function call depends on; None if it is no call."""
         inner = equation.params.get("jaxpr")
         if equation.primitive.name not in ("jit", "pjit") or inner is None:
             return None
@@ -164,7 +170,7 @@ class _Walk:
 
     def _parameters(self, primitive: str, equation: Any) -> str:
         parameters = equation.params
-        if primitive == "symmetric_product":  # attnscape's own: a function, which can be traced
+        if primitive == "symmetric_product":  # built in; its function can be traced
             avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
             return _hash(*self.closed(jax.make_jaxpr(parameters["flat"])(*avals))[0])
         if primitive in _CALLBACKS:
@@ -187,7 +193,7 @@ class _Walk:
             case enum.Enum():
                 return _hash(type(value).__qualname__, value.name)
             case type():
-                return _hash("type", value.__module__, value.__qualname__)
+                return _hash("type", *_name(value))
             case core.ClosedJaxpr():
                 return _hash("program", *self.closed(value)[0])
             case core.Jaxpr():
@@ -202,10 +208,12 @@ class _Walk:
             case tuple() | list():
                 return _hash(type(value).__qualname__, *map(self._token, value))
             case types.FunctionType() if _is_plain(value):
-                return _hash("function", value.__module__, value.__qualname__)
+                return _hash("function", *_name(value))
             case functools.partial():
                 parts = (value.func, value.args, value.keywords)
                 return _hash("partial", *map(self._token, parts))
+            case _:
+                pass
         if hasattr(value, "__array__"):
             return _array(value)
         words = repr(value)
@@ -215,23 +223,33 @@ class _Walk:
         return _hash("unknown")
 
 
+def _name(code: Any) -> tuple[str, ...]:
+    """The name of a class or function; for attnscape's own ones, without the module.
+
+    So the identity stays the same if a part of attnscape moves to another module.
+    """
+    if str(code.__module__).partition(".")[0] == "attnscape":
+        return (name_of(code),)
+    return code.__module__, code.__qualname__
+
+
 def _is_plain(function: types.FunctionType) -> bool:
-    """Whether its name says what it does."""
+    """Whether the function is identified by its name: installed, and without a closure."""
     return is_installed(function.__globals__.get("__name__", "")) and not function.__closure__
 
 
-def _variables(atoms: Sequence[Any]) -> list[Any]:
+def _variables(atoms: Sequence[core.Var | core.Literal]) -> list[core.Var]:
     return [atom for atom in atoms if not isinstance(atom, core.Literal)]
 
 
-def _aval(atom: Any) -> str:
+def _aval(atom: core.Var | core.Literal) -> str:
     aval = atom.aval
     shape, dtype = getattr(aval, "shape", None), getattr(aval, "dtype", None)
     return f"{type(aval).__name__} {shape} {dtype} {getattr(aval, 'weak_type', None)}"
 
 
-def _context(context: Any) -> str:
-    """How XLA is told to compute an operation, where it is."""
+def _context(context: object) -> str:
+    """The settings that change how XLA computes an operation, if any."""
     names = ("compute_type", "threefry_partitionable", "xla_metadata")
     return repr([getattr(context, name, None) for name in names])
 
@@ -244,7 +262,7 @@ def _array(value: Any) -> str:
     return _hash("array", array.dtype.name, array.shape, weak, array.tobytes())
 
 
-def _hash(*parts: Any) -> str:
+def _hash(*parts: object) -> str:
     sha256 = hashlib.sha256()
     for part in parts:
         content = part if isinstance(part, bytes) else str(part).encode()

@@ -1,16 +1,16 @@
-"""What numbers depend on beside the parts: settings of JAX and XLA, kernels, versions.
+"""Settings that numbers depend on besides the parts: those of JAX and XLA, kernels, versions.
 
-| setting | how |
+| setting | how it counts |
 |---|---|
-| numbers of attnscape's own parts and kernels | `NUMBERS`, raised with every change of them |
-| kernels on or off, their registers' width | part of the identity |
-| JAX's configuration (x64, matmul precision, random bits, ...) | part, but for `_HARMLESS` |
+| numbers of built-in parts and kernels | `NUMBERS`, raised with every change of them |
+| kernels on or off, the width of their registers | part of the identity |
+| JAX's configuration (x64, matmul precision, random bits, ...) | part, except `_HARMLESS` |
 | `XLA_FLAGS` | part, as they were when JAX first ran |
 | JAX and jaxlib, which compile | their versions are part |
-| optax | by the programs it becomes: of every optimizer, and of what the engine takes of it |
-| backend and processor's family | part |
-| scipy | laws by the tables that are made of them; its version, for LAPACK, is recorded only |
-| number of threads, model of the processor | recorded nowhere: the engine's numbers are the same |
+| optax | by the programs of every optimizer and of the functions that the engine uses |
+| backend and family of the processor | part |
+| scipy | by the tables of its distributions; its version (for LAPACK) is only recorded |
+| number of threads, model of the processor | not at all: the engine's numbers are the same |
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import importlib.metadata
 import os
 import platform
 import re
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 
 from attnscape import native, spec
 from attnscape.identity._program import libraries, program
 
 NUMBERS = 3
-"""The version of what attnscape's own parts and kernels compute: raise it when a number changes."""
+"""The version of all numbers that built-in parts and kernels compute; raise it if one changes."""
 
-# JAX's options for looking at what it does, for caches and for hardware that is not there.
+# JAX's options for diagnostics, for caches and for hardware that is not used.
 _HARMLESS = re.compile(
     r"jax2tf|jax_export|serialization|cache|log|dump|debug_|traceback|profil|pgle"
     r"|check(?!_vma)|cuda_visible|rocm|oneapi|mock|collectives|topology|cross_host|pprint|guard"
@@ -42,13 +42,13 @@ _HARMLESS = re.compile(
 )
 
 
-def settings() -> dict[str, Any]:
-    """All of the table above, as they are now."""
+def settings() -> dict[str, object]:
+    """All settings of the table above, with their present values."""
     return {"numbers": NUMBERS, **_fixed(), "toolkit": _toolkit(), "jax_config": _configuration()}
 
 
 @functools.cache
-def _fixed() -> dict[str, Any]:
+def _fixed() -> dict[str, object]:
     on_cpu = jax.default_backend() == "cpu"
     kernels = on_cpu and native.library() is not None
     return {
@@ -68,13 +68,13 @@ def _configuration() -> str:
 
 
 def _toolkit() -> str:
-    """What the engine and the measures take from optax, in whatever form it is installed."""
+    """The program of all functions of the installed optax that engine and measures use."""
     return _traced(libraries())
 
 
 @functools.lru_cache(maxsize=16)
 def _traced(libraries: int) -> str:
-    def all_of_it(one: Any, other: Any) -> Any:
+    def all_of_it(one: PyTree, other: PyTree) -> PyTree:
         clipped = optax.clip_by_global_norm(1.0).update(one, optax.EmptyState())
         norms = optax.tree.norm(one), optax.tree.norm(one, squared=True)
         return optax.apply_updates(one, other), clipped, norms, optax.tree.vdot(one, other)

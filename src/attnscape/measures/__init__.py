@@ -1,7 +1,7 @@
-"""Measures: what is recorded along runs, and when.
+"""Measures: quantities recorded along runs, each with a schedule.
 
-A measure is a small object with a schedule and a call that gives named numbers for one run at one
-iterate. The engine maps it over all runs; `Iterate.of` gives it parameters from anywhere else.
+A measure is a small object with a schedule and a call that returns named numbers for one run at one
+iterate. The engine maps it over all runs. `Iterate.of` makes an iterate from given parameters.
 """
 
 from attnscape.measures._curvature import Curvature as Curvature
@@ -10,12 +10,12 @@ from attnscape.measures._loss import LargeBatchLoss as LargeBatchLoss
 from attnscape.measures._loss import TrainingLoss as TrainingLoss
 from attnscape.measures._measure import Iterate as Iterate
 from attnscape.measures._measure import Measure as Measure
-from attnscape.measures._measure import Schedule as Schedule
 from attnscape.measures._measure import Variable as Variable
-from attnscape.measures._measure import at as at
 from attnscape.measures._measure import check_measures as check_measures
-from attnscape.measures._measure import every as every
-from attnscape.measures._measure import log_spaced as log_spaced
 from attnscape.measures._noise import GradientNoise as GradientNoise
+from attnscape.measures._schedule import Schedule as Schedule
+from attnscape.measures._schedule import at as at
+from attnscape.measures._schedule import every as every
+from attnscape.measures._schedule import log_spaced as log_spaced
 from attnscape.measures._smoothness import DirectionalSmoothness as DirectionalSmoothness
 from attnscape.measures._smoothness import PseudoStepSmoothness as PseudoStepSmoothness

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from attnscape import objective
-from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
+from attnscape.measures._measure import Iterate, Measure, Variable
+from attnscape.measures._schedule import Schedule, every
 from attnscape.measures._spectrum import eigenvalues
 
 
@@ -19,17 +19,26 @@ from attnscape.measures._spectrum import eigenvalues
 class Curvature(Measure):
     """Spectrum and diagonal of the exact Hessian on the evaluation batch, in double precision.
 
-    Robust condition numbers are functions of what is stored: `attnscape.estimators.condition`.
+    Robust condition numbers are computed from the stored variables: see
+    `attnscape.statistics.CONDITION_NUMBERS`.
 
-    The preconditioned sharpness is the largest eigenvalue of P^-1 H, where P is what the last
-    update divided the optimizer's running mean of gradients by (Cohen et al., 2022, "Adaptive
-    gradient methods at the edge of stability", where Adam's P has both bias corrections). It is NaN
-    before the first update, and for optimizers that do not say what their P is
-    (`attnscape.transformations.Preconditioned`).
+    The preconditioned sharpness is the largest eigenvalue of P^-1 H. The last update divided the
+    optimizer's running mean of gradients by P (Cohen et al., 2022, "Adaptive gradient methods at
+    the edge of stability", where Adam's P has both bias corrections). It is NaN before the first
+    update, and for optimizers that do not provide P (`attnscape.optimizers.Preconditioned`).
 
     Attributes:
-        schedule: When.
-        evaluations: On how many of the evaluation batches; None for all.
+        schedule: The steps at which it is measured.
+        evaluations: The number of evaluation batches; None for all.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import Curvature, Iterate
+        >>> model = LinearTransformer.init(jax.random.key(0))
+        >>> iterate = Iterate.of(model, RegressionTask())
+        >>> Curvature()(iterate)["hessian_eigenvalues"].shape
+        (150,)
     """
 
     schedule: Schedule = every(250)
@@ -67,14 +76,15 @@ class Curvature(Measure):
             ),
         }
 
-    def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
+    def coordinates(self, model: Callable[..., PyTree]) -> Mapping[str, Sequence[object]]:
         return {"parameter": objective.parameter_blocks(model)}
 
 
 def _preconditioned_sharpness(
-    preconditioner: Any, hessian: Float[Array, "p p"]
+    preconditioner: PyTree[Float[Array, ...]] | None,
+    hessian: Float[Array, "parameter parameter"],
 ) -> Float[Array, ""]:
-    """Of the symmetric P^-1/2 H P^-1/2, which has the eigenvalues of P^-1 H."""
+    """The largest eigenvalue of the symmetric P^-1/2 H P^-1/2; its spectrum is that of P^-1 H."""
     undefined = jnp.asarray(jnp.nan, hessian.dtype)
     if preconditioner is None:
         return undefined

@@ -1,4 +1,4 @@
-"""Losses and gradient norms along a run: on fixed batches, on a large one, on the step's own."""
+"""Losses and gradient norms along a run: on fixed batches and on the batch of each step."""
 
 from __future__ import annotations
 
@@ -8,17 +8,32 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from attnscape import objective
 from attnscape.errors import UsageError
-from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, at, every
+from attnscape.measures._measure import Iterate, Measure, Variable
+from attnscape.measures._schedule import Schedule, at, every
 from attnscape.tasks import derived_key
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationLoss(Measure):
-    """`loss`: on a batch that stays the same along the run (the loss that the paper plots)."""
+    """`loss` on a batch that stays the same along the run: the loss that the paper plots.
+
+    Attributes:
+        schedule: The steps at which it is measured.
+        evaluations: The number of evaluation batches; None for all.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import EvaluationLoss, Iterate
+        >>> model = LinearTransformer.init(jax.random.key(0))
+        >>> iterate = Iterate.of(model, RegressionTask())
+        >>> EvaluationLoss()(iterate)["loss"].shape
+        ()
+    """
 
     schedule: Schedule = every(50)
     evaluations: int | None = None
@@ -34,21 +49,25 @@ class EvaluationLoss(Measure):
         return {"loss": Variable("loss on a fixed batch", on_evaluation=True)}
 
 
-_PIECE = 1000  # prompts of the large batch at a time
-_LARGE_BATCH_STREAM = 2  # apart from the evaluation batches of the same seed, which have stream 1
+_PIECE = 1000  # prompts of the large batch processed at a time
+_LARGE_BATCH_STREAM = 2  # evaluation batches of the same seed have stream 1
 
 
 @dataclasses.dataclass(frozen=True)
 class LargeBatchLoss(Measure):
-    """`large_batch_loss`: on a fixed batch so large that rare prompts are in it.
+    """`large_batch_loss` on a fixed batch so large that it holds rare prompts.
 
-    The loss of a linear Transformer is a polynomial of high degree in the covariates, so that few
-    prompts can hold most of it. In double precision; the memory does not grow with the batch.
+    The loss of a linear Transformer is a polynomial of high degree in the covariates, so a few
+    prompts can dominate it. It is computed in double precision, with memory that does not grow with
+    the batch.
 
     Attributes:
-        schedule: When.
-        batch: Prompts; a multiple of 1000.
-        seed: Which batch.
+        schedule: The steps at which it is measured.
+        batch: Prompts of the batch, a multiple of 1000.
+        seed: Seed of the batch.
+
+    Raises:
+        UsageError: If batch is not a positive multiple of 1000.
     """
 
     schedule: Schedule = at(0)
@@ -66,7 +85,7 @@ class LargeBatchLoss(Measure):
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
         batch_key = jax.random.fold_in(jax.random.key(self.seed), _LARGE_BATCH_STREAM)
 
-        def piece(index: Array) -> Array:
+        def piece(index: Int[Array, ""]) -> Float[Array, ""]:
             prompts = iterate.draw(derived_key(batch_key, index), _PIECE)
             return objective.loss(iterate.model, prompts)
 
@@ -79,7 +98,11 @@ class LargeBatchLoss(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingLoss(Measure):
-    """`training_loss` and `gradient_norm` (before clipping) on the batch of the next update."""
+    """`training_loss` and `gradient_norm` (before clipping) on the batch of the next update.
+
+    Attributes:
+        schedule: The steps at which they are measured.
+    """
 
     schedule: Schedule = every(50)
 
@@ -87,7 +110,7 @@ class TrainingLoss(Measure):
     needs_state = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
-        loss, gradient = objective.value_and_gradient(iterate.model, iterate.training)
+        loss, gradient = objective.value_and_grad(iterate.model, iterate.training)
         return {"training_loss": loss, "gradient_norm": optax.tree.norm(gradient)}
 
     def variables(self) -> Mapping[str, Variable]:

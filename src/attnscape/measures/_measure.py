@@ -1,4 +1,4 @@
-"""What a measure is: a schedule, and named numbers of an iterate."""
+"""The contract of a measure: it has a schedule, and computes named numbers from an iterate."""
 
 from __future__ import annotations
 
@@ -9,111 +9,67 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Key, PyTree
 
 from attnscape import objective
 from attnscape.errors import UsageError
-from attnscape.prompts import Moments, Prompts
-from attnscape.tasks import Task
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """The steps at which something is measured; step t is the iterate after t updates.
-
-    Attributes:
-        every: A multiple of this many steps, and the last step of the run; 0 for none.
-        steps: These steps.
-        log_spaced: So many steps, evenly spaced on a log axis, from 1 to the last.
-
-    Raises:
-        UsageError: If a number is negative, or nothing is scheduled.
-    """
-
-    every: int = 0
-    steps: tuple[int, ...] = ()
-    log_spaced: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.every, self.log_spaced, *self.steps, 0) < 0:
-            raise UsageError(f"{self} has a negative number of steps; give 0 or more.")
-        if not (self.every or self.steps or self.log_spaced):
-            raise UsageError("The schedule is empty; give every, steps or log_spaced.")
-
-    def most(self, last: int) -> int:
-        """No fewer than the scheduled steps from 0 to `last`, without making them."""
-        multiples = last // self.every + 2 if self.every else 0
-        return multiples + len(self.steps) + self.log_spaced
-
-    def within(self, last: int) -> tuple[int, ...]:
-        """The scheduled steps from 0 to `last`, in order; `last` is one of them with `every`."""
-        steps = {s for s in self.steps if s <= last}
-        if self.every:
-            steps.update(range(0, last + 1, self.every), (last,))
-        if self.log_spaced and last > 0:
-            steps.update(np.geomspace(1, last, self.log_spaced).round().astype(int).tolist())
-        return tuple(sorted(steps))
-
-
-def every(steps: int) -> Schedule:
-    """Step 0, every multiple of `steps`, and the last step."""
-    return Schedule(every=steps)
-
-
-def at(*steps: int) -> Schedule:
-    """These steps."""
-    return Schedule(steps=steps)
-
-
-def log_spaced(count: int) -> Schedule:
-    """`count` steps, evenly spaced on a log axis."""
-    return Schedule(log_spaced=count)
+from attnscape.measures._schedule import Schedule
+from attnscape.tasks import Moments, Prompts, Task
 
 
 class Iterate(eqx.Module):
-    """What a measure may look at: one run at one step.
+    """The argument of a measure: one run at one step.
 
     Attributes:
         model: The model after `step` updates.
-        training: The batch that the next update will use; None for measures that do without
-            (`Measure.needs_training`), as drawing it takes time.
-        evaluation: A batch that stays the same along the run. Where there are several, a measure is
+        training: The batch of the next update; None if `Measure.needs_training` is false, because
+            drawing it takes time.
+        evaluation: A batch that stays the same along the run. If there are several, the measure is
             called for one after the other.
-        key: For further draws of the measure's own; a new one for each seed and step.
-        draw: `(key, batch)` to further prompts (or moments, where they are all the model sees);
-            None for measures that do without (`Measure.needs_draw`).
-        optimizer_state: The optax state; None where there is no run, and for measures that do
-            without (`Measure.needs_state`).
-        update: What the next update adds to the model (leaves as the model's), for measures that
-            ask for it (`Measure.needs_update`).
-        preconditioner: What the optimizer's last update divided by (leaves as the model's), for
-            measures that ask for it (`Measure.needs_preconditioner`); None where the optimizer does
-            not say (`attnscape.transformations.Preconditioned`).
+        key: A random key for further draws of the measure; it differs for each seed and step.
+        draw: Function `(key, batch)` that draws further prompts (or moments, if the model depends
+            on nothing else); None if `Measure.needs_draw` is false.
+        optimizer_state: The optax state; None if there is no run, or if `Measure.needs_state` is
+            false.
+        update: The change of the model in the next update, with the model's leaves; None unless
+            `Measure.needs_update` is true.
+        preconditioner: The divisor in the optimizer's last update, with the model's leaves; None
+            unless `Measure.needs_preconditioner` is true and the optimizer provides it
+            (`attnscape.optimizers.Preconditioned`).
     """
 
-    model: Callable[..., Any]
-    training: Any  # Prompts | Moments, but for measures that declared to do without
+    model: Callable[..., PyTree]
+    # `training` and `draw` are None only for measures that declare not to need them. With
+    # `| None` in their types, every other measure would have to check that they are not None.
+    training: Any  # Prompts | Moments
     evaluation: Prompts | Moments
-    key: Array
-    draw: Any = eqx.field(static=True)  # Callable[[Array, int], Prompts | Moments] | None
-    optimizer_state: Any = None
-    update: Any = None
-    preconditioner: Any = None
+    key: Key[Array, ""]
+    draw: Any = eqx.field(static=True)  # Callable[[Array, int], Prompts | Moments]
+    optimizer_state: PyTree = None
+    update: PyTree = None
+    preconditioner: PyTree = None
 
     @classmethod
     def of(
         cls,
-        model: Callable[..., Any],
+        model: Callable[..., PyTree],
         task: Task,
         *,
         seed: int = 0,
         batch: int = 1000,
         dtype: jax.typing.DTypeLike = "float32",
     ) -> Iterate:
-        """An iterate of given parameters, for measures outside of a run."""
+        """An iterate with given parameters, for measures outside of a run.
 
-        def draw(key: Array, count: int) -> Prompts | Moments:
+        Args:
+            model: The model with its parameters.
+            task: The task that prompts are drawn from.
+            seed: Seed of the batches and of the measure's draws.
+            batch: Prompts of the training batch and of the evaluation batch.
+            dtype: Type of the prompts.
+        """
+
+        def draw(key: Key[Array, ""], count: int) -> Prompts | Moments:
             if objective.sees_moments_only(model):
                 return task.sample_moments(key, count, dtype)
             return task.sample(key, count, dtype)
@@ -124,13 +80,13 @@ class Iterate(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """What a Dataset says of a measured number.
+    """The description of a measured number in a Dataset.
 
     Attributes:
-        long_name: For axes and people.
-        dims: Its dims beyond the run's, step and evaluation.
-        on_evaluation: Whether it is taken on the evaluation batch, so that there is one number for
-            each of several batches.
+        long_name: Its name in words, for axes.
+        dims: Its dims in addition to those of the runs, step and evaluation.
+        on_evaluation: Whether it is measured on the evaluation batch; then there is one number for
+            each batch.
     """
 
     long_name: str
@@ -142,17 +98,17 @@ class Measure(abc.ABC):
     """The contract of a measure: subclass it as a frozen dataclass.
 
     Attributes:
-        schedule: When it is taken.
-        evaluations: On how many of the evaluation batches, the first ones; None for all. Only what
-            `Variable.on_evaluation` marks is taken on more than the first.
-        needs_training: Whether `Iterate.training` is wanted.
-        needs_draw: Whether `Iterate.draw` is wanted. Without it, what is compiled for one task
-            serves others of the same shapes.
-        needs_state: Whether `Iterate.optimizer_state` is wanted. Without it, what is compiled for
-            one optimizer serves others.
-        needs_update: Whether `Iterate.update` is wanted.
-        needs_preconditioner: Whether `Iterate.preconditioner` is wanted.
-        precision: `float64` to be given everything in double precision; None for the run's own.
+        schedule: The steps at which it is measured.
+        evaluations: The number of evaluation batches, from the first on; None for all. Only
+            variables with `Variable.on_evaluation` are measured on more than the first.
+        needs_training: Whether it uses `Iterate.training`.
+        needs_draw: Whether it uses `Iterate.draw`. If not, one compiled program works for all tasks
+            with the same shapes.
+        needs_state: Whether it uses `Iterate.optimizer_state`. If not, one compiled program works
+            for all optimizers.
+        needs_update: Whether it uses `Iterate.update`.
+        needs_preconditioner: Whether it uses `Iterate.preconditioner`.
+        precision: `float64` to get all arguments in double precision; None for the run's precision.
     """
 
     schedule: Schedule
@@ -170,19 +126,23 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def variables(self) -> Mapping[str, Variable]:
-        """Of each name: what the Dataset says of it."""
+        """The descriptions of the numbers in the Dataset, by name."""
 
-    def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
-        """Labels along the dims that the measure brings."""
+    def coordinates(self, model: Callable[..., PyTree]) -> Mapping[str, Sequence[object]]:
+        """Labels along the dims that the measure adds."""
         return {}
 
 
 def check_measures(measures: Sequence[Measure], evaluations: int) -> None:
-    """Whether the measures can be taken together, on so many evaluation batches.
+    """Checks that measures can be used together.
+
+    Args:
+        measures: The measures of one experiment.
+        evaluations: The number of evaluation batches.
 
     Raises:
-        UsageError: If one asks for batches that are not there, or two that differ in more than
-            their schedule and batches fill the same variable.
+        UsageError: If one needs more batches than there are, or two have the same variable and
+            differ in more than their schedule and number of batches.
     """
     by_variable: dict[str, Measure] = {}
     for measure in measures:
@@ -202,7 +162,7 @@ def check_measures(measures: Sequence[Measure], evaluations: int) -> None:
                 )
 
 
-def _kind(measure: Measure) -> dict[str, Any]:
-    """All that decides what is measured, but not when and on how many batches."""
+def _kind(measure: Measure) -> dict[str, object]:
+    """The fields that determine the quantity, without the schedule and the number of batches."""
     fields = vars(measure).items()
     return {name: value for name, value in fields if name not in ("schedule", "evaluations")}

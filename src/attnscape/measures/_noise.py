@@ -1,38 +1,51 @@
-"""Gradient noise: how stochastic gradients scatter around the gradient (PAPER.md, section 4)."""
+"""Gradient noise: stochastic gradients minus the true gradient (PAPER.md, section 4)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from attnscape import objective
 from attnscape.errors import UsageError
-from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, at
+from attnscape.measures._measure import Iterate, Measure, Variable
+from attnscape.measures._schedule import Schedule, at
 from attnscape.measures._spectrum import eigenvalues
 from attnscape.tasks import derived_key
 
-_TOGETHER = 50  # stochastic gradients a kernel call; bounds the memory that prompts take
+_TOGETHER = 50  # stochastic gradients per kernel call; bounds the memory for prompts
 
 
 @dataclasses.dataclass(frozen=True)
 class GradientNoise(Measure):
     """Stochastic gradients minus a reference gradient of many prompts, at one iterate.
 
-    The reference is the mean over fresh prompts; every stochastic gradient has prompts of its own.
-    Norms are over all parameters. Of the vectors themselves the eigenvalues of their covariance are
-    kept.
+    The reference is the mean over fresh prompts. Every stochastic gradient has its own prompts. The
+    norms are over all parameters. The noise vectors are not stored, but the eigenvalues of their
+    covariance are.
 
     Attributes:
-        schedule: When; by default at initialisation.
-        samples: Stochastic gradients of each batch size.
-        batch_sizes: Prompts of a stochastic gradient.
-        reference: Prompts of the reference gradient; a multiple of 1000.
+        schedule: The steps at which it is measured; by default step 0 only.
+        samples: Stochastic gradients for each batch size, at least 2.
+        batch_sizes: Prompts of a stochastic gradient; one or more sizes.
+        reference: Prompts of the reference gradient, a multiple of 1000.
+
+    Raises:
+        UsageError: If a number is out of range.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import GradientNoise, Iterate
+        >>> model = LinearTransformer.init(jax.random.key(0))
+        >>> iterate = Iterate.of(model, RegressionTask())
+        >>> noise = GradientNoise(samples=20, batch_sizes=(10, 100), reference=1000)
+        >>> noise(iterate)["noise_norm"].shape
+        (2, 20)
     """
 
     schedule: Schedule = at(0)
@@ -53,12 +66,12 @@ class GradientNoise(Measure):
             raise UsageError(f"reference is {self.reference}; it must be a multiple of 1000.")
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
-        def gradient(key: Array, batch: int) -> Array:
+        def gradient(key: Key[Array, ""], batch: int) -> Float[Array, " parameter"]:
             prompts = iterate.draw(key, batch)
-            return ravel_pytree(objective.value_and_gradient(iterate.model, prompts)[1])[0]
+            return ravel_pytree(objective.value_and_grad(iterate.model, prompts)[1])[0]
 
-        def many(stream: int, count: int, batch: int) -> Array:
-            def one(index: Array) -> Array:
+        def many(stream: int, count: int, batch: int) -> Float[Array, "sample parameter"]:
+            def one(index: Int[Array, ""]) -> Float[Array, " parameter"]:
                 return gradient(derived_key(iterate.key, index, stream), batch)
 
             return jax.lax.map(one, jnp.arange(count), batch_size=_TOGETHER)
@@ -87,5 +100,5 @@ class GradientNoise(Measure):
             ),
         }
 
-    def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
+    def coordinates(self, model: Callable[..., PyTree]) -> Mapping[str, Sequence[object]]:
         return {"batch_size": self.batch_sizes, "parameter": objective.parameter_blocks(model)}

@@ -1,29 +1,44 @@
-"""Directional smoothness u^T H u / |u|^2, of the step that is taken or of steps that might be."""
+"""Directional smoothness u^T H u / |u|^2 along the actual step, or along other steps."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key, PyTree
 
 from attnscape import objective
-from attnscape.measures._measure import Iterate, Measure, Schedule, Variable, every
-from attnscape.optimizers import NAMED
+from attnscape.measures._measure import Iterate, Measure, Variable
+from attnscape.measures._schedule import Schedule, every
+from attnscape.optimizers import NAMED, OptaxFactory, clipped
 from attnscape.tasks import derived_key
-from attnscape.transformations import OptaxFactory, clipped
 
 
 @dataclasses.dataclass(frozen=True)
 class DirectionalSmoothness(Measure):
-    """Along the realised step x_{t+1} - x_t, on the evaluation batch; its sign is kept.
+    """Directional smoothness along the realised step x_{t+1} - x_t, on the evaluation batch.
 
-    With it, the norm of the gradient on the same batch (for (L0, L1)-smoothness) and of the step.
+    Its sign is kept. The norm of the step and the norm of the gradient on the same batch (for
+    (L0, L1)-smoothness) are measured too.
+
+    Attributes:
+        schedule: The steps at which it is measured.
+        evaluations: The number of evaluation batches; None for all.
+
+    Examples:
+        >>> import functools
+        >>> from attnscape import LinearTransformer, RegressionTask, train
+        >>> from attnscape.measures import DirectionalSmoothness, every
+        >>> model = functools.partial(LinearTransformer.init, layers=1, dim=2)
+        >>> smoothness = DirectionalSmoothness(every(2))
+        >>> task = RegressionTask(dim=2, context=5)
+        >>> result = train(task, model, ["adam"], 0.01, (0,), steps=4, measures=[smoothness])
+        >>> result["directional_smoothness"].dims
+        ('optimizer', 'learning_rate', 'seed', 'step')
     """
 
     schedule: Schedule = every(50)
@@ -36,7 +51,7 @@ class DirectionalSmoothness(Measure):
     needs_update = True
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
-        _, gradient = objective.value_and_gradient(iterate.model, iterate.evaluation)
+        _, gradient = objective.value_and_grad(iterate.model, iterate.evaluation)
         return {
             "directional_smoothness": along(iterate, iterate.update),
             "evaluation_gradient_norm": optax.tree.norm(gradient),
@@ -57,17 +72,17 @@ class DirectionalSmoothness(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class PseudoStepSmoothness(Measure):
-    """Along the steps that several optimizers would take at one and the same iterate.
+    """Directional smoothness along the steps that several optimizers would take at one iterate.
 
-    Pan and Li (2023) compare optimizers this way. An optimizer with a memory gets one: it sees
-    `memory` stochastic gradients at the iterate, from a fresh state, before its step is taken.
+    Pan and Li (2023) compare optimizers this way. Each optimizer begins with a fresh state and gets
+    `memory` stochastic gradients at the iterate; the step is its last update.
 
     Attributes:
-        schedule: When.
-        evaluations: On how many of the evaluation batches; None for all.
-        optimizers: Names of `attnscape.optimizers`.
+        schedule: The steps at which it is measured.
+        evaluations: The number of evaluation batches; None for all.
+        optimizers: Names of `attnscape.optimizers.NAMED`.
         memory: Stochastic gradients at the iterate, at least 1.
-        batch: Prompts of each.
+        batch: Prompts of each stochastic gradient.
         clip: Global norm for clipping, or None.
     """
 
@@ -91,12 +106,19 @@ class PseudoStepSmoothness(Measure):
         ]
         return {"pseudo_step_smoothness": jnp.stack(values)}
 
-    def _step(self, factory: OptaxFactory, iterate: Iterate, parameters: Any, keys: Array) -> Any:
+    def _step(
+        self,
+        factory: OptaxFactory,
+        iterate: Iterate,
+        parameters: PyTree[Float[Array, ...]],
+        keys: Key[Array, " memory"],
+    ) -> PyTree[Float[Array, ...]]:
+        """The update after the stochastic gradients of all keys."""
         optimizer = factory(1.0)  # the rate scales the step, which is normalised
 
-        def remember(state: Any, key: Array) -> tuple[Any, Any]:
+        def remember(state: PyTree, key: Key[Array, ""]) -> tuple[PyTree, PyTree]:
             prompts = iterate.draw(key, self.batch)
-            gradient = objective.value_and_gradient(iterate.model, prompts)[1]
+            gradient = objective.value_and_grad(iterate.model, prompts)[1]
             gradient = eqx.filter(gradient, eqx.is_inexact_array)
             updates, state = optimizer.update(gradient, state, parameters)
             return state, updates
@@ -111,12 +133,12 @@ class PseudoStepSmoothness(Measure):
             )
         }
 
-    def coordinates(self, model: Callable[..., Any]) -> Mapping[str, Sequence[Any]]:
+    def coordinates(self, model: Callable[..., PyTree]) -> Mapping[str, Sequence[object]]:
         return {"pseudo_step": self.optimizers}
 
 
-def along(iterate: Iterate, direction: Any) -> Float[Array, ""]:
-    """u^T H u / |u|^2 on the evaluation batch; NaN where u is zero."""
+def along(iterate: Iterate, direction: PyTree[Float[Array, ...]]) -> Float[Array, ""]:
+    """u^T H u / |u|^2 on the evaluation batch; NaN if u is zero."""
     full = eqx.combine(direction, iterate.model)
     product = eqx.filter(
         objective.hvp(iterate.model, iterate.evaluation, full), eqx.is_inexact_array

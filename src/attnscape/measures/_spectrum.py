@@ -1,4 +1,4 @@
-"""Spectra of symmetric matrices, one matrix after the other."""
+"""Eigenvalues of symmetric matrices, computed for one matrix after the other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 def eigenvalues(matrix: Float[Array, "p p"]) -> Float[Array, " p"]:
     """Eigenvalues of a symmetric matrix, ascending; under `jax.vmap` a loop over matrices.
 
-    A batch would be spread over XLA's threads by a task that waits for them on one of them: two
-    such tasks at once on two threads wait for each other forever. Many threads that call LAPACK at
-    once can also damage memory (jax-ml/jax, issue 39292).
+    XLA would distribute a batch over its threads by a task that runs on one of them and waits for
+    the others: on two threads, two such tasks would wait for each other forever. Calls of LAPACK
+    from many threads at once can also damage memory (jax-ml/jax, issue 39292).
     """
     return jnp.linalg.eigvalsh(matrix)

@@ -1,7 +1,7 @@
-"""What all Transformers here share: their matrices, and the layers of eq. 7 and 8 of the paper.
+"""The base class of all Transformers here: their matrices and the layers of eq. 7 and 8.
 
-Z_{l+1} = Z_l + P_l Z_l M W_l with weights W_l made of the scores Z_l^T Q_l Z_l, and the prediction
-is -[Z_L]_{d+1, n+1}. This token form is the oracle of every faster path.
+Z_{l+1} = Z_l + P_l Z_l M W_l with weights W_l computed from the scores Z_l^T Q_l Z_l, and the
+prediction is -[Z_L]_{d+1, n+1}. Every faster path is tested against this token form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attnscape.errors import UsageError
-from attnscape.prompts import Prompts
+from attnscape.tasks import Prompts
 
 Form = Literal["block", "full"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -28,9 +28,9 @@ class Transformer(eqx.Module):
     Attributes:
         P: Value matrices.
         Q: Key-query matrices.
-        form: `full` trains the whole (d+1, d+1) matrices of eq. 7. `block` trains their top left
-            d x d blocks; P has a fixed 1 in its last corner and all else in the last rows and
-            columns is 0. m is d in the block form and d + 1 in the full form.
+        form: `full` (m = d + 1) trains the whole matrices of eq. 7. `block` (m = d) trains their
+            top left d x d blocks; P has a fixed 1 in its bottom right corner, and all other entries
+            of the last rows and columns are 0.
 
     Raises:
         UsageError: If the shapes of P and Q differ or are not (L, m, m), or the form is unknown.
@@ -61,10 +61,10 @@ class Transformer(eqx.Module):
     def attention_weights(
         self, scores: Float[Array, "batch tokens tokens"]
     ) -> Float[Array, "batch tokens tokens"]:
-        """W_l from the scores; in both, entry (key, query). There are n + 1 tokens."""
+        """The weights W_l from the scores; both have entries (key, query) for n + 1 tokens."""
 
     def __call__(self, prompts: Prompts) -> Float[Array, " batch"]:
-        """Predictions by the token form.
+        """Predictions by the token form, against which every faster path is tested.
 
         Raises:
             UsageError: If the prompts' dimension is not the model's.
@@ -95,20 +95,20 @@ def initial_matrices(
     size = dim + 1 if form == "full" else dim
     key_P, key_Q = jax.random.split(key)
     shape = (layers, size, size)
-    # Drawn in single precision, so that a run starts at the same point in every precision.
+    # Drawn in float32, so that a run starts at the same point in every precision.
     P = scale * jax.random.normal(key_P, shape, jnp.float32)
     Q = scale * jax.random.normal(key_Q, shape, jnp.float32)
     return P.astype(dtype), Q.astype(dtype)
 
 
 def check_form(form: str) -> None:
-    """Raises UsageError if there is no such form."""
+    """Raises UsageError if the form is unknown."""
     if form not in FORMS:
         raise UsageError(f"form is {form!r}; it must be one of {', '.join(FORMS)}.")
 
 
 def check_dim(model: Transformer, query: Float[Array, "batch d"]) -> None:
-    """Raises UsageError if prompts of this query do not fit the model."""
+    """Raises UsageError if the dimensions of query and model differ."""
     dim = model.P.shape[-1] - (model.form == "full")
     if query.shape[-1] != dim:
         raise UsageError(

@@ -18,21 +18,21 @@ ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 
 class AttentionTransformer(Transformer):
-    """L layers of attention that sees whole tokens, not only their moments.
+    """L layers of attention with an activation. It needs whole tokens, not only their moments.
 
-    The weights that a query gives to the keys are, for scores s and n examples:
+    With scores s and n examples, a query gives its keys these weights:
 
     - `linear`: s / n, the same model as `LinearTransformer`;
     - `relu`: max(s, 0) / n;
-    - `softmax`: exp(s) over its sum over all n + 1 keys, the query's own included, / n; only then
-      does the mask M take the query out of the sum over values. A softmax is an average already;
-      the division by n is eq. 8's, and the public code of the paper keeps it.
+    - `softmax`: exp(s) divided by n and by its sum over all n + 1 keys, including the query itself;
+      only then does the mask M remove the query from the sum over values. A softmax is already an
+      average, but eq. 8 divides by n, and so does the public code of the paper.
 
     Attributes:
         P: Value matrices, (L, m, m).
         Q: Key-query matrices, (L, m, m).
-        form: `block` (m = d) or `full` (m = d + 1), as of `LinearTransformer`.
-        activation: One of the above.
+        form: `block` (m = d) or `full` (m = d + 1), as in `LinearTransformer`.
+        activation: `linear`, `relu` or `softmax`.
 
     Raises:
         UsageError: If the shapes of P and Q differ or are not (L, m, m), or the form or the
@@ -59,7 +59,7 @@ class AttentionTransformer(Transformer):
         scale: float = 0.05,
         dtype: jax.typing.DTypeLike = jnp.float32,
     ) -> AttentionTransformer:
-        """Draws P and Q with independent N(0, scale^2) entries, those of `LinearTransformer.init`.
+        """Draws P and Q with independent N(0, scale^2) entries, as `LinearTransformer.init` does.
 
         Args:
             key: A JAX random key.
@@ -68,7 +68,7 @@ class AttentionTransformer(Transformer):
             form: `block` or `full`.
             activation: `linear`, `relu` or `softmax`.
             scale: Standard deviation of the entries.
-            dtype: Of P and Q.
+            dtype: Type of P and Q.
 
         Raises:
             UsageError: If layers or dim is below 1, or the form or the activation is unknown.
@@ -79,7 +79,7 @@ class AttentionTransformer(Transformer):
     def attention_weights(
         self, scores: Float[Array, "batch tokens tokens"]
     ) -> Float[Array, "batch tokens tokens"]:
-        """For each query a weight of every key, in the class's words."""
+        """The weight of every key for each query; see the description of the class."""
         n = scores.shape[-1] - 1
         match self.activation:
             case "softmax":

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from attnscape.errors import UsageError
 from attnscape.models._transformer import Form, check_form
 from attnscape.models.linear import LinearTransformer
-from attnscape.prompts import Prompts
+from attnscape.tasks import Prompts
 
 
 class FactoredLinearTransformer(eqx.Module):
@@ -20,8 +20,8 @@ class FactoredLinearTransformer(eqx.Module):
         P: Value matrices.
         W_Q: Query matrices.
         W_K: Key matrices.
-        form: As of `LinearTransformer`: m is d in the block form and d + 1 in the full form. The
-            head size k need not be m.
+        form: `block` (m = d) or `full` (m = d + 1), as in `LinearTransformer`. The head size k may
+            differ from m.
 
     Raises:
         UsageError: If the shapes do not fit together or the form is unknown.
@@ -57,10 +57,10 @@ class FactoredLinearTransformer(eqx.Module):
     ) -> FactoredLinearTransformer:
         """Draws P and the square factors W_Q, W_K with independent normal entries.
 
-        The entries of P are N(0, scale^2). Those of the factors are N(0, scale / sqrt(m)), so that
-        the entries of Q = W_Q^T W_K, sums of m products, have standard deviation `scale` as those
-        of `LinearTransformer.init` do: the paper gives no law, and factors as small as P would
-        make Q start near scale^2, close to a saddle.
+        The entries of P are N(0, scale^2). The entries of the factors are N(0, scale / sqrt(m)).
+        Then the entries of Q = W_Q^T W_K, sums of m products, have standard deviation `scale`, as
+        in `LinearTransformer.init`. The paper does not say how the factors are drawn; factors as
+        small as P would make the entries of Q about scale^2, close to a saddle.
 
         Args:
             key: A JAX random key. The same key gives the same P as `LinearTransformer.init`.
@@ -68,7 +68,7 @@ class FactoredLinearTransformer(eqx.Module):
             dim: d, at least 1.
             form: `block` or `full`.
             scale: Standard deviation of the entries of P and of Q.
-            dtype: Of P, W_Q and W_K.
+            dtype: Type of P, W_Q and W_K.
 
         Raises:
             UsageError: If layers or dim is below 1, scale is negative, or the form is unknown.
@@ -80,7 +80,7 @@ class FactoredLinearTransformer(eqx.Module):
         ).P
         deviation = (scale / P.shape[-1] ** 0.5) ** 0.5
         key_Q, key_K = jax.random.split(jax.random.fold_in(key, 1))
-        # Drawn in single precision, so that a run starts at the same point in every precision.
+        # Drawn in float32, so that a run starts at the same point in every precision.
         W_Q, W_K = (
             (deviation * jax.random.normal(k, P.shape, jnp.float32)).astype(dtype)
             for k in (key_Q, key_K)
@@ -88,7 +88,7 @@ class FactoredLinearTransformer(eqx.Module):
         return cls(P, W_Q, W_K, form)
 
     def as_linear(self) -> LinearTransformer:
-        """The same function with Q multiplied out; derivatives flow through the product."""
+        """The same function with Q computed as the product, which JAX differentiates."""
         Q = jnp.einsum("lki,lkj->lij", self.W_Q, self.W_K, precision="highest")
         return LinearTransformer(self.P, Q, self.form)
 

@@ -1,4 +1,4 @@
-"""Models of users' own: functions of parameters and prompts, and what else a file may give."""
+"""Users' models: functions of parameters and prompts, and other forms that users may give."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from attnscape.errors import UsageError
-from attnscape.prompts import Prompts
+from attnscape.tasks import Prompts
 
-ModelFactory = Callable[[Array], Callable[[Prompts], Any]]
+ModelFactory = Callable[[Array], Callable[[Prompts], Array]]
 
 
-def _as_arrays(tree: Any) -> Any:
+def _as_arrays(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, float) else a, tree)
 
 
@@ -26,12 +26,12 @@ class FunctionModel(eqx.Module):
 
     Attributes:
         parameters: A pytree of arrays; the floating-point ones are trained.
-        function: Maps the parameters and `Prompts` to one prediction a prompt.
+        function: Maps the parameters and `Prompts` to one prediction for each prompt.
     """
 
     # Plain floats are parameters too.
-    parameters: Any = eqx.field(converter=_as_arrays)
-    function: Callable[[Any, Prompts], Any] = eqx.field(static=True)
+    parameters: PyTree = eqx.field(converter=_as_arrays)
+    function: Callable[[PyTree, Prompts], Array] = eqx.field(static=True)
 
     def __call__(self, prompts: Prompts) -> Float[Array, " batch"]:
         """Predictions of the function at the parameters."""
@@ -40,8 +40,10 @@ class FunctionModel(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    function: Callable[[Any, Prompts], Any]
-    init: Callable[[Array], Any]
+    """Makes a model whose parameters are drawn from the key."""
+
+    function: Callable[[PyTree, Prompts], Array]
+    init: Callable[[Array], PyTree]
 
     def __call__(self, key: Array) -> FunctionModel:
         return FunctionModel(self.init(key), self.function)
@@ -49,16 +51,18 @@ class _Drawn:
 
 @dataclasses.dataclass(frozen=True)
 class _Same:
-    model: Any
+    """Returns the same model for every key."""
 
-    def __call__(self, key: Array) -> Any:
+    model: Callable[[Prompts], Array]
+
+    def __call__(self, key: Array) -> Callable[[Prompts], Array]:
         return self.model
 
 
 def from_function(
-    function: Callable[[Any, Prompts], Any], init: Callable[[Array], Any]
+    function: Callable[[PyTree, Prompts], Array], init: Callable[[Array], PyTree]
 ) -> ModelFactory:
-    """What `attnscape.train` takes as its model, from two functions.
+    """A model for `attnscape.train`, from two functions.
 
     Args:
         function: `(parameters, prompts) -> predictions` of shape (batch,).
@@ -68,16 +72,16 @@ def from_function(
 
 
 def as_model(thing: Any) -> ModelFactory:
-    """The function from a key to a model that a user gives, in one of four forms.
+    """The function from a key to a model, for any of four forms that users may give.
 
     - a function `key -> model`, where a model is an equinox module (or any pytree of arrays) that
-      is called with `Prompts` and gives one prediction a prompt;
-    - a class, made by its `init(key)` if it has one, else by calling it with the key;
-    - a pair `(function, init)` as of `from_function`, or `(function, parameters)`;
-    - a ready equinox module. As with given parameters, all seeds then start at the same point.
+      is called with `Prompts` and returns one prediction for each prompt;
+    - a class; `init(key)` or, if there is no `init`, the class called with the key makes a model;
+    - a pair `(function, init)` as in `from_function`, or `(function, parameters)`;
+    - an equinox module. Then, as with given parameters, all seeds start at the same point.
 
     Raises:
-        UsageError: If it is none of them.
+        UsageError: If it has none of these forms.
     """
     if isinstance(thing, tuple) and len(thing) == 2 and callable(thing[0]):
         function, start = thing
@@ -85,8 +89,9 @@ def as_model(thing: Any) -> ModelFactory:
             return from_function(function, start)
         return _Same(FunctionModel(start, function))
     if isinstance(thing, eqx.Module):
-        return _Same(thing)
-    if callable(thing):  # a class included
+        model: Any = thing  # training checks that it can be called
+        return _Same(model)
+    if callable(thing):  # also a class
         factory: Any = getattr(thing, "init", thing) if isinstance(thing, type) else thing
         return factory
     raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,8 +11,20 @@ from jaxtyping import Array, Float
 from attnscape.models._transformer import Form, Transformer, initial_matrices
 
 
+@runtime_checkable
+class ReducesToLinear(Protocol):
+    """A model that computes the same function as a `LinearTransformer`.
+
+    Such a model is computed from moments instead of tokens.
+    """
+
+    def as_linear(self) -> LinearTransformer:
+        """The linear Transformer with the same predictions; derivatives must flow through it."""
+        ...
+
+
 class LinearTransformer(Transformer):
-    """L layers of linear attention: the weights are the scores over n.
+    """L layers of linear attention: the attention weights are the scores divided by n.
 
     Attributes:
         P: Value matrices, (L, m, m).
@@ -40,20 +54,27 @@ class LinearTransformer(Transformer):
             dim: d, at least 1.
             form: `block` or `full`.
             scale: Standard deviation of the entries.
-            dtype: Of P and Q.
+            dtype: Type of P and Q.
 
         Raises:
             UsageError: If layers or dim is below 1, scale is negative, or the form is unknown.
+
+        Examples:
+            >>> import jax
+            >>> from attnscape import LinearTransformer
+            >>> model = LinearTransformer.init(jax.random.key(0), layers=3, dim=5)
+            >>> model.P.shape
+            (3, 5, 5)
         """
         P, Q = initial_matrices(key, layers, dim, form, scale, dtype)
         return cls(P, Q, form)
 
     def as_linear(self) -> LinearTransformer:
-        """Itself: a model that has this method is evaluated through moments."""
+        """The model itself (see `ReducesToLinear`)."""
         return self
 
     def attention_weights(
         self, scores: Float[Array, "batch tokens tokens"]
     ) -> Float[Array, "batch tokens tokens"]:
-        """The scores over n."""
+        """The scores divided by n."""
         return scores / (scores.shape[-1] - 1)

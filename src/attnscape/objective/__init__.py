@@ -1,8 +1,9 @@
-"""The objective: a model and its mean squared error on given prompts, with its derivatives.
+"""The objective: the mean squared error of a model on given prompts, with its derivatives.
 
-Three paths lead to the same numbers. `token` runs the model itself on its tokens and serves every
-model; it is the oracle. `reduced` evaluates linear attention from moments in XLA, also behind an
-MLP. `native` does the same in compiled CPU kernels. `fastest` takes the last of them that applies.
+Three paths compute the same numbers. `token` calls the model on its tokens and works for every
+model; the other paths are tested against it. `reduced` computes linear attention from moments in
+XLA, also behind an MLP. `native` does the same in compiled CPU kernels. `fastest` chooses the last
+of these that can be used.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from attnscape import native
 from attnscape.errors import UsageError
@@ -28,20 +29,20 @@ from attnscape.objective._native import (
     reducible,
 )
 from attnscape.objective._reduced import reduced_loss
-from attnscape.prompts import Moments, Prompts
+from attnscape.tasks import Moments, Prompts
 
 Path = Literal["fastest", "native", "reduced", "token"]
 PATHS: tuple[Path, ...] = get_args(Path)
-Model = TypeVar("Model", bound=Callable[[Prompts], Any])
+Model = TypeVar("Model", bound=Callable[[Prompts], Array])
 
 
-def sees_moments_only(model: Callable) -> bool:
-    """Whether the model is linear attention, so that moments stand for prompts."""
+def sees_moments_only(model: Callable[[Prompts], Array]) -> bool:
+    """Whether the model is linear attention, so that moments can replace prompts."""
     return is_linear(model)
 
 
 def loss(
-    model: Callable, prompts: Prompts | Moments, *, path: Path = "fastest"
+    model: Callable[[Prompts], Array], prompts: Prompts | Moments, *, path: Path = "fastest"
 ) -> Float[Array, ""]:
     """Mean squared error of the model's predictions; no factor 1/2 (PAPER.md, section 1).
 
@@ -49,11 +50,11 @@ def loss(
 
     Args:
         model: Maps `Prompts` to predictions of shape (batch,).
-        prompts: Prompts, or their moments where the model is linear attention.
+        prompts: Prompts, or their moments if the model is linear attention.
         path: How to compute it; see the module's description.
 
     Raises:
-        UsageError: If the path is unknown or does not serve this model, these prompts or this
+        UsageError: If the path is unknown or cannot be used for this model, these prompts or this
             machine, or shapes do not fit.
     """
     match choose_path(model, prompts, path):
@@ -65,7 +66,7 @@ def loss(
             return native_loss(model, prompts)
 
 
-def _token_predictions(model: Callable, prompts: Any) -> Array:
+def _token_predictions(model: Callable[[Prompts], Array], prompts: Any) -> Float[Array, " batch"]:
     predictions = model(prompts)
     if jnp.shape(predictions) != prompts.target.shape:
         raise UsageError(
@@ -75,45 +76,45 @@ def _token_predictions(model: Callable, prompts: Any) -> Array:
     return predictions
 
 
-def value_and_gradient(
+def value_and_grad(
     model: Model, prompts: Prompts | Moments, *, path: Path = "fastest"
 ) -> tuple[Float[Array, ""], Model]:
-    """Loss, and its gradient as a pytree of the model's own type. Arguments as of `loss`."""
+    """Loss, and its gradient as a pytree of the model's type. The arguments are those of `loss`."""
     return eqx.filter_value_and_grad(lambda m: loss(m, prompts, path=path))(model)
 
 
 def hvp(
     model: Model, prompts: Prompts | Moments, direction: Model, *, path: Path = "fastest"
 ) -> Model:
-    """The Hessian times a direction; both are pytrees of the model's own type.
+    """The Hessian times a direction; both are pytrees of the model's type.
 
     Args:
-        model: As of `loss`.
-        prompts: As of `loss`.
-        direction: What the Hessian is applied to: a model whose leaves are the direction's.
-        path: As of `loss`.
+        model: As in `loss`.
+        prompts: As in `loss`.
+        direction: The direction, as a pytree of the model's type.
+        path: As in `loss`.
 
     Raises:
-        UsageError: As of `loss`, and if the direction does not fit the model.
+        UsageError: As in `loss`, and if the direction does not fit the model.
     """
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     tangents = eqx.filter(direction, eqx.is_inexact_array)
     if jax.tree.map(jnp.shape, tangents) != jax.tree.map(jnp.shape, parameters):
         raise UsageError("The direction must be a model of the same type and shapes as the model.")
 
-    def gradient(p):
+    def gradient(p: PyTree) -> PyTree:
         return jax.grad(lambda q: loss(eqx.combine(q, static), prompts, path=path))(p)
 
     return jax.jvp(gradient, (parameters,), (tangents,))[1]
 
 
 def hessian(
-    model: Callable, prompts: Prompts | Moments, *, path: Path = "fastest"
+    model: Callable[[Prompts], Array], prompts: Prompts | Moments, *, path: Path = "fastest"
 ) -> Float[Array, "p p"]:
     """The dense Hessian, in the model's dtype (float64 needs `jax_enable_x64`).
 
     Rows and columns follow `jax.flatten_util.ravel_pytree` of the model: for linear attention all
-    of P, then all of Q, each in (layer, row, column) order. Arguments as of `loss`.
+    of P, then all of Q, each in (layer, row, column) order. The arguments are those of `loss`.
     """
     native_path = choose_path(model, prompts, path) == "native"
     if native_path and isinstance(model, LinearTransformer):
@@ -121,11 +122,11 @@ def hessian(
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     flat, unravel = ravel_pytree(parameters)
 
-    def flat_gradient(vector):
+    def flat_gradient(vector: Float[Array, " p"]) -> Float[Array, " p"]:
         return jax.grad(lambda v: loss(eqx.combine(unravel(v), static), prompts, path=path))(vector)
 
     if native_path and isinstance(model, WithMLP) and isinstance(model.inner, LinearTransformer):
-        # To the attention alone, the features that the MLP makes are like any prompts.
+        # The attention treats the features from the MLP like any prompts.
         corner = native_hessian(*reduced(model, prompts))
         mlp = len(flat) - len(corner)
         rows = jax.vmap(lambda e: jax.jvp(flat_gradient, (flat,), (e,))[1])(
@@ -135,10 +136,11 @@ def hessian(
     return jax.jacfwd(flat_gradient)(flat)
 
 
-def parameter_blocks(model: Callable) -> list[str]:
+def parameter_blocks(model: Callable[[Prompts], Array]) -> list[str]:
     """For each parameter, in the order of `hessian`, the block it belongs to.
 
-    A leaf with three or more axes is one block a layer (`P0`, `P1`, ...), any other one block.
+    A leaf with three or more axes has one block per layer (`P0`, `P1`, ...), any other leaf is one
+    block.
     """
     blocks = []
     parameters = eqx.filter(model, eqx.is_inexact_array)
@@ -150,8 +152,10 @@ def parameter_blocks(model: Callable) -> list[str]:
     return blocks
 
 
-def choose_path(model: Callable, prompts: Prompts | Moments, path: Path = "fastest") -> Path:
-    """The path that `path` means for this model and these prompts. Raises as `loss` does."""
+def choose_path(
+    model: Callable[[Prompts], Array], prompts: Prompts | Moments, path: Path = "fastest"
+) -> Path:
+    """The path chosen for this model and these prompts. Raises the errors of `loss`."""
     if path not in PATHS:
         raise UsageError(f"path is {path!r}; it must be one of {', '.join(PATHS)}.")
     linear = sees_moments_only(model)

@@ -5,9 +5,9 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attnscape.models import ACTIVATIONS, AttentionTransformer, check_dim
-from attnscape.objective._derivatives import kernel_loss
-from attnscape.prompts import Prompts
+from attnscape.models import ACTIVATIONS, Activation, AttentionTransformer, Form, check_dim
+from attnscape.objective._derivatives import Weights, kernel_loss
+from attnscape.tasks import Prompts
 
 
 def attention_loss(model: AttentionTransformer, prompts: Prompts) -> Float[Array, ""]:
@@ -20,11 +20,13 @@ def attention_loss(model: AttentionTransformer, prompts: Prompts) -> Float[Array
     return _losses[model.activation](model.form, (model.P, model.Q), prompts)
 
 
-def _arrays(prompts: Prompts):
+def _arrays(prompts: Prompts) -> tuple[Array, ...]:
     return prompts.x, prompts.y, prompts.query, prompts.target
 
 
-def _reference(activation, form, weights, prompts):
+def _reference(
+    activation: Activation, form: Form, weights: Weights, prompts: Prompts
+) -> Float[Array, ""]:
     P, Q = weights
     predictions = AttentionTransformer(P, Q, form, activation)(prompts)
     return jnp.mean((predictions - prompts.target) ** 2)

@@ -4,10 +4,10 @@ import jax
 from jaxtyping import Array, Float
 
 from attnscape import native
-from attnscape.models import LinearTransformer
-from attnscape.objective._derivatives import kernel_loss
+from attnscape.models import Form, LinearTransformer
+from attnscape.objective._derivatives import Weights, kernel_loss
 from attnscape.objective._reduced import reduced_loss
-from attnscape.prompts import Moments
+from attnscape.tasks import Moments
 
 
 def linear_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]:
@@ -28,11 +28,11 @@ def native_hessian(model: LinearTransformer, moments: Moments) -> Float[Array, "
     return hessian
 
 
-def _arrays(moments: Moments):
+def _arrays(moments: Moments) -> tuple[Array, ...]:
     return moments.gram, moments.cross, moments.square, moments.query, moments.target
 
 
-def _reference(form, weights, moments):
+def _reference(form: Form, weights: Weights, moments: Moments) -> Float[Array, ""]:
     P, Q = weights
     return reduced_loss(LinearTransformer(P, Q, form), moments)
 

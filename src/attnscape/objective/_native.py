@@ -1,8 +1,8 @@
-"""Which models have native kernels, and the loss by them.
+"""The models that have native kernels, and the loss computed by kernels.
 
-A model's kernel is registered by its type; what reduces to linear attention (`as_linear`) takes
-the kernels of linear attention, whatever its own parameters are: derivatives flow through the
-reduction.
+Kernels are registered by the type of the model. A model that reduces to linear attention
+(`as_linear`) uses the kernels of linear attention; JAX differentiates the reduction, so its
+parameters may have any form.
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from attnscape.models import AttentionTransformer, LinearTransformer, WithMLP, check_dim
+from attnscape.models import (
+    AttentionTransformer,
+    LinearTransformer,
+    ReducesToLinear,
+    WithMLP,
+    check_dim,
+)
 from attnscape.objective._attention_kernels import attention_loss
-from attnscape.objective._front_kernels import front_loss
 from attnscape.objective._linear_kernels import linear_loss
-from attnscape.prompts import Moments, Prompts
+from attnscape.objective._mlp_attention_kernels import mlp_attention_loss
+from attnscape.tasks import Moments, Prompts
 
 
 @functools.singledispatch
-def native_loss(model: Callable[..., Any], prompts: Prompts | Moments) -> Float[Array, ""]:
-    """Mean squared error over the batch, by native kernels and differentiable to every order."""
+def native_loss(model: Callable[[Prompts], Array], prompts: Prompts | Moments) -> Float[Array, ""]:
+    """Mean squared error over the batch, by native kernels, with derivatives of every order."""
     return linear_loss(*reduced(model, prompts))
 
 
@@ -32,14 +38,16 @@ native_loss.register(AttentionTransformer, attention_loss)
 @native_loss.register
 def _(model: WithMLP, prompts: Prompts) -> Float[Array, ""]:
     inner: Any = model.inner
-    return front_loss(model.mlp, inner.as_linear(), prompts)
+    return mlp_attention_loss(model.mlp, inner.as_linear(), prompts)
 
 
-def is_linear(model: Any) -> bool:
-    """Whether linear attention stands for the model: it has the method `as_linear`.
+def is_linear(model: object) -> bool:
+    """Whether the model equals a linear Transformer (`ReducesToLinear`).
 
-    A subclass that changes what is predicted, and not this method with it, is what its call says.
+    False for a subclass that changes the predictions but not `as_linear`: it is called itself.
     """
+    if not isinstance(model, ReducesToLinear):
+        return False
     for kind in type(model).__mro__:
         if "as_linear" in vars(kind):
             return True
@@ -48,21 +56,21 @@ def is_linear(model: Any) -> bool:
     return False
 
 
-def has_kernel(model: Callable[..., Any]) -> bool:
-    """Whether `native_loss` serves the model."""
+def has_kernel(model: Callable[[Prompts], Array]) -> bool:
+    """Whether `native_loss` works for the model."""
     if isinstance(model, WithMLP):
         return is_linear(model.inner)
     own = native_loss.dispatch(type(model)) is not native_loss.dispatch(object)
     return own or is_linear(model)
 
 
-def reducible(model: Any) -> bool:
-    """Whether `reduced` serves the model."""
+def reducible(model: object) -> bool:
+    """Whether `reduced` works for the model."""
     return reducible(model.inner) if isinstance(model, WithMLP) else is_linear(model)
 
 
 def reduced(model: Any, prompts: Any) -> tuple[LinearTransformer, Moments]:
-    """A linear attention model and the moments it sees, of prompts or given.
+    """The model as linear attention, and the moments, computed from prompts or given.
 
     Raises:
         UsageError: If the prompts' dimension is not the model's.

@@ -1,6 +1,6 @@
 """The reduced form in XLA: predictions of linear attention from moments (PAPER.md, section 1).
 
-It serves where the native kernels do not (other backends, other dtypes, higher derivatives), and
+It is used if the native kernels cannot be (other backends, other dtypes, higher derivatives), and
 is differentiated by JAX.
 """
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attnscape.models import LinearTransformer
-from attnscape.prompts import Moments
+from attnscape.tasks import Moments
 
 
 def reduced_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]:
@@ -18,13 +18,18 @@ def reduced_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]
 
 
 def reduced_predictions(model: LinearTransformer, moments: Moments) -> Float[Array, " batch"]:
-    """Of every prompt."""
+    """The prediction for every prompt."""
     with jax.default_matmul_precision("highest"):
         predict = _block_predictions if model.form == "block" else _full_predictions
         return predict(model, moments)
 
 
-def _next_layer(A, P, Q, G):
+def _next_layer(
+    A: Float[Array, "batch m m"],
+    P: Float[Array, "m m"],
+    Q: Float[Array, "m m"],
+    G: Float[Array, "batch m m"],
+) -> Float[Array, "batch m m"]:
     """A_{l+1} = A_l + P_l (A_l G A_l^T) Q_l A_l."""
     return A + P @ (A @ G @ A.mT) @ Q @ A
 

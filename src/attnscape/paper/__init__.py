@@ -1,1 +1,1 @@
-"""The paper as data: its settings, the two recipes, its artifacts and its claims."""
+"""The paper as data: its settings, recipes, artifacts and claims."""

@@ -1,15 +1,15 @@
-"""What a seed of the public code draws: initial values and prompts, number for number.
+"""The random numbers of the public code for a seed: exactly its initial values and prompts.
 
 Facts about the code (PAPER.md): a seed s sets `torch.manual_seed(s)` and `numpy.random.seed(s)`.
-Normals are PyTorch's on the CPU in float32, the parameters (L, 1, 2, d, d) first, then for every
-batch w (B, d), x (B, n, d) and the query (B, 1, d). Where the squared radius has a gamma law,
-covariates are normalised and multiplied by roots of numpy's gamma variables, those of x before
-those of the query. The batch that Hessians are taken on comes from seed 99, without parameters
-before it. Each optimizer of a seed starts at the same state of the generators.
+Normals are drawn by PyTorch on the CPU in float32: first the parameters (L, 1, 2, d, d), then for
+every batch w (B, d), x (B, n, d) and the query (B, 1, d). If the squared radius has a gamma
+distribution, covariates are normalised and multiplied by roots of numpy's gamma variables, which
+are drawn first for x, then for the query. The batch on which Hessians are computed comes from seed
+99, without parameters before it. Each optimizer of a seed starts from the same generator state.
 
-The stream depends on PyTorch, which promises equal numbers for one version on one kind of
-processor only: its kernels with and without AVX2 differ by up to 2e-6. numpy has frozen its
-generator (NEP 19).
+The stream depends on PyTorch, which guarantees equal numbers only for one version on one kind of
+processor: its kernels with and without AVX2 differ by up to 2e-6. numpy's generator does not change
+(NEP 19).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EVALUATION_SEED = 99
 
 
 class Batches(NamedTuple):
-    """Of some batches, one after the other, what `attnscape.Moments` holds of each, in float64.
+    """The `attnscape.Moments` of successive batches, in float64.
 
     Attributes:
         gram: (steps, batch, d, d).
@@ -51,12 +51,12 @@ class Batches(NamedTuple):
 
 
 class Stream:
-    """The generators of one seed; every call draws what comes next.
+    """The generators of one seed; every call draws the next numbers.
 
     Args:
-        seed: The public code's.
-        task: Dimension, context and law of covariates.
-        batch: Prompts of a batch, B.
+        seed: Seed of the public code.
+        task: Dimension, context and distribution of covariates.
+        batch: Prompts per batch, B.
 
     Raises:
         UsageError: If the public code has no such task.
@@ -64,7 +64,7 @@ class Stream:
 
     def __init__(self, seed: int, task: RegressionTask, batch: int) -> None:
         self._shape = batch, task.context, task.dim
-        self._gamma = _gamma_law(task)
+        self._gamma = _gamma_parameters(task)
         self._normals = torch.Generator().manual_seed(seed)
         self._gammas = np.random.RandomState(seed)
 
@@ -93,7 +93,7 @@ class Stream:
     def batches(self, steps: int) -> Batches:
         """The next `steps` batches."""
         drawn = [_moments(*self.draw()) for _ in range(steps)]
-        return Batches(*(np.stack(parts) for parts in zip(*drawn, strict=True)))
+        return Batches(*(np.stack(moments) for moments in zip(*drawn, strict=True)))
 
 
 def _moments(w: np.ndarray, x: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -107,21 +107,23 @@ def _moments(w: np.ndarray, x: np.ndarray, query: np.ndarray) -> tuple[np.ndarra
     return gram[:, :d, :d], gram[:, :d, d], gram[:, d, d], query, target
 
 
-def _gamma_law(task: RegressionTask) -> tuple[float, float] | None:
-    """Shape and scale of the law of |x|^2; None for normal covariates."""
+def _gamma_parameters(task: RegressionTask) -> tuple[float, float] | None:
+    """Shape and scale of the gamma distribution of |x|^2; None for normal covariates."""
     plain = task.response == Linear() and task.weights == Gaussian() and task.noise == 0
     match task.covariates:
         case Gaussian(covariance=None) if plain:
             return None
-        case Radial(squared_radius=law) if plain and law.dist.name == "gamma":
-            (shape,), keywords = law.args, law.kwds
+        case Radial(squared_radius=distribution) if plain and distribution.dist.name == "gamma":
+            (shape,), keywords = distribution.args, distribution.kwds
             return shape, keywords.get("scale", 1.0)
-    raise UsageError(
-        f"The public code has no stream for {task!r}; it draws normal covariates, or radial ones "
-        "with a gamma law of the squared radius, with <w, x> for responses."
-    )
+        case _:
+            raise UsageError(
+                f"The public code has no stream for {task!r}; it draws normal covariates, or "
+                "radial ones with a gamma distribution of the squared radius, with <w, x> for "
+                "responses."
+            )
 
 
 def capability() -> str:
-    """What PyTorch's kernels use of this processor."""
+    """The instruction set of this processor that PyTorch's kernels use."""
     return torch.backends.cpu.get_cpu_capability()

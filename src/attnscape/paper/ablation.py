@@ -1,7 +1,8 @@
-"""What follows from each difference between the public code and the text of the paper.
+"""The effect of each difference between the public code and the text of the paper.
 
-From the recipe `code`, one convention at a time is taken from `paper`; then, on the runs of `code`,
-one part at a time of the definition of the robust condition number is changed.
+Starting from the recipe `code`, one convention at a time is replaced by that of the recipe `paper`.
+On the runs of `code`, the definition of the robust condition number is also changed, in one respect
+at a time.
 """
 
 from __future__ import annotations
@@ -9,26 +10,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from attnscape.estimators import CONDITION_NUMBERS, PUBLIC_CODE
-from attnscape.experiment import Experiment
+from attnscape.experiments.artifact import Analysis, Artifact, Results
+from attnscape.experiments.captions import batches_in_words, conventions
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.runs import check_steps, listed
+from attnscape.experiments.setting import CONVENTIONS, JUDGED, Convention, Plan
 from attnscape.measures import Measure
 from attnscape.optimizers import PAPER as BASELINES
-from attnscape.paper.artifact import Artifact, Results, batches_in_words, conventions
-from attnscape.paper.claims import _statistics as statistics
-from attnscape.paper.claims._parts import Part
-from attnscape.paper.claims._tables import ratio_part
-from attnscape.paper.condition import STEPS
-from attnscape.paper.runs import check_steps, listed
-from attnscape.paper.settings import CONVENTIONS, JUDGED, MAIN, SPHERE, Convention, Plan
+from attnscape.paper.claims import _per_run as per_run
+from attnscape.paper.claims._comparison import Comparison
+from attnscape.paper.claims._from_tables import ratio_comparison
+from attnscape.paper.condition_table import STEPS
+from attnscape.paper.settings import MAIN, SPHERE
+from attnscape.statistics import CONDITION_NUMBERS, PUBLIC_CODE
 
 CODE = "code"
-# By what a picture says of each: what is taken from `paper`.
+# The conventions replaced by those of `paper`, by the label of each change in the figure.
 RECIPE_CHANGES: Mapping[str, tuple[Convention, ...]] = MappingProxyType(
     {
         CODE: (),
@@ -38,7 +41,7 @@ RECIPE_CHANGES: Mapping[str, tuple[Convention, ...]] = MappingProxyType(
         "all of the text": CONVENTIONS,
     }
 )
-# Likewise: which robust condition number replaces the public code's.
+# The robust condition number that replaces the public code's, by the label of each change.
 DEFINITION_CHANGES: Mapping[str, str] = MappingProxyType(
     {
         "R: ordinary median": "diagonal-median",
@@ -48,18 +51,35 @@ DEFINITION_CHANGES: Mapping[str, str] = MappingProxyType(
         "R: the text's": "eigenvalue-signed",
     }
 )
-_BETWEEN = "|"
+
+
+class RunKey(NamedTuple):
+    """Setting and change of a result of the ablation; its string is the key of the result.
+
+    Manifests hold the strings, such as `setting-2|code`.
+    """
+
+    setting: str
+    change: str
+
+    def __str__(self) -> str:
+        return "|".join(self)
+
+    @classmethod
+    def parse(cls, key: str) -> RunKey:
+        """The inverse of `str`."""
+        return cls(*key.split("|"))
 
 
 @dataclasses.dataclass(frozen=True)
-class Ablation(Artifact):
+class Ablation(Artifact[Analysis]):
     """Ratios SGDM / Adam of loss, robust condition number and directional smoothness.
 
     Attributes:
-        steps: Of the robust condition number.
-        measures: What is recorded along the changed runs; `code` shares its runs with other
+        steps: Steps at which the robust condition number is computed.
+        measures: The measures of the changed runs; the runs of `code` are shared with other
             artifacts.
-        seeds: At most so many seeds of each change.
+        seeds: Largest number of seeds for each change.
     """
 
     steps: tuple[int, ...] = STEPS
@@ -72,59 +92,63 @@ class Ablation(Artifact):
         return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        """For each setting, `code` and what differs from it; raises as `check_steps` does."""
+        """`code` and the changes that differ from it, for each setting.
+
+        Raises the errors of `check_steps`.
+        """
         check_steps(self.name, self.steps, plan)
         chosen = {}
         for setting in self.settings:
             for change, taken in RECIPE_CHANGES.items():
                 overrides = dict.fromkeys(taken, "paper")
-                # Learning rates are one of the conventions: none that were searched for.
+                # Searched rates are not used, because learning rates are one of the conventions.
                 changed = dataclasses.replace(plan, recipe="code", overrides=overrides, searches={})
                 experiment = setting.experiment(changed)
-                base = chosen.setdefault(f"{setting.name}{_BETWEEN}{CODE}", experiment)
+                base = chosen.setdefault(str(RunKey(setting.name, CODE)), experiment)
                 if experiment.run_id != base.run_id:
-                    chosen[f"{setting.name}{_BETWEEN}{change}"] = dataclasses.replace(
+                    chosen[str(RunKey(setting.name, change))] = dataclasses.replace(
                         experiment,
                         measures=self.measures,
                         seeds=experiment.seeds[: self.seeds],
                     )
         return chosen
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """A row a setting, change and statistic: the ratio SGDM / Adam.
+    def analyse(self, results: Results) -> Analysis:
+        """The frame has the ratio SGDM / Adam: one row for each setting, change and statistic.
 
-        The columns setting, change, statistic, n (seeds that it rests on), geometric_mean, low,
-        high (its interval, over seeds and evaluation batches), note (what else must be known, such
-        as runs that diverged: the ratio is then the median, with those as the worst result).
+        The columns are setting, change, statistic, n (number of seeds), geometric_mean, low and
+        high (its interval over seeds and evaluation batches), and note (facts about the numbers,
+        such as diverged runs). If runs diverged, the ratio is the median, in which a diverged run
+        is the worst result.
         """
         rows = []
         for key, dataset in results.items():
-            setting, change = key.split(_BETWEEN)
-            for part in self._parts(dataset):
-                rows.append(_row(setting, change, part))
+            setting, change = RunKey.parse(key)
+            for comparison in self._comparisons(dataset):
+                rows.append(_row(setting, change, comparison))
             if change == CODE:
                 for definition, name in DEFINITION_CHANGES.items():
-                    for part in self._condition(dataset, name):
-                        rows.append(_row(setting, definition, part))
-        return pd.DataFrame(rows)
+                    for comparison in self._condition(dataset, name):
+                        rows.append(_row(setting, definition, comparison))
+        return Analysis(results, pd.DataFrame(rows))
 
-    def _parts(self, dataset: xr.Dataset) -> Iterator[Part]:
-        yield ratio_part(
-            "final loss", *(statistics.final_loss(dataset, name) for name in BASELINES)
+    def _comparisons(self, dataset: xr.Dataset) -> Iterator[Comparison]:
+        yield ratio_comparison(
+            "final loss", *(per_run.final_loss(dataset, name) for name in BASELINES)
         )
         yield from self._condition(dataset, PUBLIC_CODE)
-        medians = (statistics.smoothness(dataset, name) for name in BASELINES)
+        medians = (per_run.smoothness(dataset, name) for name in BASELINES)
         # A negative smoothness has no ratio.
         positive = (np.where(table > 0, table, np.nan) for table in medians)
-        yield ratio_part("directional smoothness", *positive)
+        yield ratio_comparison("directional smoothness", *positive)
 
-    def _condition(self, dataset: xr.Dataset, name: str) -> Iterator[Part]:
+    def _condition(self, dataset: xr.Dataset, name: str) -> Iterator[Comparison]:
         for step in self.steps:
-            tables = (statistics.condition(dataset, o, step, name) for o in BASELINES)
-            yield ratio_part(f"R at step {step}", *tables)
+            tables = (per_run.condition(dataset, o, step, name) for o in BASELINES)
+            yield ratio_comparison(f"R at step {step}", *tables)
 
-    def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
-        frame = self.frame(results)
+    def tables(self, analysis: Analysis, plan: Plan) -> Mapping[str, pd.DataFrame]:
+        frame = analysis.frame
         cells = frame.apply(_cell, axis=1)
         table = frame.assign(cell=cells).pivot(
             index=["setting", "change"], columns="statistic", values="cell"
@@ -138,9 +162,9 @@ class Ablation(Artifact):
         )
         return {sentence: table}
 
-    def caption(self, results: Results, plan: Plan) -> str:
-        dataset = next(iter(results.values()))
-        seeds = sorted({each.sizes["seed"] for each in results.values()})
+    def caption(self, analysis: Analysis, plan: Plan) -> str:
+        datasets = list(analysis.results.values())
+        seeds = sorted({dataset.sizes["seed"] for dataset in datasets})
         counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         definitions = "; ".join(
             f"`{change}` {CONDITION_NUMBERS[name]}" for change, name in DEFINITION_CHANGES.items()
@@ -152,7 +176,7 @@ class Ablation(Artifact):
         )
         details = [
             "Geometric mean and its interval at 95 %, over seeds and evaluation batches: of the "
-            f"final loss (median of the last {statistics.LAST}, on {batches_in_words(dataset)}), "
+            f"final loss (median of the last {per_run.LAST}, on {batches_in_words(datasets[0])}), "
             f"of R at steps {listed(self.steps)} ({CONDITION_NUMBERS[PUBLIC_CODE]}), and of the "
             "directional smoothness, the median over steps of u^T H u / |u|^2 along the step u. "
             "Where runs diverged the ratio is the median over seeds, a diverged run being the "
@@ -165,17 +189,17 @@ class Ablation(Artifact):
         return f"{sentence}\n\n{' '.join(details)}"
 
 
-def _row(setting: str, change: str, part: Part) -> dict[str, Any]:
-    interval = part.interval
+def _row(setting: str, change: str, comparison: Comparison) -> dict[str, Any]:
+    interval = comparison.interval
     return {
         "setting": setting,
         "change": change,
-        "statistic": part.label,
+        "statistic": comparison.label,
         "n": interval.n,
         "geometric_mean": interval.estimate,
         "low": interval.low,
         "high": interval.high,
-        "note": part.note,
+        "note": comparison.note,
     }
 
 

@@ -1,13 +1,15 @@
-"""All artifacts, most wanted first."""
+"""All artifacts, the most important first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
+from attnscape.experiments.artifact import Artifact
 from attnscape.paper.ablation import ABLATION
-from attnscape.paper.artifact import Artifact
-from attnscape.paper.condition import FIG11, FIG14, TAB_CONDITION
+from attnscape.paper.condition_curves import FIG11, FIG14
+from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import (
@@ -45,4 +47,4 @@ _ALL = (
     TABLE2,
     ABLATION,
 )
-ARTIFACTS: Mapping[str, Artifact] = MappingProxyType({each.name: each for each in _ALL})
+ARTIFACTS: Mapping[str, Artifact[Any]] = MappingProxyType({each.name: each for each in _ALL})

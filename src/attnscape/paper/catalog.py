@@ -1,4 +1,4 @@
-"""Names and titles of the artifacts: plain text, so that the command line can list them at once."""
+"""Names and titles of the artifacts as plain text, so that the command line lists them quickly."""
 
 from types import MappingProxyType
 
@@ -26,6 +26,6 @@ ARTIFACTS = MappingProxyType(
         "ablation": "What depends on the differences between the public code and the text",
     }
 )
-# What the page has a section for beside the paper's artifacts.
+# The page's sections: the paper's artifacts and the bench.
 BENCH = "bench"
 SECTIONS = MappingProxyType({**ARTIFACTS, BENCH: "Optimizers against each other"})

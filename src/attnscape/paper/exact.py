@@ -1,4 +1,4 @@
-"""The table of Fig. 4 on the public code's own random numbers, as far as it can be matched."""
+"""The table of Fig. 4 on the random numbers of the public code, as far as it can be reproduced."""
 
 from __future__ import annotations
 
@@ -11,25 +11,39 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from attnscape.estimators import CONDITION_NUMBERS, PUBLIC_CODE, condition_number
+from attnscape.experiments.artifact import Analysis, Artifact, Results
+from attnscape.experiments.runs import check_steps, listed
+from attnscape.experiments.setting import Plan, Setting
+from attnscape.experiments.store import Computation
 from attnscape.optimizers import PAPER
-from attnscape.paper.artifact import Artifact, Results
-from attnscape.paper.condition import TAB_CONDITION, ConditionTable, spread
-from attnscape.paper.runs import check_steps, listed
-from attnscape.paper.settings import Plan, Setting
+from attnscape.paper.condition_table import TAB_CONDITION, ConditionTable, spread
 from attnscape.paper.stream_runs import CHANGE, STARTS, StreamRuns
-from attnscape.results import Computation
+from attnscape.statistics import CONDITION_NUMBERS, PUBLIC_CODE, condition_number
 
-_ELSEWHERE = ", other seeds"  # in keys of results: the runs of the other table
+
+def _elsewhere(setting: Setting) -> str:
+    """The key of the result with the runs of the other table, `ExactTable.distribution`."""
+    return f"{setting.name}, other seeds"
 
 
 @dataclasses.dataclass(frozen=True)
-class ExactTable(Artifact):
-    """R_SGD / R_Adam on the prompts of the public code, beside its distribution over others.
+class ExactAnalysis(Analysis):
+    """The ratios on the public code's stream, beside those on our random numbers.
 
     Attributes:
-        distribution: The table that is remade, on random numbers of our own: its settings, steps
-            and printed numbers are this one's.
+        seeds: Number of seeds on the stream.
+    """
+
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactTable(Artifact[ExactAnalysis]):
+    """R_SGD / R_Adam on the prompts of the public code, beside its distribution on our prompts.
+
+    Attributes:
+        distribution: The same table on our random numbers; its settings, steps and printed numbers
+            are used here too.
     """
 
     tables_on_page: ClassVar[bool] = True
@@ -50,9 +64,9 @@ class ExactTable(Artifact):
         return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Computation]:
-        """Of each setting: runs on the public code's stream, and those of `distribution`.
+        """For each setting, runs on the public code's stream, and the runs of `distribution`.
 
-        Always of the recipe `code` on the stream, and at most of the printed number of seeds.
+        Runs on the stream follow the recipe `code`, with at most the printed number of seeds.
         """
         table = self.distribution
         check_steps(self.name, table.steps, plan)
@@ -60,35 +74,31 @@ class ExactTable(Artifact):
         runs: dict[str, Computation] = {
             each.name: StreamRuns(each, seeds, table.steps) for each in table.settings
         }
-        for name, experiment in table.experiments(plan).items():
-            runs[name + _ELSEWHERE] = experiment
-        return runs
+        elsewhere = table.experiments(plan)
+        return runs | {_elsewhere(each): elsewhere[each.name] for each in table.settings}
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, start, step, seed, sgdm, adam, ratio, and distances.
+    def analyse(self, results: Results) -> ExactAnalysis:
+        """The frame has the columns setting, start, step, seed, sgdm, adam, ratio, and distances.
 
         `start` is `drawn` or `changed` for runs on the public code's stream, and `other` for the
-        runs of `distribution`, which have no distances; a row a seed (and evaluation batch).
+        runs of `distribution`, which have no distances and one row for each seed and batch.
         """
         frames = [_frame(results[each.name]).assign(setting=each.name) for each in self._settings]
-        others = {
-            name.removesuffix(_ELSEWHERE): dataset
-            for name, dataset in results.items()
-            if name.endswith(_ELSEWHERE)
-        }
-        other = self.distribution.frame(others)
+        others = {each.name: results[_elsewhere(each)] for each in self._settings}
+        other = self.distribution.analyse(others).frame
         other = other[other["convention"] == PUBLIC_CODE].assign(start="other")
         columns = ["setting", "start", "step", "seed", "sgdm", "adam", "ratio"]
         distances = [f"{optimizer}_distance" for optimizer in PAPER]
         rows = pd.concat([*frames, other], ignore_index=True)
-        return rows[[*columns, *distances]]
+        seeds = results[self._settings[0].name].sizes["seed"]
+        return ExactAnalysis(results, rows[[*columns, *distances]], seeds)
 
     @property
     def _settings(self) -> tuple[Setting, ...]:
         return self.distribution.settings
 
-    def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
-        frame, rows = self.frame(results), []
+    def tables(self, analysis: ExactAnalysis, plan: Plan) -> Mapping[str, pd.DataFrame]:
+        frame, rows = analysis.frame, []
         elsewhere = f"middle 95 % of {self.distribution.name}"
         for setting in self._settings:
             for position, step in enumerate(self.distribution.steps):
@@ -110,14 +120,14 @@ class ExactTable(Artifact):
                 )
         return {
             f"Ratio of robust condition numbers, SGDM over Adam, {CONDITION_NUMBERS[PUBLIC_CODE]}: "
-            f"mean (n-1 standard deviation) over {self._seeds(results)} seeds as printed, on the "
+            f"mean (n-1 standard deviation) over {analysis.seeds} seeds as printed, on the "
             "public code's own prompts, and on these from a changed start; by how much the change "
             "has moved the parameters (median over seeds, relative); and where single ratios of "
             "other seeds and evaluation batches lie.": pd.DataFrame(rows)
         }
 
-    def caption(self, results: Results, plan: Plan) -> str:
-        frame, last = self.frame(results), max(self.distribution.steps)
+    def caption(self, analysis: ExactAnalysis, plan: Plan) -> str:
+        frame, last = analysis.frame, max(self.distribution.steps)
         growth, effects = [], []
         for setting in self._settings:
             at_end = frame[(frame["setting"] == setting.name) & (frame["step"] == last)]
@@ -135,7 +145,7 @@ class ExactTable(Artifact):
             "of other seeds and evaluation batches (blue).\n\n"
             f"At steps {listed(self.distribution.steps)}, on a log axis; grey band and line: the "
             "printed mean and standard deviation of six seeds. "
-            f"Seeds 0 to {self._seeds(results) - 1}: initial values and prompts are drawn by "
+            f"Seeds 0 to {analysis.seeds - 1}: initial values and prompts are drawn by "
             "PyTorch (and numpy, for the gamma variables of setting-3) in the order of the public "
             "code, the evaluation batch likewise from seed 99; loss, gradient, clipping, "
             "optimizers and Hessian are ours, in double precision, with the recipe `code` and its "
@@ -151,12 +161,9 @@ class ExactTable(Artifact):
             f"Blue: the ratios of {self.distribution.name}, every seed on every evaluation batch."
         )
 
-    def _seeds(self, results: Results) -> int:
-        return results[self._settings[0].name].sizes["seed"]
-
 
 def _frame(dataset: xr.Dataset) -> pd.DataFrame:
-    """Of runs on the stream: start, step, seed, sgdm, adam, ratio, and distances."""
+    """Runs on the stream: the columns start, step, seed, sgdm, adam, ratio, and distances."""
     eigenvalues, diagonal, row_norm = (
         dataset[name].transpose("optimizer", "start", "seed", "step", ...)
         for name in ("hessian_eigenvalues", "hessian_diagonal", "hessian_row_norm")

@@ -1,76 +1,94 @@
-"""All four features of one setting in one picture (Fig. 15)."""
+"""All four features of one setting in one figure (Fig. 15)."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results, how_run
-from attnscape.paper.condition import ConditionCurves
+from attnscape.experiments.artifact import Analysis, Artifact, Results
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan, Setting
+from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.loss_curves import LossCurves
-from attnscape.paper.noise import NoiseHistograms
-from attnscape.paper.settings import Plan
+from attnscape.paper.noise import NoiseAnalysis, NoiseHistograms
 from attnscape.paper.smoothness import SmoothnessCurves
 from attnscape.paper.variants import NONLINEAR
 
-# The panels in reading order: what each is called in the table, and what makes it.
-PANELS: Mapping[str, type[Any]] = {
-    "loss": LossCurves,
-    "noise": NoiseHistograms,
-    "condition": ConditionCurves,
-    "smoothness": SmoothnessCurves,
-}
+Member = TypeVar("Member", bound=Artifact[Any])
+PANELS = ("loss", "noise", "condition", "smoothness")  # in reading order
 _PLACES = ("Upper left: ", "Upper right: ", "Lower left: ", "Lower right: ")
-_NOISE = "-noise"  # ends the key of the runs at initialisation
 
 
-class Landscape(Artifact):
+def _noise(setting: Setting) -> str:
+    """The key of the result at initialisation."""
+    return f"{setting.name}-noise"
+
+
+@dataclasses.dataclass(frozen=True)
+class LandscapeAnalysis(Analysis):
+    """The analyses of the artifacts of the single panels; the frame has the rows of all panels."""
+
+    loss: Analysis
+    noise: NoiseAnalysis
+    condition: Analysis
+    smoothness: Analysis
+
+
+class Landscape(Artifact[LandscapeAnalysis]):
     """Loss, gradient noise, robust condition number, directional smoothness of one setting."""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         (setting,) = self.settings
         return {
             setting.name: setting.experiment(plan),
-            setting.name + _NOISE: setting.noise_experiment(plan),
+            _noise(setting): setting.noise_experiment(plan),
         }
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """The rows of all panels, which the column panel names; columns of others stay empty."""
+    def analyse(self, results: Results) -> LandscapeAnalysis:
+        """The frame has the rows of all panels, named by `panel`; other columns may be empty."""
+        (setting,) = self.settings
+        runs, noise = ({setting.name: results[key]} for key in (setting.name, _noise(setting)))
+        analyses = (
+            self._member(LossCurves).analyse(runs),
+            self._member(NoiseHistograms).analyse(noise),
+            self._member(ConditionCurves).analyse(runs),
+            self._member(SmoothnessCurves).analyse(runs),
+        )
         frames = [
-            part.frame(of_part).assign(panel=panel)
-            for panel, (part, of_part) in self._parts(results).items()
+            analysis.frame.assign(panel=panel)
+            for panel, analysis in zip(PANELS, analyses, strict=True)
         ]
         frame = pd.concat(frames, ignore_index=True)
-        return frame[["panel", *frame.columns.drop("panel")]]
+        frame = frame[["panel", *frame.columns.drop("panel")]]
+        return LandscapeAnalysis(results, frame, *analyses)
 
-    def comparison(self, results: Results) -> pd.DataFrame:
-        """Tail statistics of the noise, as of `NoiseHistograms`."""
-        part, of_part = self._parts(results)["noise"]
-        return part.comparison(of_part)
+    def comparison(self, analysis: LandscapeAnalysis) -> pd.DataFrame:
+        """Tail statistics of the noise, as in `NoiseHistograms`."""
+        return self._member(NoiseHistograms).comparison(analysis.noise)
 
-    def caption(self, results: Results, plan: Plan) -> str:
-        runs = {key: dataset for key, dataset in results.items() if not key.endswith(_NOISE)}
-        shown = [part.shown(of_part) for part, of_part in self._parts(results).values()]
+    def caption(self, analysis: LandscapeAnalysis, plan: Plan) -> str:
+        shown = (
+            self._member(LossCurves).shown(analysis.loss),
+            self._member(NoiseHistograms).shown(analysis.noise),
+            self._member(ConditionCurves).shown(analysis.condition),
+            self._member(SmoothnessCurves).shown(analysis.smoothness),
+        )
         panels = [place + words for place, words in zip(_PLACES, shown, strict=True)]
-        seeds = next(iter(runs.values())).sizes["seed"]
+        (setting,) = self.settings
+        runs = {setting.name: analysis.results[setting.name]}
+        seeds = runs[setting.name].sizes["seed"]
         sentence = (
             "Loss, gradient noise at initialisation, robust condition number and directional "
             f"smoothness of SGDM and Adam, {seeds} seeds."
         )
-        return f"{sentence}\n\n{' '.join([*panels, how_run(self, runs, plan)])}"
+        return f"{sentence}\n\n{' '.join([*panels, self.how_run(runs, plan)])}"
 
-    def _parts(self, results: Results) -> dict[str, tuple[Any, Results]]:
-        """Of each panel: the artifact that has it alone, and its results."""
-        (setting,) = self.settings
-        parts = {}
-        for panel, kind in PANELS.items():
-            key = setting.name + (_NOISE if panel == "noise" else "")
-            artifact = kind(self.name, self.title, self.statement, self.settings)
-            parts[panel] = artifact, {setting.name: results[key]}
-        return parts
+    def _member(self, kind: type[Member]) -> Member:
+        """The artifact of a single panel."""
+        return kind(self.name, self.title, self.statement, self.settings)
 
 
 FIG15 = Landscape(

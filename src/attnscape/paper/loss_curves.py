@@ -6,33 +6,25 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
-from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Results, SettingCurves, batches_in_words, seeds_in_words, tidy
-from attnscape.paper.settings import (
-    DEPTHS,
-    HEAVY_TAILED,
-    LOSSES,
-    MAIN,
-    SETTING_1,
-    SPHERE,
-    Plan,
-    Setting,
-)
+from attnscape.experiments.artifact import Analysis, Results, SettingCurves
+from attnscape.experiments.captions import batches_in_words, seeds_in_words
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.runs import tidy
+from attnscape.experiments.setting import LOSSES, Plan, Setting
+from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE
 from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE, WIDE_SEARCHED
 
 
 @dataclasses.dataclass(frozen=True)
 class LossCurves(SettingCurves):
-    """A panel a setting, a line an optimizer.
+    """One panel for each setting, one line for each optimizer.
 
     Attributes:
-        one_scale: Whether the panels share the axis of the loss.
-        losses_only: Whether the runs record nothing else. They take half of the time, but are not
-            those of other artifacts.
-        most_seeds: At most so many seeds.
-        searched: Whether the learning rates are those that a search found, not the published ones.
+        one_scale: Whether the panels share the loss axis.
+        losses_only: Whether the runs record only losses. Such runs take half the time, but cannot
+            be shared with other artifacts.
+        most_seeds: Largest number of seeds.
+        searched: Whether the learning rates come from a search instead of the paper.
     """
 
     one_scale: bool = False
@@ -61,23 +53,23 @@ class LossCurves(SettingCurves):
             changes["learning_rates"] = {name: (rate,) for name, rate in setting.found.items()}
         return dataclasses.replace(experiment, **changes)
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, optimizer, learning_rate, seed, step, evaluation, loss.
+    def analyse(self, results: Results) -> Analysis:
+        """The frame has one row for each measured loss; for diverged runs the loss is empty.
 
-        A row a measured loss; those of diverged runs keep their row, with an empty loss.
+        The columns are setting, optimizer, learning_rate, seed, step, evaluation, loss.
         """
-        return tidy(results, ["loss"])
+        return Analysis(results, tidy(results, ["loss"]))
 
-    def sentence(self, results: Results) -> str:
-        dataset = next(iter(results.values()))
+    def sentence(self, analysis: Analysis) -> str:
+        dataset = next(iter(analysis.results.values()))
         last = int(dataset["step"][-1])
         return (
             f"Loss of SGDM and Adam along {last:,} steps, on a log axis: mean over seeds (lines), "
-            f"smallest to largest seed (bands); {seeds_in_words(results)}."
+            f"smallest to largest seed (bands); {seeds_in_words(analysis.results)}."
         )
 
-    def shown(self, results: Results) -> str:
-        dataset = next(iter(results.values()))
+    def shown(self, analysis: Analysis) -> str:
+        dataset = next(iter(analysis.results.values()))
         words = (
             f"The loss is taken every 50 steps on {batches_in_words(dataset)}; lines and bands are "
             "of the first batch, as in the paper"
@@ -100,7 +92,7 @@ FIG2 = LossCurves(
     "Adaptive methods like Adam are strictly better than SGD in all three settings.",
     MAIN,
     "In Setting 3 the covariates have one fifth of Setting 1's covariance.",
-    losses_only=True,  # the first picture is wanted soon
+    losses_only=True,  # the first picture should not take long
     most_seeds=6,
 )
 FIG2_SEARCHED = LossCurves(

@@ -1,21 +1,28 @@
-"""Gradient noise at initialisation (Fig. 3, 10, 13), held against noise without heavy tails.
+"""Gradient noise at initialisation (Fig. 3, 10, 13), compared with noise without heavy tails.
 
-The paper reads a heavy tail off a normal q-q plot of the noise's norms. A norm is right-skewed even
-for Gaussian noise, so the norm of a Gaussian vector with the sampled covariance stands beside it.
+The paper infers heavy tails from a normal q-q plot of the noise's norms. A norm is right-skewed
+even for Gaussian noise, so the norms are also compared with the norm of a Gaussian vector that has
+the sampled covariance.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from attnscape.errors import UsageError
-from attnscape.estimators import (
+from attnscape.experiments.artifact import Analysis, Artifact, Results
+from attnscape.experiments.captions import ends, initial_model
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan
+from attnscape.measures import GradientNoise
+from attnscape.paper.claims._per_run import FAR_SHARE
+from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE
+from attnscape.statistics import (
     GaussianNorm,
     HillTail,
     Interval,
@@ -23,29 +30,24 @@ from attnscape.estimators import (
     excess_kurtosis,
     fourth_moment,
     hill,
+    no_interval,
     normal_qq,
     plotting_positions,
     tail_excess,
 )
-from attnscape.estimators.intervals import no_interval
-from attnscape.experiment import Experiment
-from attnscape.measures import GradientNoise
-from attnscape.paper.artifact import Artifact, Results, ends, initial_model
-from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE, Plan
 
-FAR_SHARE = 0.001  # of the reference, beyond the quantile that counts as far
-_RESAMPLES = 200  # of the bootstrap: each of 60,000 norms costs some milliseconds
+_RESAMPLES = 200  # each bootstrap resample of 60,000 norms takes some milliseconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Tails:
-    """Tail weight of noise norms, beside that of Gaussian noise with the same covariance.
+    """Tail weight of noise norms, and of Gaussian noise with the same covariance (the reference).
 
     Attributes:
         kurtosis: Excess kurtosis of the norms.
-        gaussian_kurtosis: That of the reference.
-        hill: Hill's index of the norms: the smaller, the heavier.
-        gaussian_hill: That of the reference, at the same k.
+        gaussian_kurtosis: Excess kurtosis of the reference.
+        hill: Hill's index of the norms; smaller means heavier.
+        gaussian_hill: Hill's index of the reference, at the same k.
         excess: Norms beyond the reference's 99.9 % quantile.
     """
 
@@ -70,23 +72,61 @@ class Tails:
         )
 
 
-def noise_tails(noise: xr.Dataset) -> Tails:
-    """Tail weight at initialisation, pooled over the seeds of one result.
+@dataclasses.dataclass(frozen=True)
+class SeedNoise:
+    """Noise at the initialisation of one seed, with the seed's covariance and reference.
 
-    Every seed has its own initial model, hence its own covariance: norms are divided by the root
-    mean square of its reference before they are pooled, and counted beyond its own quantile. The
-    intervals are about samples, given these models.
+    Attributes:
+        seed: The seed.
+        norms: (sample,) norms of the noise.
+        gaussian: The norm of a Gaussian vector with the covariance of the noise: the reference.
+        quantiles: (sample,) quantiles of the reference at the norms' plotting positions.
+    """
+
+    seed: int
+    norms: np.ndarray
+    gaussian: GaussianNorm
+    quantiles: np.ndarray
+
+
+def noise_of_seeds(noise: xr.Dataset) -> list[SeedNoise]:
+    """The noise of each seed of one result.
 
     Args:
-        noise: Result of a `GradientNoise` measurement; its first batch size is taken.
+        noise: Result of a `GradientNoise` measurement; its first batch size is used.
+
+    Raises:
+        UsageError: If a gradient is not finite.
+    """
+    of_seeds = []
+    runs = noise.isel(optimizer=0, learning_rate=0, step=0, batch_size=0)
+    for seed in runs["seed"].values:
+        run = runs.sel(seed=seed)
+        norms = run["noise_norm"].values
+        if not np.isfinite(norms).all():
+            raise UsageError(
+                f"Gradients of seed {seed} are not finite at initialisation, so there is no noise "
+                "to show; choose another distribution or a smaller scale."
+            )
+        gaussian = GaussianNorm(run["noise_covariance_eigenvalues"].values)
+        quantiles = gaussian.quantile(plotting_positions(norms.size))
+        of_seeds.append(SeedNoise(int(seed), norms, gaussian, quantiles))
+    return of_seeds
+
+
+def noise_tails(of_seeds: Sequence[SeedNoise]) -> Tails:
+    """Tail weight at initialisation, pooled over the seeds of one result.
+
+    Every seed has its own initial model, and so its own covariance and reference. Its norms are
+    compared with the quantile of its reference, and divided by the root mean square of its
+    reference before they are pooled. The intervals are over samples, for these fixed models.
     """
     norms, references, beyond = [], [], []
-    for _, sample, eigenvalues in _of_seeds(noise):
-        law = GaussianNorm(eigenvalues)
-        unit = np.sqrt(law.eigenvalues.sum())
-        norms.append(sample / unit)
-        references.append(_gaussian_norms(sample.size, eigenvalues) / unit)
-        beyond.append(sample / law.quantile(1 - FAR_SHARE))
+    for each in of_seeds:
+        unit = np.sqrt(each.gaussian.eigenvalues.sum())
+        norms.append(each.norms / unit)
+        references.append(each.quantiles / unit)
+        beyond.append(each.norms / each.gaussian.quantile(1 - FAR_SHARE))
     pooled, reference = np.concatenate(norms), np.concatenate(references)
     tail = hill(pooled, resamples=_RESAMPLES)
     kurtosis = excess_kurtosis(pooled, resamples=_RESAMPLES)
@@ -102,44 +142,56 @@ def noise_tails(noise: xr.Dataset) -> Tails:
 
 
 @dataclasses.dataclass(frozen=True)
-class NoiseHistograms(Artifact):
-    """A panel a setting: histogram of the norms of gradient noise, with a q-q plot."""
+class NoiseAnalysis(Analysis):
+    """Norms of gradient noise, and their tails.
+
+    Attributes:
+        tails: The tails, by setting.
+    """
+
+    tails: Mapping[str, Tails]
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseHistograms(Artifact[NoiseAnalysis]):
+    """One panel for each setting: histogram of the gradient noise's norms, with a q-q plot."""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: setting.noise_experiment(plan) for setting in self.settings}
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, seed, sample, noise_norm, normal_quantile, gaussian_norm_quantile.
+    def analyse(self, results: Results) -> NoiseAnalysis:
+        """The frame has one row for each stochastic gradient.
 
-        A row a stochastic gradient, in ascending order of the norm within setting and seed. The
-        quantiles are those of the standard normal law, and of the norm of a Gaussian vector with
-        the sampled covariance, at the norm's rank.
+        The columns are setting, seed, sample, noise_norm, normal_quantile, gaussian_norm_quantile.
+        Within setting and seed, rows are in ascending order of the norm. The two quantiles belong
+        to the norm's rank: one of the standard normal distribution, the other of the norm of a
+        Gaussian vector with the sampled covariance.
         """
-        frames = []
-        for name, dataset in results.items():
-            for seed, norms, eigenvalues in _of_seeds(dataset):
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "setting": name,
-                            "seed": seed,
-                            "sample": np.argsort(norms, kind="stable"),
-                            "noise_norm": np.sort(norms),
-                            "normal_quantile": normal_qq(norms).theoretical,
-                            "gaussian_norm_quantile": _gaussian_norms(norms.size, eigenvalues),
-                        }
-                    )
-                )
-        return pd.concat(frames, ignore_index=True)
+        noise = {name: noise_of_seeds(dataset) for name, dataset in results.items()}
+        frames = [
+            pd.DataFrame(
+                {
+                    "setting": name,
+                    "seed": each.seed,
+                    "sample": np.argsort(each.norms, kind="stable"),
+                    "noise_norm": np.sort(each.norms),
+                    "normal_quantile": normal_qq(each.norms).theoretical,
+                    "gaussian_norm_quantile": each.quantiles,
+                }
+            )
+            for name, of_seeds in noise.items()
+            for each in of_seeds
+        ]
+        tails = {name: noise_tails(of_seeds) for name, of_seeds in noise.items()}
+        return NoiseAnalysis(results, pd.concat(frames, ignore_index=True), tails)
 
-    def comparison(self, results: Results) -> pd.DataFrame:
-        """Tail statistics of each setting beside those of Gaussian noise.
+    def comparison(self, analysis: NoiseAnalysis) -> pd.DataFrame:
+        """Tail statistics of each setting and of Gaussian noise.
 
-        The columns setting, quantity, ours, low, high (ends of the 95 % interval), gaussian.
+        The columns are setting, quantity, ours, low, high (ends of the 95 % interval) and gaussian.
         """
         rows = []
-        for name, dataset in results.items():
-            tails = noise_tails(dataset)
+        for name, tails in analysis.tails.items():
             for quantity, ours, gaussian in (
                 ("excess kurtosis", tails.kurtosis, tails.gaussian_kurtosis),
                 (f"Hill index, k = {tails.hill.k}", tails.hill.alpha, tails.gaussian_hill),
@@ -150,24 +202,24 @@ class NoiseHistograms(Artifact):
             rows, columns=["setting", "quantity", "ours", "low", "high", "gaussian"]
         )
 
-    def sentence(self, results: Results) -> str:
-        """What is drawn, in one sentence."""
-        dataset = next(iter(results.values()))
+    def sentence(self, analysis: NoiseAnalysis) -> str:
+        """One sentence on what is drawn."""
+        dataset = next(iter(analysis.results.values()))
         return (
             f"Norms of {dataset.sizes['sample']:,} samples of the gradient noise |g_B - g| at "
             "initialisation (histogram), beside the norm of Gaussian noise with the same "
             "covariance (dashed) and a normal law (dotted)."
         )
 
-    def shown(self, results: Results) -> str:
-        """What is drawn, and the tails in numbers."""
-        dataset = next(iter(results.values()))
+    def shown(self, analysis: NoiseAnalysis) -> str:
+        """Details of what is drawn, and the tails in numbers."""
+        dataset = next(iter(analysis.results.values()))
         samples, seeds = dataset.sizes["sample"], dataset.sizes["seed"]
         batch = int(dataset["batch_size"][0])
         paper = GradientNoise.samples
         fewer = f" (fewer than the paper's {paper:,})" if samples < paper else ""
         statistics = "; ".join(
-            f"{setting.title.partition(':')[0]}: {noise_tails(results[setting.name])}"
+            f"{setting.title.partition(':')[0]}: {analysis.tails[setting.name]}"
             for setting in self.settings
         )
         return " ".join(
@@ -178,41 +230,17 @@ class NoiseHistograms(Artifact):
                 "norm of a Gaussian vector with the sampled covariance (all parameters), which is "
                 "right-skewed without any heavy tail. Dotted line: normal law with mean and "
                 "standard deviation of the norms. Inset: q-q plot of the norms (vertical) against "
-                "both laws, at the plotting positions of "
-                "scipy.stats.probplot; points on the grey diagonal follow their law.",
+                "both distributions, at the plotting positions of "
+                "scipy.stats.probplot; points on the grey diagonal follow their distribution.",
                 f"Tails, {seeds} seeds pooled, each in units of its own reference, with 95 % "
                 f"intervals over samples, given these {seeds} initial models: {statistics}.",
             ]
         )
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def caption(self, analysis: NoiseAnalysis, plan: Plan) -> str:
         recipe = f"{initial_model(plan, self.settings)}."
-        details = " ".join([self.shown(results), recipe, self.remark]).strip()
-        return f"{self.sentence(results)}\n\n{details}"
-
-
-def _gaussian_norms(size: int, eigenvalues: np.ndarray) -> np.ndarray:
-    """Quantiles of the norm of a Gaussian vector at the plotting positions of `size` draws."""
-    return _quantiles(size, eigenvalues.astype(np.float64).tobytes())
-
-
-@functools.lru_cache(maxsize=64)
-def _quantiles(size: int, eigenvalues: bytes) -> np.ndarray:
-    """Kept, as table, statistics and caption ask for the same and it takes a third of a second."""
-    return GaussianNorm(np.frombuffer(eigenvalues)).quantile(plotting_positions(size))
-
-
-def _of_seeds(noise: xr.Dataset) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each seed: the seed, its norms, the eigenvalues of its noise covariance."""
-    runs = noise.isel(optimizer=0, learning_rate=0, step=0, batch_size=0)
-    for seed in runs["seed"].values:
-        run = runs.sel(seed=seed)
-        if not np.isfinite(run["noise_norm"].values).all():
-            raise UsageError(
-                f"Gradients of seed {seed} are not finite at initialisation, so there is no noise "
-                "to show; choose another law or a smaller scale."
-            )
-        yield int(seed), run["noise_norm"].values, run["noise_covariance_eigenvalues"].values
+        details = " ".join([self.shown(analysis), recipe, self.remark]).strip()
+        return f"{self.sentence(analysis)}\n\n{details}"
 
 
 FIG3 = NoiseHistograms(

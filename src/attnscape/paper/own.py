@@ -1,7 +1,7 @@
-"""Artifacts of users' own parts: what is left of them where a task or a model replaces a setting's.
+"""Artifacts with user's parts: a task or a model that replaces the settings' tasks or models.
 
-Panels are titled by what was run, equal experiments are made once, and nothing is said about the
-paper's settings.
+The titles of panels say what was run, equal experiments are run once, and the paper's settings are
+not mentioned.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from attnscape.experiments.artifact import AnalysisT, Artifact
+from attnscape.experiments.setting import Plan, Setting
 from attnscape.models import (
     AttentionTransformer,
     FactoredLinearTransformer,
     LinearTransformer,
     WithMLP,
 )
-from attnscape.paper.artifact import Artifact
-from attnscape.paper.condition import ConditionCurves
+from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.landscape import Landscape
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
-from attnscape.paper.settings import SETTING_1, Plan, Setting
+from attnscape.paper.settings import SETTING_1
 from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
 from attnscape.tasks import Gaussian, RegressionTask, ReluNetwork, Sphere
 
-_TITLES: Mapping[type[Artifact], str] = MappingProxyType(
+_TITLES: Mapping[type[Artifact[Any]], str] = MappingProxyType(
     {
         LossCurves: "Loss of SGDM and Adam",
         NoiseHistograms: "Gradient noise at initialisation",
@@ -46,11 +47,11 @@ _MODELS: Mapping[Any, str] = MappingProxyType(
         WithMLP: "MLP in front",
     }
 )
-_LINE = 44  # characters of a panel's title
+_LINE = 44  # characters in a line of a panel's title
 
 
-def with_own_parts(artifact: Artifact, plan: Plan) -> Artifact:
-    """The artifact with the plan's parts in its settings, each experiment once.
+def with_own_parts(artifact: Artifact[AnalysisT], plan: Plan) -> Artifact[AnalysisT]:
+    """The artifact with the plan's parts in its settings, without repeated experiments.
 
     Raises:
         UsageError: If the experiments cannot be planned.
@@ -69,8 +70,8 @@ def with_own_parts(artifact: Artifact, plan: Plan) -> Artifact:
     )
 
 
-def run_ids(artifact: Artifact, plan: Plan) -> frozenset[str]:
-    """Of what an artifact is made from.
+def run_ids(artifact: Artifact[Any], plan: Plan) -> frozenset[str]:
+    """The run ids of an artifact's experiments.
 
     Raises:
         UsageError: If the experiments cannot be planned.
@@ -79,8 +80,8 @@ def run_ids(artifact: Artifact, plan: Plan) -> frozenset[str]:
 
 
 def _own(setting: Setting, plan: Plan) -> Setting:
-    """The setting under a name that says what is left of it."""
-    if plan.tune:  # the published rates are not looked at
+    """The setting with the user's parts and with a name that says what remains of the setting."""
+    if plan.tune:  # the published rates are not used
         setting = dataclasses.replace(setting, rates=SETTING_1.rates)
     usual = set(_facts(SETTING_1, plan))
     left = [re.sub(r"[^\w .=+-]", "", fact) for fact in _facts(setting, plan) if fact not in usual]
@@ -88,7 +89,7 @@ def _own(setting: Setting, plan: Plan) -> Setting:
 
 
 def _titled(settings: list[Setting], plan: Plan) -> tuple[Setting, ...]:
-    """The settings with the own parts as titles, and what they differ in."""
+    """The settings with titles that name the user's parts and the differences between settings."""
     own = re.sub(r"(?:\S*/)?([^\s/]+):(\S+)", r"\2 of \1", plan.own)
     facts = [_facts(setting, plan) for setting in settings]
     shared = set(facts[0]).intersection(*facts)
@@ -105,7 +106,7 @@ def _folded(facts: Iterable[str]) -> str:
 
 
 def _facts(setting: Setting, plan: Plan) -> list[str]:
-    """What own parts leave of a setting, in words."""
+    """The facts about a setting that remain with the user's parts, in words."""
     facts = []
     if plan.task is None:
         facts.append(_task_in_words(setting.task))
@@ -123,11 +124,11 @@ def _facts(setting: Setting, plan: Plan) -> list[str]:
 def _task_in_words(task: RegressionTask) -> str:
     match task.covariates:
         case Gaussian(covariance=None):
-            law = "N(0, I)"
+            distribution = "N(0, I)"
         case Sphere():
-            law = "spherical"
+            distribution = "spherical"
         case _:
-            law = "heavy-tailed"
+            distribution = "heavy-tailed"
     size = f"d = {task.dim}, n = {task.context}"
     nonlinear = " nonlinear" if isinstance(task.response, ReluNetwork) else ""
-    return f"{size} {law}{nonlinear}"
+    return f"{size} {distribution}{nonlinear}"

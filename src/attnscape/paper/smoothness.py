@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from attnscape.estimators import Interval, Line, SmoothnessFit, fit_smoothness
-from attnscape.experiment import Experiment
+from attnscape.experiments.artifact import Analysis, Artifact, Results, SettingCurves
+from attnscape.experiments.captions import batches_in_words, ends, seeds_in_words
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.runs import first_evaluation, tidy
+from attnscape.experiments.setting import Plan, Setting
 from attnscape.measures import DirectionalSmoothness, every
-from attnscape.paper.artifact import (
-    Artifact,
-    Results,
-    SettingCurves,
-    batches_in_words,
-    ends,
-    first_evaluation,
-    how_run,
-    seeds_in_words,
-    tidy,
-)
-from attnscape.paper.claims._tables import mean_over
-from attnscape.paper.settings import MAIN, Plan, Setting
+from attnscape.paper.claims._from_tables import mean_over
+from attnscape.paper.settings import MAIN
+from attnscape.statistics import Interval, Line, SmoothnessFit, fit_smoothness
 
-_LAST = 2_000  # of the steps that Fig. 16 shows
-_MOST_SEEDS = 6  # each is measured at every step, on every batch
+_LAST = 2_000  # the last step that Fig. 16 shows
+_MOST_SEEDS = 6  # few, because each is measured at every step, on every batch
 
 
 @dataclasses.dataclass(frozen=True)
 class SmoothnessCurves(SettingCurves):
-    """Directional smoothness against step: a panel a setting, a line an optimizer."""
+    """Directional smoothness at each step: one panel per setting, one line per optimizer."""
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """The columns setting, optimizer, learning_rate, seed, step, evaluation.
+    def analyse(self, results: Results) -> Analysis:
+        """The frame has one row for each run, measured step and evaluation batch.
 
-        With them directional_smoothness.
+        The columns are setting, optimizer, learning_rate, seed, step, evaluation and
+        directional_smoothness.
         """
-        return tidy(results, ["directional_smoothness"])
+        return Analysis(results, tidy(results, ["directional_smoothness"]))
 
-    def sentence(self, results: Results) -> str:
-        dataset = next(iter(results.values()))
+    def sentence(self, analysis: Analysis) -> str:
+        dataset = next(iter(analysis.results.values()))
         last = int(dataset["step"][-1])
         return (
             f"Directional smoothness of the steps that are taken, along {last:,} steps: median "
-            f"over {seeds_in_words(results)} (lines), smallest to largest (bands)."
+            f"over {seeds_in_words(analysis.results)} (lines), smallest to largest (bands)."
         )
 
-    def shown(self, results: Results) -> str:
-        frame = first_evaluation(self.frame(results))
-        dataset = next(iter(results.values()))
+    def shown(self, analysis: Analysis) -> str:
+        frame = first_evaluation(analysis.frame)
+        dataset = next(iter(analysis.results.values()))
         return " ".join(
             [
                 "Directional smoothness u^T H u (u: the step at unit length, H: Hessian on the "
@@ -66,7 +59,7 @@ class SmoothnessCurves(SettingCurves):
 
 
 def negative_shares(frame: pd.DataFrame) -> str:
-    """In words: of each setting and optimizer, the share of measured values below zero."""
+    """The share of negative values for each setting and optimizer, in words."""
     measured = frame.dropna(subset="directional_smoothness")
     negative = measured.assign(share=measured["directional_smoothness"] < 0)
     return "; ".join(
@@ -79,54 +72,94 @@ def negative_shares(frame: pd.DataFrame) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class SmoothnessScatter(Artifact):
-    """Directional smoothness against the gradient norm, a point a step of Adam: a panel a setting.
+class Growth:
+    """The growth of directional smoothness with the gradient norm in one setting.
 
-    All seeds are run and stand in the table; the picture shows the first, as the paper does.
+    Attributes:
+        fit: The lines through the points of the first seed on the first batch.
+        log_slope: Log-log slope, the mean over seeds and evaluation batches.
+        rank_correlation: Spearman's correlation, the mean over seeds and evaluation batches.
+    """
+
+    fit: SmoothnessFit
+    log_slope: Interval
+    rank_correlation: Interval
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """The fitted lines by the name of the fit."""
+        return {
+            "least squares": self.fit.least_squares,
+            "least absolute deviations": self.fit.least_absolute,
+            "95 % envelope": self.fit.envelope,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class ScatterAnalysis(Analysis):
+    """Points (gradient norm, directional smoothness), and the fits to them.
+
+    Attributes:
+        growth: The growth, by setting; settings with too few finite points are left out.
+    """
+
+    growth: Mapping[str, Growth]
+
+
+@dataclasses.dataclass(frozen=True)
+class SmoothnessScatter(Artifact[ScatterAnalysis]):
+    """Directional smoothness against the gradient norm: one point for each step of Adam.
+
+    There is one panel for each setting. The table has all seeds; the figure shows the first one, as
+    in the paper.
     """
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: _every_step_of_adam(setting, plan) for setting in self.settings}
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """setting, optimizer, learning_rate, seed, step, evaluation and the two that are drawn.
+    def analyse(self, results: Results) -> ScatterAnalysis:
+        """The frame has one row for each run, step and evaluation batch.
 
-        These are evaluation_gradient_norm and directional_smoothness, before any logarithm.
+        The columns are setting, optimizer, learning_rate, seed, step, evaluation,
+        evaluation_gradient_norm and directional_smoothness, without logarithms.
         """
-        return tidy(results, ["evaluation_gradient_norm", "directional_smoothness"])
+        frame = tidy(results, ["evaluation_gradient_norm", "directional_smoothness"])
+        growth = {
+            str(setting): _growth(of_setting)
+            for setting, of_setting in frame.groupby("setting", sort=False)
+        }
+        found = {setting: each for setting, each in growth.items() if each is not None}
+        return ScatterAnalysis(results, frame, found)
 
-    def comparison(self, results: Results) -> pd.DataFrame:
-        """The fits to the seed that is drawn, and the growth of smoothness over all seeds.
+    def comparison(self, analysis: ScatterAnalysis) -> pd.DataFrame:
+        """The fits to the drawn seed, and the growth of smoothness over all seeds.
 
-        The columns setting, quantity, ours, low, high (ends of the 95 % interval), seeds.
+        The columns are setting, quantity, ours, low, high (ends of the 95 % interval) and seeds.
         """
         rows = []
-        for setting, frame in self.frame(results).groupby("setting", sort=False):
-            if (fit := fit_of_first_seed(frame)) is None:
-                continue
+        for setting, growth in analysis.growth.items():
             quantities = {}
-            for name, line in _lines(fit).items():
+            for name, line in growth.lines.items():
                 quantities |= {f"L0, {name}": line.L0, f"L1, {name}": line.L1}
-            slope, correlation = growth(frame)
             quantities |= {
-                "log-log slope": fit.trend.log_slope,
-                "rank correlation": fit.trend.rank_correlation,
+                "log-log slope": growth.fit.trend.log_slope,
+                "rank correlation": growth.fit.trend.rank_correlation,
             }
             over_seeds = {
-                "log-log slope, mean over seeds and batches": slope,
-                "rank correlation, mean over seeds and batches": correlation,
+                "log-log slope, mean over seeds and batches": growth.log_slope,
+                "rank correlation, mean over seeds and batches": growth.rank_correlation,
             }
             rows += [
                 (setting, quantity, interval.estimate, interval.low, interval.high, seeds)
-                for group, seeds in ((quantities, 1), (over_seeds, slope.n))
+                for group, seeds in ((quantities, 1), (over_seeds, growth.log_slope.n))
                 for quantity, interval in group.items()
             ]
         columns = ["setting", "quantity", "ours", "low", "high", "seeds"]
         return pd.DataFrame(rows, columns=columns)
 
-    def caption(self, results: Results, plan: Plan) -> str:
-        frame = self.frame(results)
-        dataset = next(iter(results.values()))
+    def caption(self, analysis: ScatterAnalysis, plan: Plan) -> str:
+        frame = analysis.frame
+        dataset = next(iter(analysis.results.values()))
         last = int(frame["step"].max()) if len(frame) else 0
         sentence = (
             "Directional smoothness against the gradient norm along Adam's path, natural "
@@ -134,8 +167,7 @@ class SmoothnessScatter(Artifact):
             "L0 + L1 |gradient|."
         )
         runs = [
-            f"{setting.title.partition(':')[0]}: "
-            + _in_words(frame[frame["setting"] == setting.name])
+            f"{setting.title.partition(':')[0]}: {_in_words(analysis.growth.get(setting.name))}"
             for setting in self.settings
         ]
         details = [
@@ -148,7 +180,7 @@ class SmoothnessScatter(Artifact):
             "block bootstrap along the run, given this run and batch; of means crossed over seeds "
             "and batches.",
             *runs,
-            how_run(self, results, plan),
+            self.how_run(analysis.results, plan),
         ]
         return f"{sentence}\n\n{' '.join(details)}"
 
@@ -167,13 +199,13 @@ def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
 
 
 def first_run(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one setting that are drawn: the first seed on the first batch."""
+    """The drawn rows of one setting: the first seed on the first batch."""
     run = first_evaluation(frame)
     return run[run["seed"] == run["seed"].min()]
 
 
-def fit_of_first_seed(frame: pd.DataFrame) -> SmoothnessFit | None:
-    """The lines through the first seed's points of one setting; None if they allow no fit."""
+def _growth(frame: pd.DataFrame) -> Growth | None:
+    """The growth in one setting; None if the points of its first seed allow no fit."""
     run = first_run(frame)
     norm, smoothness = (
         run[name].to_numpy(np.float64)
@@ -181,24 +213,10 @@ def fit_of_first_seed(frame: pd.DataFrame) -> SmoothnessFit | None:
     )
     if np.unique(norm[np.isfinite(norm) & np.isfinite(smoothness)]).size < 3:
         return None
-    return _fit(norm.tobytes(), smoothness.tobytes())
+    return Growth(fit_smoothness(norm, smoothness), *_means_over_runs(frame))
 
 
-@functools.lru_cache(maxsize=32)
-def _fit(gradient_norm: bytes, smoothness: bytes) -> SmoothnessFit:
-    """Kept, as table, caption and picture ask for the same fit and it takes seconds."""
-    return fit_smoothness(np.frombuffer(gradient_norm), np.frombuffer(smoothness))
-
-
-def _lines(fit: SmoothnessFit) -> dict[str, Line]:
-    return {
-        "least squares": fit.least_squares,
-        "least absolute deviations": fit.least_absolute,
-        "95 % envelope": fit.envelope,
-    }
-
-
-def growth(frame: pd.DataFrame) -> tuple[Interval, Interval]:
+def _means_over_runs(frame: pd.DataFrame) -> tuple[Interval, Interval]:
     """Log-log slope and rank correlation of smoothness with gradient norm.
 
     Means over seeds and evaluation batches, with intervals crossed over both.
@@ -216,7 +234,7 @@ def growth(frame: pd.DataFrame) -> tuple[Interval, Interval]:
 
 
 def _log_slope(run: pd.DataFrame) -> float:
-    """Slope of the line through the logarithms, by least squares, of positive smoothness."""
+    """Least-squares slope of log smoothness against log norm, over points with both positive."""
     kept = run[(run["directional_smoothness"] > 0) & (run["evaluation_gradient_norm"] > 0)]
     if kept["evaluation_gradient_norm"].nunique() < 2:
         return np.nan
@@ -230,12 +248,11 @@ def _rank_correlation(run: pd.DataFrame) -> float:
     )
 
 
-def _in_words(frame: pd.DataFrame) -> str:
-    fit = fit_of_first_seed(frame)
-    if fit is None:
+def _in_words(growth: Growth | None) -> str:
+    if growth is None:
         return "too few finite points for a line."
-    slope, correlation = growth(frame)
-    shares = ", ".join(f"{name} {line.share_above:.1%}" for name, line in _lines(fit).items())
+    fit, slope, correlation = growth.fit, growth.log_slope, growth.rank_correlation
+    shares = ", ".join(f"{name} {line.share_above:.1%}" for name, line in growth.lines.items())
     doubts = [*fit.misfits]
     if fit.L0_at_bound:
         doubts.append("L0 >= 0 binds: without it, a line would start below 0")

@@ -1,8 +1,8 @@
-"""Runs on the public code's own random numbers (`_torch_stream`), in float64.
+"""Runs on the random numbers of the public code (`_torch_stream`), in float64.
 
-Gradient, clipping, optimizers and Hessian are those of the engine. Every run is made a second time
-from initial values that are larger by one part in ten million: what that changes, rounding changes
-too, and no other implementation can match.
+Gradient, clipping, optimizers and Hessian are those of the engine. Every run is repeated from
+initial values that are larger by one part in ten million. Numbers that differ between the two runs
+also depend on rounding, so no other implementation can reproduce them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ import optax
 import xarray as xr
 
 from attnscape import native, objective, spec
+from attnscape.experiments.setting import Setting
 from attnscape.identity import Identity, settings
 from attnscape.models import LinearTransformer
-from attnscape.optimizers import PAPER
-from attnscape.paper.settings import Setting
-from attnscape.prompts import Moments
+from attnscape.optimizers import PAPER, Transformation, clipped
+from attnscape.tasks import Moments
 from attnscape.training import Progress, silent
-from attnscape.transformations import Transformation, clipped
 
-CHANGE = 1e-7  # of the initial values, relative
+CHANGE = 1e-7  # relative change of the initial values
 STARTS = ("drawn", "changed")
-_SEGMENT = 25  # batches that are drawn at once: 15 MB a seed
-_NUMBERS = 1  # rises when the same spec gives other numbers
+_SEGMENT = 25  # number of batches drawn at once: 15 MB per seed
+_NUMBERS = 1  # raise it if the same spec leads to other numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +39,9 @@ class StreamRuns:
     """SGDM and Adam on the public code's prompts, each from two starts, and Hessians at some steps.
 
     Attributes:
-        setting: Task, model, batch, clipping and learning rates, all of the recipe `code`.
-        seeds: The public code's.
-        steps: When Hessians are taken; runs end at the last.
+        setting: Task, model, batch, clipping and learning rates; the recipe is `code`.
+        seeds: Seeds of the public code.
+        steps: Steps at which Hessians are computed; runs end at the last one.
     """
 
     setting: Setting
@@ -52,7 +51,7 @@ class StreamRuns:
 
     @property
     def name(self) -> str:
-        """As in file names."""
+        """Name in file names."""
         return f"{self.setting.name}-public-stream"
 
     @property
@@ -71,11 +70,11 @@ class StreamRuns:
 
     @property
     def run_steps(self) -> int:
-        """Steps of all runs together."""
+        """Sum of the steps of all runs."""
         return len(PAPER) * len(STARTS) * len(self.seeds) * max(self.steps)
 
     def spec(self) -> dict[str, Any]:
-        """All that determines the result, in terms of JSON."""
+        """Everything that determines the result, as JSON."""
         setting = self.setting
         return {
             "stream": {
@@ -100,10 +99,11 @@ class StreamRuns:
         """Trains and measures.
 
         Returns:
-            A Dataset with the dims (optimizer, start, seed, step), start being `drawn` or
-            `changed`: `hessian_diagonal`, `hessian_row_norm` and `hessian_eigenvalues` on the
-            evaluation batch of the public code, and `distance` (without start): by how much the
-            parameters of the two starts differ, relative to those of the first.
+            A Dataset with the dims (optimizer, start, seed, step), where start is `drawn` or
+            `changed`. The variables are `hessian_diagonal`, `hessian_row_norm` and
+            `hessian_eigenvalues` on the evaluation batch of the public code, and `distance`
+            (without start): the difference between the parameters of the two starts, relative to
+            those of the first.
 
         Raises:
             UsageError: If PyTorch is missing, or the public code has no such setting.
@@ -123,7 +123,7 @@ class StreamRuns:
             progress(0, total)
             for last in _segment_ends(self.steps):
                 if last > step:
-                    # Seeds draw side by side, and while the segment before is still computed.
+                    # Seeds are drawn in parallel, while the previous segment is computed.
                     count = [last - step] * len(streams)
                     drawn = pool.map(Stream.batches, streams, count)
                     runs = [advance(*each) for each in zip(runs, drawn, strict=True)]
@@ -134,7 +134,7 @@ class StreamRuns:
         return self._dataset(taken).assign_attrs(torch_kernels=capability())
 
     def _dataset(self, taken: list[list[dict[str, np.ndarray]]]) -> xr.Dataset:
-        """Of `taken`: a list of steps, each a list of seeds."""
+        """The Dataset of the measurements `taken`: a list over steps of lists over seeds."""
         run = ("step", "seed", "optimizer")
         dims = {
             "distance": run,
@@ -157,18 +157,18 @@ class StreamRuns:
 
 
 def _segment_ends(steps: Sequence[int]) -> list[int]:
-    """`steps` are among them."""
+    """The steps at which segments end; `steps` are among them."""
     return sorted({*steps, *range(_SEGMENT, max(steps), _SEGMENT)})
 
 
-# Of each optimizer: models and states, pytrees with the leading axis start.
+# Models and states of each optimizer: pytrees with the leading axis start.
 _Runs = tuple[tuple[Any, Any], ...]
-# `_torch_stream.Batches`; its module cannot be imported without PyTorch.
+# `_torch_stream.Batches`, whose module cannot be imported without PyTorch.
 _Batches = tuple[Any, ...]
 
 
 def _both_starts(P: np.ndarray, Q: np.ndarray) -> LinearTransformer:
-    """The initial values as drawn, and changed."""
+    """The initial values without and with the change."""
     factor = np.array([1, 1 + CHANGE])[:, None, None, None]
     return jax.vmap(LinearTransformer)(jnp.asarray(factor * P), jnp.asarray(factor * Q))
 
@@ -178,11 +178,11 @@ def _start(optimizers: Sequence[Transformation], models: Any) -> _Runs:
 
 
 def _advance(optimizers: Sequence[Transformation], runs: _Runs, batches: _Batches) -> _Runs:
-    """The runs after an update on each of the batches."""
+    """The runs after one update on each batch."""
 
     def step(runs: _Runs, batch: _Batches) -> tuple[_Runs, None]:
         def gradient(model: LinearTransformer) -> Any:
-            return objective.value_and_gradient(model, Moments(*batch))[1]
+            return objective.value_and_grad(model, Moments(*batch))[1]
 
         updated = []
         for (models, states), optimizer in zip(runs, optimizers, strict=True):
@@ -199,7 +199,7 @@ def _hessian(model: LinearTransformer, batches: _Batches) -> jax.Array:
 
 
 def _measured(runs: _Runs, evaluation: _Batches) -> dict[str, np.ndarray]:
-    """Of one seed at one step, by the names of the Dataset."""
+    """The measurements of one seed at one step, by their names in the Dataset."""
     points = np.array([np.concatenate([models.P, models.Q], axis=1) for models, _ in runs])
     points = points.reshape(*points.shape[:2], -1)
     hessians = np.array(

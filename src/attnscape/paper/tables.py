@@ -1,39 +1,47 @@
-"""Tables 1 and 2, generated from the settings: what is run, and at which learning rates."""
+"""Tables 1 and 2, generated from the settings and their learning rates."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import pandas as pd
 
-from attnscape.experiment import Experiment
-from attnscape.paper.artifact import Artifact, Results
-from attnscape.paper.settings import (
-    DEPTHS,
-    FULL,
-    HEAVY_TAILED,
-    MAIN,
-    RECIPES,
-    SPHERE,
-    Plan,
-    RecipeName,
-    Setting,
-)
+from attnscape.experiments.artifact import Analysis, Artifact, Results
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import FULL, RECIPES, Plan, RecipeName, Setting
+from attnscape.experiments.tuning import TUNING_SEEDS, final_losses
+from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SPHERE
 from attnscape.paper.variants import FACTORED, NONLINEAR, SOFTMAX, WIDE
 from attnscape.tasks import Gaussian, Linear, Radial, Sphere
-from attnscape.tuning import TUNING_SEEDS, final_losses
 
-_TRIAL = ", trial "  # between a setting and the number of a trial of its search
+
+class TrialKey(NamedTuple):
+    """A trial of a setting's search for learning rates; its string is the key of the result.
+
+    Manifests hold the strings, such as `setting-1, trial 2`.
+    """
+
+    setting: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.setting}, trial {self.number}"
+
+    @classmethod
+    def parse(cls, key: str) -> TrialKey:
+        """The inverse of `str`."""
+        setting, _, number = key.partition(", trial ")
+        return cls(setting, int(number))
 
 
 @dataclasses.dataclass(frozen=True)
-class SettingsTable(Artifact):
-    """A table that says something of every setting: a row each."""
+class SettingsTable(Artifact[Analysis]):
+    """A table about the settings."""
 
     @abc.abstractmethod
     def rows(self, plan: Plan) -> pd.DataFrame:
@@ -47,30 +55,30 @@ class SettingsTable(Artifact):
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {}
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """The table of the full plan; `make` writes that of the plan at hand."""
-        return self.rows(FULL)
+    def analyse(self, results: Results) -> Analysis:
+        """The frame is the table for the full plan; `tables` returns the table for a given plan."""
+        return Analysis(results, self.rows(FULL))
 
-    def tables(self, results: Results, plan: Plan) -> Mapping[str, pd.DataFrame]:
+    def tables(self, analysis: Analysis, plan: Plan) -> Mapping[str, pd.DataFrame]:
         return {self.title: self.rows(plan)}
 
 
 class TableOfSettings(SettingsTable):
-    """Table 1, with the numbers that the paper leaves out."""
+    """Table 1, with further numbers that the paper does not state."""
 
     def rows(self, plan: Plan) -> pd.DataFrame:
-        """A row a setting; `code / paper` where the recipes differ."""
+        """One row for each setting; `code / paper` if the recipes differ."""
         return pd.DataFrame([self._row(setting) for setting in self.settings])
 
     def _row(self, setting: Setting) -> dict[str, Any]:
         task = setting.task
-        law, mean, variance = _law(task.covariates, task.dim)
+        distribution, mean, variance = _distribution(task.covariates, task.dim)
         return {
             "setting": setting.title,
             "d": task.dim,
             "n": task.context,
             "L": setting.layers,
-            "covariates": law,
+            "covariates": distribution,
             "E|x|^2": mean,
             "Var|x|^2": variance,
             "response": "<w, x>" if isinstance(task.response, Linear) else repr(task.response),
@@ -83,7 +91,7 @@ class TableOfSettings(SettingsTable):
             "clip": _both(setting.clip),
         }
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def caption(self, analysis: Analysis, plan: Plan) -> str:
         return (
             "What is run, setting by setting.\n\n"
             "d: dimension; n: examples in a prompt; L: layers; weights w ~ N(0, I). "
@@ -95,12 +103,12 @@ class TableOfSettings(SettingsTable):
 
 
 class TableOfRates(SettingsTable):
-    """Table 2: learning rates by setting and optimizer, and what a search for them saw."""
+    """Table 2: learning rates by setting and optimizer, and the results of searches."""
 
     def rows(self, plan: Plan) -> pd.DataFrame:
-        """The columns setting, optimizer, printed, code, recorded; of searches found, below, above.
+        """The columns setting, optimizer, printed, code, recorded; after searches also three more.
 
-        `below` and `above` say what a search saw at the rates next to the one that it found.
+        These are `found`, `below` and `above`; the last two are results at the neighbouring rates.
         """
         table = pd.DataFrame(
             [
@@ -120,37 +128,37 @@ class TableOfRates(SettingsTable):
         return table if plan.searches else table.drop(columns=["found", "below", "above"])
 
     def _beside(self, plan: Plan, setting: Setting, optimizer: str) -> dict[str, str]:
-        """What the search saw at the rates next to the one that it found."""
+        """The search's results at the rates next to the rate found."""
         found = plan.searches.get(setting.name)
         return {
             place: found.beside(optimizer, place) if found else "" for place in ("below", "above")
         }
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        """The trials of the plan's searches, found already."""
+        """The trials of the plan's searches, which have already been run."""
         return {
-            f"{setting.name}{_TRIAL}{number}": trial
+            str(TrialKey(setting.name, number)): trial
             for setting in self.settings
             if setting.name in plan.searches
             for number, trial in enumerate(plan.searches[setting.name].trials, start=1)
         }
 
-    def frame(self, results: Results) -> pd.DataFrame:
-        """Of a search: the columns setting, optimizer, learning_rate, seed, loss.
+    def analyse(self, results: Results) -> Analysis:
+        """The frame has the runs of the searches; without a search, it is the table.
 
-        A row a run; the loss is that at the end, infinite where the run diverged. Without a search,
-        the table.
+        The columns are setting, optimizer, learning_rate, seed and loss (the final loss, infinite
+        if the run diverged).
         """
         if not results:
-            return super().frame(results)
+            return super().analyse(results)
         frames = [
-            final_losses(trial).assign(setting=key.partition(_TRIAL)[0])
+            final_losses(trial).assign(setting=TrialKey.parse(key).setting)
             for key, trial in results.items()
         ]
         columns = ["setting", "optimizer", "learning_rate", "seed", "loss"]
-        return pd.concat(frames, ignore_index=True)[columns]
+        return Analysis(results, pd.concat(frames, ignore_index=True)[columns])
 
-    def caption(self, results: Results, plan: Plan) -> str:
+    def caption(self, analysis: Analysis, plan: Plan) -> str:
         words = [
             "Learning rates of every setting.\n\n"
             "`printed` are those of the paper's Table 2, which the recipe `paper` uses; `code` "
@@ -176,17 +184,19 @@ class TableOfRates(SettingsTable):
         return " ".join(words)
 
 
-def _law(covariates: Any, dim: int) -> tuple[str, float | None, float | None]:
-    """The law of x in words, and mean and variance of |x|^2."""
+def _distribution(covariates: Any, dim: int) -> tuple[str, float | None, float | None]:
+    """The distribution of x in words, and mean and variance of |x|^2."""
     match covariates:
         case Gaussian(covariance=None):
             return "N(0, I)", float(dim), 2.0 * dim
         case Sphere():
             return "uniform on the unit sphere", 1.0, 0.0
-        case Radial(squared_radius=law):
-            arguments = [f"{a:g}" for a in law.args] + [f"{k}={v:g}" for k, v in law.kwds.items()]
-            words = f"|x|^2 ~ {law.dist.name}({', '.join(arguments)}), uniform direction"
-            return words, float(law.mean()), float(law.var())
+        case Radial(squared_radius=distribution):
+            arguments = [f"{a:g}" for a in distribution.args] + [
+                f"{k}={v:g}" for k, v in distribution.kwds.items()
+            ]
+            words = f"|x|^2 ~ {distribution.dist.name}({', '.join(arguments)}), uniform direction"
+            return words, float(distribution.mean()), float(distribution.var())
         case _:
             return repr(covariates), None, None
 
@@ -204,7 +214,7 @@ _ALL = (*MAIN, SPHERE, HEAVY_TAILED, *DEPTHS, SOFTMAX, FACTORED, WIDE, NONLINEAR
 TABLE1 = TableOfSettings(
     "table1",
     "The settings (Table 1)",
-    "Three settings with different lengths of context and laws of covariates.",
+    "Three settings with different lengths of context and distributions of covariates.",
     _ALL,
 )
 TABLE2 = TableOfRates(

@@ -1,46 +1,46 @@
-"""What a claim of the paper comes to: a verdict, with its numbers and what it depends on."""
+"""The verdict on a claim of the paper, with its numbers and the choices it depends on."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Literal, get_args
 
-Word = Literal["holds", "holds in part", "mixed", "does not hold", "undecided"]
-WORDS: tuple[Word, ...] = get_args(Word)
+VerdictLabel = Literal["holds", "holds in part", "mixed", "does not hold", "undecided"]
+WORDS: tuple[VerdictLabel, ...] = get_args(VerdictLabel)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A row of the table "verdict by choice": what the claim comes to under one choice.
+    """A row of the table "verdict by choice": the verdict under one choice.
 
     Attributes:
-        choice: What is chosen, such as "searched rates".
-        verdict: The word under it.
-        numbers: The statistics behind the word.
+        choice: The choice in words, such as "searched rates".
+        verdict: The verdict under this choice.
+        numbers: The statistics behind the verdict, in words.
     """
 
     choice: str
-    verdict: Word
+    verdict: VerdictLabel
     numbers: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A claim of the paper, judged.
+    """The verdict on a claim of the paper.
 
     Attributes:
-        number: Of the claim, as people cite it.
+        number: The claim's number.
         sentence: The claim in words.
-        verdict: What it comes to; `attnscape.paper.claims` says what each word means.
-        numbers: The statistic behind the verdict, with its interval, in words.
-        dependence: How far the verdict depends on definitions and conventions.
-        artifacts: Names of the artifacts whose runs it rests on.
-        choices: The verdict under each choice, where it turns with one.
+        verdict: The verdict; `attnscape.paper.claims` says what each label means.
+        numbers: The statistics behind the verdict, with their intervals, in words.
+        dependence: Sentences on how the verdict depends on definitions and conventions.
+        artifacts: Names of the artifacts whose runs it is based on.
+        choices: The verdict under each choice that it may depend on.
     """
 
     number: int
     sentence: str
-    verdict: Word
+    verdict: VerdictLabel
     numbers: str
     dependence: str
     artifacts: tuple[str, ...]

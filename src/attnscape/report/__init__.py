@@ -1,1 +1,1 @@
-"""Drawing results, and writing them where people find them."""
+"""Reports: figures, LaTeX tables, manifests of the artifacts in a folder, and the page."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+# pandas does not escape signs that need another font encoding, nor the bracket, which LaTeX would
+# read as an option after the end of a row.
 _SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {
@@ -14,7 +18,7 @@ _SPECIAL = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        "[": "{[}",  # after the end of a row it would be read as an option
+        "[": "{[}",
     }
 )
 
@@ -22,36 +26,22 @@ _SPECIAL = str.maketrans(
 def latex(caption: str, table: pd.DataFrame) -> str:
     """A `table` environment; numbers to three digits and right-aligned, missing ones empty."""
     alignment = "".join("r" if is_numeric_dtype(table[name]) else "l" for name in table)
-    body = [_row(row) for row in table.itertuples(index=False, name=None)]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_escaped(caption)}}}",
-            rf"\begin{{tabular}}{{{alignment}}}",
-            r"\toprule",
-            _row(table.columns),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    styler = table.reset_index(drop=True).style.hide(axis="index")
+    return (
+        styler.format(_cell)
+        .format_index(_cell, axis="columns")
+        .to_latex(
+            caption=_cell(caption),
+            column_format=alignment,
+            hrules=True,
+            position_float="centering",
+        )
     )
 
 
-def _row(cells) -> str:
-    return " & ".join(_escaped(_text(cell)) for cell in cells) + r" \\"
-
-
-def _text(cell) -> str:
-    if isinstance(cell, str):
-        return cell
-    if pd.isna(cell):
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value.translate(_SPECIAL)
+    if pd.isna(value):
         return ""
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_SPECIAL)
+    return f"{value:.3g}" if isinstance(value, float) else str(value).translate(_SPECIAL)

@@ -1,6 +1,6 @@
-"""Manifests: what was made in a folder and how, one JSON file an artifact.
+"""Manifests: one JSON file per artifact of a folder; it says how the artifact was made.
 
-The page is built from them alone, so it can be rebuilt at any time without a run being read.
+The page is built from the manifests alone, so it can be rebuilt without reading any run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from attnscape import results
+from attnscape import files
+from attnscape.experiments.setting import Plan
 from attnscape.paper.catalog import SECTIONS
-from attnscape.paper.settings import Plan
 from attnscape.paper.verdict import Verdict
-from attnscape.report.make import Made
+from attnscape.report.made import Made
 from attnscape.report.reading import read_json, typed
 
 SCHEMA_VERSION = 1
@@ -33,14 +33,14 @@ class Run:
     """A result file that an artifact was made from.
 
     Attributes:
-        name: Of the experiment.
-        run_id: SHA-256 of its spec.
-        file: Relative to the folder.
-        seeds: How many.
+        name: Name of the experiment.
+        run_id: SHA-256 of its identity.
+        file: Path relative to the folder.
+        seeds: Number of seeds.
         steps: Updates of each run.
-        precision: Of the training.
+        precision: Precision of the training.
         kernels: The path that computed it.
-        versions: Of Python and packages.
+        versions: Versions of Python and packages.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table as JSON holds it: finite numbers, words, and None for what is missing.
+    """A table for JSON: finite numbers, texts, and None for missing values.
 
     Raises:
-        ValueError: If a row has not as many cells as there are columns.
+        ValueError: If a row has more or fewer cells than there are columns.
     """
 
     columns: tuple[str, ...]
@@ -101,22 +101,22 @@ def _cell(value: Any) -> Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What the page says about one artifact.
+    """All that the page says about one artifact.
 
     Attributes:
-        name: Of the artifact.
-        title: One line for people.
+        name: Name of the artifact.
+        title: Its title, one line.
         statement: What the paper says about it.
-        command: Makes it again.
-        plan: The fields of the plan that it was made by, or was to be; empty if it is not known.
-        caption: What is shown: one sentence, and after a blank line how it was made.
-        notes: Sentences that nobody may overlook.
-        comparison: Ours beside the printed numbers, if any are printed.
-        tables: Rows that the page shows, by the sentence that stands above them.
-        files: What was written, by suffix, relative to the folder.
-        runs: What it was made from.
+        command: The command line that makes it again.
+        plan: The fields of the plan of the last attempt; empty if unknown.
+        caption: One sentence on what is shown, and after a blank line how it was made.
+        notes: Important sentences, shown prominently.
+        comparison: Our numbers beside the printed ones, if any are printed.
+        tables: Tables shown on the page, by the sentence above each.
+        files: The files written, by suffix, relative to the folder.
+        runs: The runs it was made from.
         failure: Why the last attempt failed; empty if it did not.
-        origin: SHA-256 of all that it was made from; empty if it is not known.
+        origin: SHA-256 of everything it was made from; empty if unknown.
         digests: SHA-256 of the contents of `files`, by suffix.
     """
 
@@ -166,7 +166,7 @@ class Manifest:
 
     @property
     def was_made(self) -> bool:
-        """Whether there is anything to show, be it from before a failure."""
+        """Whether there are files to show, possibly from before a failure."""
         return bool(self.files)
 
     def save(self, out: Path) -> None:
@@ -181,7 +181,7 @@ def _relative(path: Path, out: Path) -> str:
 def read_all(out: Path) -> dict[str, Manifest]:
     """The manifests in a folder, by artifact, in the catalog's order.
 
-    Of a file that cannot be read there is a manifest that says so.
+    A file that cannot be read is replaced by a manifest that says so.
     """
     paths = {name: out / f"{name}.json" for name in SECTIONS}
     return {name: _read(name, path) for name, path in paths.items() if os.path.lexists(path)}
@@ -194,7 +194,7 @@ def _read(name: str, path: Path) -> Manifest:
             raise ValueError(f"it is that of {manifest.name!r}")
         return manifest
     except ValueError as error:
-        # One unreadable file must not take the page of all the others away.
+        # One unreadable file must not prevent the page of the others.
         return Manifest(
             name, SECTIONS[name], failure=f"{path.name} cannot be read ({error}); make it again."
         )
@@ -210,7 +210,7 @@ def _entries(path: Path) -> dict[str, Any]:
 def save_verdicts(
     verdicts: Iterable[Verdict], manifests: Mapping[str, Manifest], out: Path, origin: str = ""
 ) -> None:
-    """Writes `claims.json`: the verdicts, the runs that they rest on, and what they came from."""
+    """Writes `claims.json`: the verdicts, the runs they are based on, and their origin."""
     entries = [
         dataclasses.asdict(verdict) | {"runs": _run_ids(verdict, manifests)} for verdict in verdicts
     ]
@@ -218,7 +218,7 @@ def save_verdicts(
 
 
 def verdicts_origin(out: Path) -> str:
-    """What the verdicts in a folder came from; empty where there are none."""
+    """The origin of the verdicts in a folder; empty if there are none."""
     try:
         return typed(str, _entries(out / _CLAIMS).get("origin", ""), "origin")
     except ValueError:
@@ -226,7 +226,7 @@ def verdicts_origin(out: Path) -> str:
 
 
 def read_verdicts(out: Path, manifests: Mapping[str, Manifest]) -> list[Verdict]:
-    """The verdicts in a folder, without those whose artifacts have other runs by now.
+    """The verdicts in a folder, except those whose artifacts now have other runs.
 
     Raises:
         ValueError: If they cannot be read.
@@ -245,9 +245,9 @@ def _run_ids(verdict: Verdict, manifests: Mapping[str, Manifest]) -> list[str]:
 
 
 def write_json(path: Path, entries: Mapping[str, Any]) -> None:
-    """Writes a JSON file with the schema version, whole or not at all."""
+    """Writes a JSON file with the schema version; the file is complete or not written."""
     text = json.dumps(
         {"schema_version": SCHEMA_VERSION, **entries}, indent=1, ensure_ascii=False, allow_nan=False
     )
-    with results.atomic(path) as partial:
+    with files.atomic(path) as partial:
         partial.write_text(text + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Numbers as people read them in tables."""
+"""Numbers as text for tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _MISSING = "\N{EN DASH}"
 
 
 def number(value: Any) -> str:
-    """Three significant digits of a float, all of an integer, a dash for what is missing.
+    """Text of a table cell: floats to three digits, integers in full, a dash for None.
 
-    Words stay as they are.
+    Texts are returned unchanged.
     """
     if value is None:
         return _MISSING
@@ -34,7 +34,7 @@ def _three_digits(value: float) -> str:
 
 
 def count(value: int) -> str:
-    """An integer with its thousands apart."""
+    """An integer with separators between thousands."""
     return f"{value:,}".translate(_TYPESET)
 
 

@@ -1,15 +1,15 @@
-"""The page: `report.html`, everything that was made in a folder, in one file that needs no network.
+"""The page `report.html`: all artifacts of a folder in one file that needs no network.
 
-Figures and styles are inside the file; downloads are links to the files beside it.
+Figures and styles are embedded; downloads are links to the files beside it.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import os
 import re
-import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -17,8 +17,9 @@ from typing import Literal
 import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
+from PIL import Image, UnidentifiedImageError
 
-from attnscape import results
+from attnscape import files
 from attnscape.paper.catalog import ARTIFACTS, BENCH
 from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
@@ -39,20 +40,19 @@ _BADGES = {
     "does not hold": "○",
     "undecided": "?",
 }
-_PNG = b"\x89PNG\r\n\x1a\n"
-_LONGEST_TABLE = 40  # rows; beyond that, an artifact without a picture is left to its CSV
+_LONGEST_TABLE = 40  # rows; longer tables are only linked as CSV
 
 
 def write_page(out: Path) -> Path:
-    """Writes the page over what lies in the folder `out`, and gives its path."""
+    """Writes the page of the folder `out` and returns its path."""
     path = out / NAME
-    with results.atomic(path) as partial:
+    with files.atomic(path) as partial:
         partial.write_text(render(out), "utf-8")
     return path
 
 
 def render(out: Path) -> str:
-    """The page over what lies in the folder `out`."""
+    """The HTML of the page of the folder `out`."""
     manifests = read_all(out)
     made = [manifest for manifest in manifests.values() if manifest.was_made]
     runs = {run.run_id: run for manifest in made for run in manifest.runs.values()}
@@ -85,11 +85,11 @@ def render(out: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Head:
-    """What the page says that it is: the paper's reproduction, a bench, or own parts.
+    """Kind of the page: the paper's reproduction, a bench, or the user's parts.
 
     Attributes:
-        kind: Of the page.
-        own: A user's own parts, in words, in place of the paper's; empty where there are none.
+        kind: The kind.
+        own: Words for the user's parts that replace the paper's; empty if there are none.
     """
 
     kind: Literal["paper", "own", "bench"]
@@ -97,7 +97,7 @@ class _Head:
 
     @classmethod
     def of(cls, manifests: Mapping[str, Manifest]) -> _Head:
-        """By what was made, else by what was tried."""
+        """The head for the artifacts that were made or, if there are none, that were tried."""
         shown = [each for each in manifests.values() if each.was_made] or list(manifests.values())
         own = {str(each.plan["own"]) for each in shown if each.plan.get("own")}
         if own:
@@ -106,7 +106,7 @@ class _Head:
 
 
 def _groups(sections: list[_Section], head: _Head) -> list[tuple[str, str, list[_Section]]]:
-    """Id, heading and sections: the paper's artifacts, and apart from them the bench."""
+    """Id, heading and sections of two groups: the paper's artifacts, and the bench."""
     bench = [section for section in sections if section.manifest.name == BENCH]
     artifacts = [section for section in sections if section.manifest.name != BENCH]
     groups = [("artifacts", "Figures and tables", artifacts), ("benches", "Bench", bench)]
@@ -116,7 +116,7 @@ def _groups(sections: list[_Section], head: _Head) -> list[tuple[str, str, list[
 
 
 def _verdicts(out: Path, manifests: Mapping[str, Manifest]) -> tuple[list[Verdict], list[str]]:
-    """The verdicts, and sentences on why there are none where they cannot be read."""
+    """The verdicts, and the reasons if they cannot be read."""
     try:
         return read_verdicts(out, manifests), []
     except ValueError as error:
@@ -125,7 +125,7 @@ def _verdicts(out: Path, manifests: Mapping[str, Manifest]) -> tuple[list[Verdic
 
 @dataclasses.dataclass(frozen=True)
 class _Section:
-    """What the template shows of an artifact that was made."""
+    """The parts of an artifact that the template shows."""
 
     manifest: Manifest
     picture: _Picture | None
@@ -160,17 +160,17 @@ class _Section:
 
     @property
     def shown(self) -> str:
-        """The first paragraph of the caption: what is shown."""
+        """The first paragraph of the caption, on what is shown."""
         return self.manifest.caption.partition("\n\n")[0]
 
     @property
     def details(self) -> list[str]:
-        """The other paragraphs: how it was made."""
+        """The other paragraphs, on how it was made."""
         return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
 
 
 def _short_table(path: Path) -> Table | None:
-    """A CSV as a table, unless it is long.
+    """A CSV as a table; None if it is long.
 
     Raises:
         OSError, ValueError: If it cannot be read.
@@ -185,7 +185,7 @@ def _short_table(path: Path) -> Table | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Picture:
-    """A PNG as a data URI, with its size in pixels so that nothing jumps while it loads."""
+    """A PNG as a data URI, with its size in pixels so that the layout is stable while it loads."""
 
     uri: str
     width: int
@@ -194,17 +194,16 @@ class _Picture:
     @classmethod
     def of(cls, path: Path) -> _Picture:
         png = path.read_bytes()
-        # The header chunk is always the first, and the size the first in it.
-        if not png.startswith(_PNG) or len(png) < 24 or png[12:16] != b"IHDR":
-            raise ValueError("it is no PNG")
-        width, height = struct.unpack(">II", png[16:24])
-        if not (width and height):
-            raise ValueError("it is an empty picture")
+        try:
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                width, height = image.size
+        except UnidentifiedImageError as error:
+            raise ValueError("it is no PNG") from error
         return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)
 
 
 def _plan_in_words(manifest: Manifest) -> str:
-    """Recipe, seeds and steps of an artifact, as they were run."""
+    """Recipe, seeds and steps of an artifact's runs, in words."""
     seeds = sorted({run.seeds for run in manifest.runs.values()})
     steps = sorted({run.steps for run in manifest.runs.values()} - {0})  # 0: at initialisation
     parts = [f"recipe {manifest.plan.get('recipe', 'unknown')}"]
@@ -220,7 +219,7 @@ def _range(values: list[int]) -> str:
 
 
 def _versions(runs: Iterable[Run]) -> dict[str, str]:
-    """What computed the runs; several values where not all were computed alike."""
+    """Versions, precision and path of the runs; several values if the runs differ."""
     seen: dict[str, set[str]] = {}
     for run in runs:
         facts = {**run.versions, "precision": run.precision, "kernels": run.kernels}
@@ -244,9 +243,9 @@ def _environment() -> jinja2.Environment:
 
 
 def _prose(text: str) -> Markup:
-    """Text as captions have it, with `code`, powers and indices such as R_SGD set as such."""
+    """A caption's text as HTML: `code`, powers, and indices such as R_SGD are marked up."""
     parts = re.split(_MARKED, text)
-    # Of each match: text before it, code, power, letter and index.
+    # The groups of each match: text before it, code, power, letter and index.
     html = [escape(parts[0])]
     for code, power, letter, index, after in zip(
         *(parts[start::5] for start in range(1, 6)), strict=True
@@ -265,12 +264,12 @@ _MARKED = r"`([^`]+)`|\^([-+\N{MINUS SIGN}]?\w+)|\b([A-Za-z])_(\w+)"
 
 
 def _plain(text: str) -> str:
-    """Text as captions have it, for where there is no markup."""
+    """A caption's text for places without markup."""
     return text.replace("`", "")
 
 
 def _with_intervals(table: Table) -> Table:
-    """The table with the columns low and high drawn into ours, so that it fits a narrow page."""
+    """The table with the columns low and high merged into ours, so that it fits a narrow page."""
     if not {"ours", "low", "high"} <= set(table.columns):
         return table
     columns = tuple(name for name in table.columns if name not in ("low", "high"))

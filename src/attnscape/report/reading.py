@@ -1,4 +1,4 @@
-"""JSON files read as the dataclasses that were written; what differs gets one sentence."""
+"""Reads JSON files as dataclasses; a value of the wrong type raises an error in one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises:
         ValueError: If it cannot be read or is not JSON.
@@ -30,16 +30,16 @@ def _refused(constant: str) -> None:
 
 
 def typed(kind: Any, value: Any, where: str = "it") -> Any:
-    """`value` as JSON holds it, as an object of the type `kind`.
+    """Converts a JSON value to the type `kind`.
 
     Args:
-        kind: A dataclass, a Mapping of texts, a tuple of one kind, a union, a Literal, text, a
-            number, a truth value, None or Any.
-        value: Of JSON.
-        where: What the sentence calls it.
+        kind: A dataclass, Mapping[str, ...], tuple[..., ...], a union, a Literal, str, int, float,
+            bool, None or Any.
+        value: The JSON value.
+        where: The name of the value in the error's sentence.
 
     Raises:
-        ValueError: If it is of another type, with a sentence that says where.
+        ValueError: If the value has another type; the sentence says where.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
@@ -100,7 +100,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _check(value: Any, kind: type, where: str) -> None:
-    # A truth value is no number here, although Python counts it as one.
+    # Python counts bool as a number; here it is not one.
     if type(value) is not kind:
         raise ValueError(f"{where} is {_WORDS.get(type(value))}, not {_WORDS.get(kind)}")
 

@@ -1,8 +1,8 @@
-"""One look for all figures: colours that survive colour-blindness and grey print, quiet axes."""
+"""The style of all figures: colours safe for colour-blindness and grey print, plain axes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgdm": {"label": "SGDM", "color": "#0072B2", "linestyle": "-"},
     "adam": {"label": "Adam", "color": "#D55E00", "linestyle": (0, (5, 1.5))},
 }
-# For optimizers beyond those two: the rest of the palette, then darker tones.
+# Colours for other optimizers: the rest of the palette, then darker tones.
 _OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B", "#7F7F7F", "#9467BD")
 _DASHES = ("-", (0, (1, 1.2)), (0, (4, 1, 1, 1)))
 _RC: dict[Any, Any] = {
@@ -29,7 +29,7 @@ _RC: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
-    "pdf.fonttype": 42,  # text stays text
+    "pdf.fonttype": 42,  # fonts are embedded, so that text remains text
     "savefig.bbox": "tight",
 }
 
@@ -37,9 +37,9 @@ _WINDOWS = ("backend", "backend_fallback", "interactive")
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Figures made and written inside look alike, whatever a user's matplotlibrc says."""
-    # Windows have no say in it, and setting their backend would start one.
+def style() -> Generator[None, None, None]:
+    """Context in which figures are made and written; it ignores the user's matplotlibrc."""
+    # The backend does not matter here, and setting a window's backend would start it.
     defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
     look = {key: value for key, value in defaults.items() if key not in _WINDOWS} | _RC
     with mpl.rc_context(look):
@@ -47,7 +47,7 @@ def style() -> Iterator[None]:
 
 
 def of_optimizers(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Label, colour and line style of each, no two alike up to 24 of them."""
+    """Label, colour and line style of each optimizer; up to 24 of them all differ."""
     others = [name for name in names if name not in OPTIMIZERS]
     looks = {
         name: {
@@ -66,5 +66,5 @@ def of_optimizer(name: str) -> dict[str, Any]:
 
 
 def say_diverged(axis: Axes) -> None:
-    """Writes into an empty panel why it is empty."""
+    """Writes into an empty panel that the runs diverged."""
     axis.text(0.5, 0.5, "all runs diverged", ha="center", va="center", transform=axis.transAxes)

@@ -1,9 +1,9 @@
-"""Standard normals from a key and a counter: the reference, and the native kernel in front of it.
+"""Standard normal numbers from a key and a counter, by a native kernel or by plain JAX.
 
 Word j of prompt b is output j % 2 of Threefry-2x32 (Salmon et al. 2011, 20 rounds) with the
-caller's key and the counter (b, j // 2). A word becomes a normal by inversion: its lowest bit is
-the sign, the others the tail probability, so both tails reach 2^-33 (6.3 standard deviations). A
-prompt's numbers depend on its position in the batch only, not on the batch's size.
+caller's key and the counter (b, j // 2). A word becomes a normal number by inversion: its lowest
+bit is the sign, the others the tail probability, so both tails reach 2^-33 (6.3 standard
+deviations). A prompt's numbers depend only on its position in the batch, not on the batch's size.
 kernels/sampler.hpp states the same function on SIMD lanes; the two agree to rounding, and both draw
 in single precision, so that a run sees the same prompts in every precision.
 """
@@ -19,7 +19,7 @@ from attnscape import native
 from attnscape.errors import UsageError
 
 # Minimax fits of relative error 3e-8 (logarithm), 1e-7 (centre) and 3e-7 (tail) to scipy's
-# functions; lowest power first. The same numbers stand in kernels/sampler.hpp.
+# functions; lowest power first. kernels/sampler.hpp has the same numbers.
 _LOG = (1.0, -0.50000066, 0.33333594, -0.24993218, 0.19975913, -0.16824313, 0.14994496,
         -0.12076715, 0.054111693)  # fmt: skip
 _CENTRE = (2.1233137, 0.87200665, -0.036926068, -0.027703283, 0.01207618, -0.00060722587,
@@ -33,7 +33,7 @@ def normals(key: Array, batch: int, *shape: int) -> Float[Array, "batch *shape"]
     """Independent N(0, 1) numbers, `shape` of them for each of `batch` prompts, in float32."""
     words = key_words(key)
     if native.usable(jnp.float32):
-        # In its final shape: between two kernels XLA would not see through a reshape, and copy.
+        # The kernel returns the final shape, because XLA would copy at a reshape between kernels.
         (drawn,) = native.call(
             "normals",
             [(jax.ShapeDtypeStruct((batch, *shape), jnp.float32), True)],
@@ -55,10 +55,10 @@ def key_words(key: Array) -> UInt32[Array, "2"]:
 
 
 def derived_key(key: Array, *numbers: int | jax.Array) -> Array:
-    """A key for each pair of numbers (the second is 0 where one is given), as `jax.random.fold_in`.
+    """A new key from a key and one or two numbers; a missing second number counts as 0.
 
-    JAX's own hash is a loop of small steps on the CPU; between two kernels that costs as much as a
-    kernel. This one compiles to straight code.
+    It is used like `jax.random.fold_in`, whose hash is a loop of small steps on the CPU and would
+    take as long as a kernel. This one compiles to code without a loop.
     """
     first, second = (jnp.asarray(n, jnp.uint32) for n in (*numbers, 0)[:2])
     return jax.random.wrap_key_data(jnp.stack(threefry(key_words(key), first, second)))
@@ -80,7 +80,7 @@ def threefry(key: UInt32[Array, "2"], x0: UInt32[Array, "*s"], x1: UInt32[Array,
 def reference_normals(
     words: UInt32[Array, "2"], batch: int, count: int
 ) -> Float[Array, "batch count"]:
-    """What the kernel computes, in plain JAX."""
+    """The numbers that the kernel computes, in plain JAX."""
     pairs = (count + 1) // 2
     prompt = jnp.arange(batch, dtype=jnp.uint32)[:, None]
     counter = jnp.arange(pairs, dtype=jnp.uint32)[None, :]
@@ -90,7 +90,7 @@ def reference_normals(
 
 
 def normal_quantile(word: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The normal number z that a 32-bit word stands for, to 5e-7 max(1, |z|)."""
+    """The normal number z of a 32-bit word, with an error of at most 5e-7 max(1, |z|)."""
     p = (word >> 1).astype(jnp.float32) * np.float32(2**-32) + np.float32(2**-33)
     x = jnp.maximum(1 - (p + p), np.float32(2**-25))  # never exactly zero
     w = -_logarithm(4 * p * (1 - p))
@@ -100,7 +100,7 @@ def normal_quantile(word: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(word & 1, -z, z)
 
 
-def _logarithm(v):
+def _logarithm(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(v) for normal v > 0: v = 2^exponent (1 + f) with 3/4 <= 1 + f < 3/2."""
     bits = jax.lax.bitcast_convert_type(v, jnp.int32)
     exponent = (bits - 0x3F400000) >> 23
@@ -108,7 +108,10 @@ def _logarithm(v):
     return exponent.astype(jnp.float32) * np.float32(np.log(2)) + f * _polynomial(f, _LOG)
 
 
-def _polynomial(t, coefficients):
+def _polynomial(
+    t: Float[Array, "*shape"], coefficients: tuple[float, ...]
+) -> Float[Array, "*shape"]:
+    """The polynomial at t; coefficients are ordered from the lowest power."""
     total = jnp.full_like(t, coefficients[-1])
     for c in coefficients[-2::-1]:
         total = total * t + np.float32(c)

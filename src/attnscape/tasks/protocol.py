@@ -1,4 +1,4 @@
-"""What a task is: anything that prompts can be drawn from."""
+"""The contract of a task: an object that draws prompts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from attnscape.errors import UsageError
-from attnscape.loading import told
-from attnscape.prompts import Moments, Prompts
+from attnscape.loading import format_user_error
+from attnscape.tasks.prompts import Moments, Prompts
 
 
 @runtime_checkable
@@ -23,10 +23,14 @@ class Task(Protocol):
     """
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """d, the dimension of the covariates."""
+        ...
 
     @property
-    def context(self) -> int: ...
+    def context(self) -> int:
+        """n, the number of examples in a prompt."""
+        ...
 
     def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
         """Draws `batch` prompts; the same key gives the same prompts. It must work under jit."""
@@ -35,12 +39,15 @@ class Task(Protocol):
     def sample_moments(
         self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> Moments:
-        """The moments of `sample(key, batch, dtype)`, for example by its `.moments()`."""
+        """The moments of `sample(key, batch, dtype)`; calling its `.moments()` is enough."""
         ...
 
 
 def as_task(thing: Any) -> Task:
-    """The task that a user gives: a task, or a function or class that makes one without arguments.
+    """The task from a user's argument.
+
+    Args:
+        thing: A task, or a function or class that makes one without arguments.
 
     Raises:
         UsageError: If it is neither.
@@ -49,7 +56,9 @@ def as_task(thing: Any) -> Task:
     try:
         made: Any = thing() if makes_one else thing
     except TypeError as error:
-        raise UsageError(f"Calling {thing!r} made no task ({told(error)}); {_WANTED}.") from error
+        raise UsageError(
+            f"Calling {thing!r} made no task ({format_user_error(error)}); {_WANTED}."
+        ) from error
     if lacking := _lacking(made):
         raise UsageError(f"The task {made!r} has no {' and no '.join(lacking)}; {_WANTED}.")
     return made
@@ -62,6 +71,7 @@ _WANTED = (
 
 
 def _lacking(thing: Any) -> list[str]:
+    """Names of attributes that a task must have and `thing` does not have."""
     return [
         name for name in ("dim", "context", "sample", "sample_moments") if not hasattr(thing, name)
     ]

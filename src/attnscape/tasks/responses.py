@@ -1,4 +1,4 @@
-"""Responses: what y is, given the covariates and the weights of a prompt.
+"""Responses: functions that compute y from the covariates and weights of a prompt.
 
 A response is any callable `(x, w) -> y` with x (batch, n, d), w (batch, d) and y (batch, n).
 """
@@ -8,21 +8,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from attnscape.errors import UsageError
-from attnscape.mlp import ReluMLP
+from attnscape.tasks.relu_network import ReluMLP
 
 Response = Callable[[Float[Array, "batch n d"], Float[Array, "batch d"]], Float[Array, "batch n"]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-    """y = <w, x>."""
+    """The linear response y = <w, x>."""
 
     def __call__(
         self, x: Float[Array, "batch n d"], w: Float[Array, "batch d"]
@@ -32,11 +32,11 @@ class Linear:
 
 @dataclasses.dataclass(frozen=True)
 class ReluNetwork:
-    """y = <w, MLP(x)> with one fixed random network, drawn by `ReluMLP.init` (App. B of the paper).
+    """The response y = <w, MLP(x)> of one fixed random network (App. B of the paper).
 
     Attributes:
-        hidden: Hidden units.
-        seed: Which network.
+        hidden: Hidden units, at least 1.
+        seed: Seed of the network, which `ReluMLP.init` draws.
     """
 
     hidden: int = 5
@@ -57,7 +57,7 @@ class ReluNetwork:
         return y.T
 
     def network(self, d: int) -> ReluMLP:
-        """The network for covariates of dimension d; its arrays are numpy's, in float32."""
+        """The network for covariates of dimension d, with numpy arrays in float32."""
         return _network(self.seed, d, self.hidden)
 
 
@@ -68,10 +68,11 @@ def _network(seed: int, d: int, hidden: int) -> ReluMLP:
         return jax.tree.map(np.asarray, mlp)
 
 
-def _combination(coefficients, terms):
+def _combination(coefficients: Iterable[Array] | Sequence[float], terms: Iterable[Array]) -> Array:
     """The sum of coefficients times terms, term by term.
 
-    Written out on arrays with the batch last, as it lies in memory, XLA makes one loop of a whole
-    response; matrix products of so few columns cost several times that in copies.
+    With explicit sums over arrays whose last axis is the batch, as in memory, XLA compiles a whole
+    response to one loop. Matrix products with so few columns would cost several times more, because
+    of copies.
     """
     return functools.reduce(operator.add, (c * t for c, t in zip(coefficients, terms, strict=True)))

@@ -1,4 +1,4 @@
-"""Ratios SGDM / Adam under changed conventions: a panel a statistic, a line a change."""
+"""Ratios SGDM / Adam under changed conventions: one panel per statistic, one line per change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
     Args:
         frame: Columns setting, change, statistic, geometric_mean, low, high.
-        titles: For the legend, by setting.
+        titles: The settings' titles in the legend.
     """
     statistics, changes = (list(dict.fromkeys(frame[c])) for c in ("statistic", "change"))
     with style():
@@ -45,7 +45,7 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def panel(axis: Axes, frame: pd.DataFrame, settings: list[str], changes: list[str]) -> None:
-    """Geometric means and their intervals; arrows lie beyond the axis, crosses have no ratio."""
+    """Geometric means with intervals; arrows mark values off the axis, crosses missing ratios."""
     axis.axvline(1, color="#222222", linewidth=0.8, linestyle=":")
     finite = frame[["low", "high", "geometric_mean"]].to_numpy()
     finite = finite[np.isfinite(finite)]
@@ -58,7 +58,7 @@ def panel(axis: Axes, frame: pd.DataFrame, settings: list[str], changes: list[st
             y, ratio = changes.index(row["change"]) + offset, row["geometric_mean"]
             if np.isnan(ratio):
                 axis.plot(1, y, color=look["color"], marker="x", markersize=6)
-            elif ratio > right or ratio < left:  # infinite where a run diverged
+            elif ratio > right or ratio < left:  # infinite if a run diverged
                 edge, marker = (right / 1.1, ">") if ratio > right else (left * 1.1, "<")
                 axis.plot(edge, y, **look | {"marker": marker, "markersize": 6})
             else:

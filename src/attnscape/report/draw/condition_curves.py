@@ -1,4 +1,4 @@
-"""Robust condition numbers along training: a panel a setting and convention."""
+"""Robust condition numbers along training: one panel per setting and convention."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attnscape.paper.artifact import first_evaluation
+from attnscape.experiments.runs import first_evaluation
 from attnscape.report.style import of_optimizer, say_diverged, style
 
 
 def figure(frame: pd.DataFrame, titles: Mapping[str, str], conventions: Sequence[str]) -> Figure:
-    """A column for each setting named in `titles`, a row for each convention.
+    """One column per setting named in `titles`, one row per convention.
 
     Args:
         frame: Columns setting, convention, optimizer, learning_rate, seed, step, evaluation,
             condition_number.
-        titles: Of the columns, by setting.
+        titles: Titles of the columns, by setting.
         conventions: The rows.
     """
     with style():
@@ -41,9 +41,9 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], conventions: Sequence
 
 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Geometric mean over seeds as lines, smallest to largest seed as bands, on a log axis.
+    """Lines: geometric mean over seeds; bands: smallest to largest seed; on a log axis.
 
-    All on the first evaluation batch.
+    All values are from the first evaluation batch.
     """
     frame = first_evaluation(frame)
     for (optimizer, rate), runs in frame.groupby(["optimizer", "learning_rate"], sort=False):

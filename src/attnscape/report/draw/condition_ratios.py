@@ -22,13 +22,13 @@ def figure(
     printed: Mapping[str, tuple[tuple[float, float], ...]],
     seeds: int,
 ) -> Figure:
-    """A panel for each setting named in `titles`, a column in it for each step.
+    """One panel per setting named in `titles`, with one column per step.
 
     Args:
         frame: Columns setting, step, seed, evaluation, ratio.
-        titles: Of the panels, by setting.
-        printed: By setting: mean and standard deviation at each step.
-        seeds: The first so many are compared with them.
+        titles: Titles of the panels, by setting.
+        printed: The paper's mean and standard deviation at each step, by setting.
+        seeds: How many seeds, from the first on, are compared with the printed numbers.
     """
     each = f"each of {frame['seed'].nunique()} seeds"
     with style():
@@ -64,7 +64,7 @@ def _limits(
 def panel(
     axis: Axes, frame: pd.DataFrame, printed: tuple[tuple[float, float], ...], seeds: int
 ) -> None:
-    """A column of dots for each batch, a bar for the first seeds, the printed band behind."""
+    """One column of dots per batch, a bar for the first seeds, and the printed band behind."""
     steps = sorted(frame["step"].unique())
     batches = sorted(frame["evaluation"].unique())
     width = 0.78 / len(batches)  # of a column, in steps of the axis
@@ -93,7 +93,7 @@ def panel(
 
 
 def _dots(axis: Axes, left: float, width: float, ratios: np.ndarray, color: str) -> None:
-    """A dot a seed, spread to the width of their density, which is outlined where it exists."""
+    """One dot per seed, spread over the width of the shaded density of all dots."""
     logs = np.log(ratios)
     if ratios.size < 3 or np.ptp(logs) == 0:
         axis.plot(np.full(ratios.size, left), ratios, "o", color=color, markersize=3)
@@ -106,6 +106,6 @@ def _dots(axis: Axes, left: float, width: float, ratios: np.ndarray, color: str)
     axis.fill_betweenx(
         np.exp(grid), left, left + scale * density(grid), color=color, alpha=0.25, linewidth=0
     )
-    # Evenly spread over the density's width, in an order that does not follow the ratios.
+    # Spread evenly over the density's width, in an order unrelated to the ratios.
     golden = (np.arange(ratios.size) * 0.618034) % 1
     axis.plot(left + golden * scale * density(logs), ratios, "o", color=color, markersize=1.5)

@@ -21,12 +21,12 @@ def figure(
     titles: Mapping[str, str],
     printed: Mapping[str, tuple[tuple[float, float], ...]],
 ) -> Figure:
-    """A panel for each setting named in `titles`, a column in it for each step.
+    """One panel per setting named in `titles`, with one column per step.
 
     Args:
         frame: Columns setting, start (`drawn`, `changed`, `other`), step, seed, ratio.
-        titles: Of the panels, by setting.
-        printed: By setting: mean and standard deviation at each step.
+        titles: Titles of the panels, by setting.
+        printed: The paper's mean and standard deviation at each step, by setting.
     """
     with style():
         result = Figure(figsize=(3.6 * len(titles), 3.8), layout="constrained")
@@ -70,7 +70,7 @@ def _panel(axis: Axes, frame: pd.DataFrame, printed: tuple[tuple[float, float], 
         axis.plot([left, right], [mean, mean], color=_PRINTED)
         ratios = frame[frame["step"] == step]
         other = ratios.loc[ratios["start"] == "other", "ratio"].to_numpy()
-        # Evenly spread, in an order that does not follow the ratios.
+        # Spread evenly, in an order unrelated to the ratios.
         spread = 0.3 * ((np.arange(other.size) * 0.618034) % 1)
         axis.plot(left + 0.04 + spread, other, ".", color=_OTHERS, markersize=2.5)
         own = ratios[ratios["start"] != "other"]

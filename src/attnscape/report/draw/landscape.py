@@ -10,11 +10,11 @@ from attnscape.report.style import style
 
 
 def figure(frame: pd.DataFrame, title: str) -> Figure:
-    """Two rows of two panels.
+    """Draws two rows of two panels.
 
     Args:
-        frame: Columns panel (loss, noise, condition, smoothness) and those that each panel reads.
-        title: Of the whole.
+        frame: Column panel (loss, noise, condition, smoothness) and the columns of each panel.
+        title: The title of the figure.
     """
     parts = {
         "loss": (loss_curves.panel, "loss (mean squared error)"),

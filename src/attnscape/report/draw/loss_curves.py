@@ -1,4 +1,4 @@
-"""Loss curves: a panel a setting, a line an optimizer."""
+"""Loss curves: one panel per setting, one line per optimizer."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attnscape.paper.artifact import first_evaluation
+from attnscape.experiments.runs import first_evaluation
 from attnscape.report.style import of_optimizer, say_diverged, style
 
-_ROOM = 10  # times the first batch's largest loss: other batches' spikes would leave it no room
-_OTHERS: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7}  # batches beside the first
+_ROOM = 10  # times the first batch's largest loss: spikes of other batches would squeeze its curve
+_OTHERS: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7}  # batches other than the first
 
 
 def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = False) -> Figure:
-    """A panel for each setting named in `titles`, in that order.
+    """One panel per setting named in `titles`, in that order.
 
     Args:
         frame: Columns setting, optimizer, learning_rate, seed, step, evaluation, loss.
-        titles: Of the panels, by setting.
-        one_scale: Whether the panels share the axis of the loss.
+        titles: Titles of the panels, by setting.
+        one_scale: Whether the panels share the loss axis.
     """
     with style():
         result = Figure(figsize=(3.6 * len(titles), 3.2), layout="constrained")
@@ -37,10 +37,10 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = 
 
 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Mean over seeds as lines, smallest to largest seed as bands, losses on a log axis.
+    """Lines: mean over seeds; bands: smallest to largest seed; losses on a log axis.
 
-    Lines and bands are of the first evaluation batch; dotted lines: the mean on each of the others.
-    All end where a run diverged: the mean of the others would look better than the optimizer is.
+    Lines and bands show the first evaluation batch; dotted lines show the mean on the other ones.
+    All end as soon as a run diverges: the mean of the remaining runs would look too good.
     """
     for (optimizer, rate), runs in frame.groupby(["optimizer", "learning_rate"], sort=False):
         table = runs.pivot(index="step", columns=["evaluation", "seed"], values="loss")
@@ -57,13 +57,14 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
             axis.plot(mean.index, mean, **look | {"label": None, "linestyle": ":"}, **_OTHERS)
     axis.set(yscale="log", xlabel="step")
     if frame["loss"].notna().any():
-        axis.legend()
+        # The frame is opaque because spikes of other batches may pass behind it.
+        axis.legend(frameon=True, framealpha=0.85, facecolor="white", edgecolor="none")
     else:
         say_diverged(axis)
 
 
 def leave_room(axis: Axes, frame: pd.DataFrame) -> None:
-    """Cuts the axis off above the first batch's losses, for other batches' spikes go far beyond."""
+    """Limits the axis by the first batch's losses: spikes of other batches reach far higher."""
     highest = first_evaluation(frame)["loss"].max()
     if highest > 0:
         axis.set_ylim(top=min(axis.get_ylim()[1], _ROOM * highest))

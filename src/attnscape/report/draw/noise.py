@@ -1,4 +1,4 @@
-"""Histograms of the norms of gradient noise, with q-q plots: a panel a setting."""
+"""Histograms of the norms of gradient noise, with q-q plots: one panel per setting."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from attnscape.estimators import plotting_positions
 from attnscape.report.style import style
+from attnscape.statistics import plotting_positions
 
 _BINS = 100
 _NOISE = "#7F9DB9"
-# Dashes and dots tell the two laws apart without colour.
+# Dashes and dots tell the two distributions apart without colour.
 _GAUSSIAN_NORM = {"color": "#D55E00", "linestyle": (0, (5, 1.5))}
 _NORMAL = {"color": "#222222", "linestyle": (0, (1, 1.2))}
 
 
 def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """A panel for each setting named in `titles`, in that order, of its first seed.
+    """One panel per setting named in `titles`, in that order, from the setting's first seed.
 
     Args:
         frame: Columns setting, seed, noise_norm, normal_quantile, gaussian_norm_quantile.
-        titles: Of the panels, by setting.
+        titles: Titles of the panels, by setting.
     """
     with style():
         result = Figure(figsize=(3.9 * len(titles), 3.6), layout="constrained")
@@ -40,13 +40,13 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Histogram of the first seed's norms, densities of both laws; inset: their q-q plots."""
+    """Histogram of the first seed's norms with two densities; inset: q-q plots."""
     frame = frame[frame["seed"] == frame["seed"].min()]
     norms = frame["noise_norm"].to_numpy(np.float64)
     reference = frame["gaussian_norm_quantile"].to_numpy(np.float64)
     fitted = norms.mean() + norms.std(ddof=1) * frame["normal_quantile"].to_numpy(np.float64)
     axis.hist(norms, bins=_BINS, density=True, color=_NOISE, label="gradient noise, one seed")
-    # The density is the slope of probability against quantile, here at evenly spread quantiles.
+    # The density is the slope of probability against quantile, at evenly spaced quantiles.
     some = np.unique(np.searchsorted(reference, np.linspace(reference[0], reference[-1], 121)))
     density = np.gradient(plotting_positions(norms.size)[some], reference[some])
     label = "norm of a Gaussian vector with the noise's covariance"
@@ -73,7 +73,7 @@ def _qq(axis: Axes, norms: np.ndarray, reference: np.ndarray, fitted: np.ndarray
             color=look["color"],
             rasterized=True,
         )
-    axis.set_xlabel("quantile of the law", fontsize=7, labelpad=1)
+    axis.set_xlabel("quantile of the distribution", fontsize=7, labelpad=1)
     axis.set_ylabel("norm", fontsize=7, labelpad=2)
     axis.tick_params(labelsize=6, length=2, pad=1)
     axis.locator_params(nbins=4)

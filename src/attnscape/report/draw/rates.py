@@ -1,4 +1,4 @@
-"""What a search for learning rates saw: final loss against learning rate, a panel a setting."""
+"""Losses seen by a search for learning rates: loss against rate, one panel per setting."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from attnscape.experiments.tuning import best_rates
 from attnscape.report.style import of_optimizers, style
-from attnscape.tuning import best_rates
 
 _COLUMNS = 4
-_TALLEST = 1000  # times the smallest loss; what lies above is left out
+_TALLEST = 1000  # times the smallest loss; higher losses are cut off
 
 
 def figure(
@@ -26,9 +26,9 @@ def figure(
     """A panel for each setting of the frame that `titles` names, in that order.
 
     Args:
-        frame: Columns setting, optimizer, learning_rate, seed, loss (infinite where diverged).
-        titles: Of the panels, by setting.
-        recipe: The recipe's own rates, by setting and optimizer.
+        frame: Columns setting, optimizer, learning_rate, seed, loss (infinite if diverged).
+        titles: Titles of the panels, by setting.
+        recipe: The recipe's rates, by setting and optimizer.
     """
     searched = [setting for setting in titles if setting in set(frame["setting"])]
     columns = min(_COLUMNS, len(searched))
@@ -54,11 +54,11 @@ def panel(
     looks: Mapping[str, Mapping[str, Any]],
     recipe: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """Median over seeds as lines with a dot at the rate found, smallest to largest as bands.
+    """Lines: median over seeds, with a dot at the rate found; bands: smallest to largest loss.
 
     Args:
-        axis: Where.
-        frame: Columns optimizer, learning_rate, seed, loss (infinite where diverged).
+        axis: The axes to draw on.
+        frame: Columns optimizer, learning_rate, seed, loss (infinite if diverged).
         looks: Label, colour and line style of each optimizer that is drawn.
         recipe: Rates of optimizers that get a dotted line.
     """
@@ -78,5 +78,5 @@ def panel(
         if optimizer in recipe:
             axis.axvline(recipe[optimizer], color=look["color"], linestyle=":", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="learning rate")
-    if smallest:  # finite losses of runs that are about to diverge would leave nothing to see
+    if smallest:  # huge losses of runs about to diverge would squeeze the rest
         axis.set_ylim(0.7 * min(smallest), min(_TALLEST * min(smallest), axis.get_ylim()[1]))

@@ -12,21 +12,21 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from attnscape.estimators import Line
-from attnscape.paper.artifact import first_evaluation
-from attnscape.paper.smoothness import first_run, fit_of_first_seed
+from attnscape.experiments.runs import first_evaluation
+from attnscape.paper.smoothness import ScatterAnalysis, first_run
 from attnscape.report.style import of_optimizer, say_diverged, style
+from attnscape.statistics import Line, SmoothnessFit
 
 _BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
 _HALO = withStroke(linewidth=3, foreground="white")  # keeps lines apart from points
 
 
 def curves(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """A panel for each setting named in `titles`, in that order: smoothness against step.
+    """One panel per setting named in `titles`, in that order: smoothness against step.
 
     Args:
         frame: Columns setting, optimizer, learning_rate, seed, step, directional_smoothness.
-        titles: Of the panels, by setting.
+        titles: Titles of the panels, by setting.
     """
     with style():
         result = Figure(figsize=(3.9 * len(titles), 3.7), layout="constrained")
@@ -39,9 +39,9 @@ def curves(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
-    """Median over seeds as lines, smallest to largest as bands; ticks where a seed is negative.
+    """Lines: median over seeds; bands: smallest to largest; ticks: steps with a negative seed.
 
-    All on the first evaluation batch.
+    All values are from the first evaluation batch.
     """
     frame = first_evaluation(frame)
     rows = frame.groupby(["optimizer", "learning_rate"], sort=False)
@@ -50,7 +50,7 @@ def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
         positive = runs[runs["directional_smoothness"] > 0].groupby("step")[
             "directional_smoothness"
         ]
-        # Without diverged runs the others would look smoother than the optimizer is.
+        # If diverged runs were skipped, the optimizer would look smoother than it is.
         median = values.agg(lambda each: each.median(skipna=False))
         look = of_optimizer(str(optimizer))
         (line,) = axis.plot(median.index, median.where(median > 0), linewidth=1.1, **look)
@@ -77,19 +77,25 @@ def curves_panel(axis: Axes, frame: pd.DataFrame) -> None:
         say_diverged(axis)
 
 
-def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """A panel for each setting named in `titles`, in that order: smoothness against gradient norm.
+def scatter(analysis: ScatterAnalysis, titles: Mapping[str, str]) -> Figure:
+    """One panel per setting named in `titles`, in that order: smoothness against gradient norm.
 
     Args:
-        frame: Columns setting, seed, step, evaluation_gradient_norm, directional_smoothness.
-        titles: Of the panels, by setting.
+        analysis: The points and the lines fitted to them.
+        titles: Titles of the panels, by setting.
     """
     with style():
         result = Figure(figsize=(4.1 * len(titles), 4.3), layout="constrained")
         axes = result.subplots(1, len(titles), squeeze=False)[0]
-        points = None
+        frame, points = analysis.frame, None
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            points = scatter_panel(axis, frame[frame["setting"] == setting], frame["step"].max())
+            growth = analysis.growth.get(setting)
+            points = scatter_panel(
+                axis,
+                frame[frame["setting"] == setting],
+                None if growth is None else growth.fit,
+                frame["step"].max(),
+            )
             axis.set_title(title)
         axes[0].set_ylabel("ln directional smoothness")
         if points is not None:
@@ -97,9 +103,10 @@ def scatter(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         return result
 
 
-def scatter_panel(axis: Axes, frame: pd.DataFrame, last: int) -> PathCollection:
-    """Points of the first seed, coloured by step, with both fitted lines; ticks where negative."""
-    fit = fit_of_first_seed(frame)
+def scatter_panel(
+    axis: Axes, frame: pd.DataFrame, fit: SmoothnessFit | None, last: int
+) -> PathCollection:
+    """Points of the first seed, coloured by step, and the fitted lines; ticks: negative values."""
     run = first_run(frame).dropna()
     colours = {"cmap": "viridis", "vmin": 0, "vmax": last}
     positive = run[run["directional_smoothness"] > 0]

@@ -1,0 +1,76 @@
+"""The entries of a bench: optimizers on settings, each with its search and its report runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+from attnscape.bench.suite import measures
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan, Setting
+from attnscape.optimizers import Factory
+
+Phase = Literal["tuning", "report"]
+
+
+class ResultKey(NamedTuple):
+    """The setting, optimizer and phase of a result of the bench; its string is the result's key.
+
+    Manifests hold the strings, such as `setting-1|adam|report` and `setting-1|adam|tuning-0`.
+    """
+
+    setting: str
+    optimizer: str
+    phase: Phase
+    trial: int | None = None
+
+    def __str__(self) -> str:
+        number = "" if self.trial is None else f"-{self.trial}"
+        return f"{self.setting}|{self.optimizer}|{self.phase}{number}"
+
+    @classmethod
+    def parse(cls, key: str) -> ResultKey:
+        """The inverse of `str`."""
+        setting, optimizer, phase = key.split("|")
+        if phase == "report":
+            return cls(setting, optimizer, "report")
+        return cls(setting, optimizer, "tuning", int(phase.removeprefix("tuning-")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An optimizer that was run on a setting, at the rate that a search found.
+
+    Attributes:
+        setting: The setting's name in the suite.
+        rate: The learning rate.
+        at_edge: Whether it is the first or last rate that was tried.
+        unstable: Whether tuning runs diverged at every rate, also at this one.
+        warning: The search's warning if its rule found no good rate; otherwise empty.
+        run_id: The run id of the report runs.
+        report: The file of the report runs, relative to the folder.
+        trials: The files of the search.
+    """
+
+    setting: str
+    rate: float
+    at_edge: bool
+    unstable: bool
+    warning: str
+    run_id: str
+    report: str
+    trials: tuple[str, ...]
+
+
+def alone(
+    setting: Setting, optimizer: str, factory: Factory, plan: Plan, rate: float = 1.0
+) -> Experiment:
+    """The experiment of one optimizer alone on a setting, so that every bench can reuse it."""
+    experiment = setting.experiment(
+        dataclasses.replace(plan, searches={}),
+        optimizers={optimizer: factory},
+        learning_rates={optimizer: (rate,)},
+        measures=measures(setting),
+        evaluation_seeds=0,  # one batch: optimizers are compared on the same prompts
+    )
+    return dataclasses.replace(experiment, name=f"{experiment.name}-{optimizer}")

@@ -1,0 +1,180 @@
+"""The options of the command line: one plain class per command.
+
+The docstrings of classes and fields are the help. Nothing here computes or imports JAX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduce:
+    """Trains what artifacts of the paper need and makes them and the page `report.html`.
+
+    Finished runs are found in the folder and not repeated.
+    """
+
+    artifacts: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="[ARTIFACT ...]", help_behavior_hint="(default: all)"),
+    ] = ()
+    """Which to make; `attnscape --help` lists them."""
+    quick: bool = False
+    """3 seeds and 2,000 steps or samples of gradient noise, instead of 6 to 24 and 10,000."""
+    recipe: Literal["code", "paper"] = "code"
+    """What the public code does, or what the text of the paper says."""
+    seeds: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 24 in Settings 1 to 3, else 6)"),
+    ] = None
+    """Seeds 0, 1, ..., seeds - 1 of every experiment."""
+    tune: bool = False
+    """Search for all learning rates first, instead of taking the published ones."""
+    all_steps: bool = False
+    """All 10,000 steps where the default is shortened for its cost."""
+    task: str | None = None
+    """A task of your own, `my_file.py:task`, in place of every setting's."""
+    model: str | None = None
+    """A model of your own, `my_file.py:model`, in place of every setting's."""
+    out: Path = Path("results")
+    """Folder for figures, tables and runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Rebuilds the page `report.html` from what was made in a folder."""
+
+    out: Path = Path("results")
+    """The folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Trains optimizers x learning rates x seeds on one task and writes the result."""
+
+    name: str = "train"
+    """Beginning of the result file's name."""
+    dim: int = 5
+    """d, dimension of the covariates."""
+    context: int = 20
+    """n, examples in a prompt."""
+    covariates: str = "gaussian"
+    """Distribution of x: gaussian, sphere, radial, or `my_file.py:covariates`:
+    (key, batch, n, d) -> x."""
+    weights: str = "gaussian"
+    """Distribution of w: as of x, called with n = 1."""
+    squared_radius: str = "gamma(0.1, scale=10)"
+    """For radial covariates: distribution of |x|^2, as scipy.stats writes it."""
+    response: str = "linear"
+    """What y is: linear (<w, x>), relu-network (<w, MLP(x)>, a fixed random network), or
+    `my_file.py:response`: (x, w) -> y."""
+    noise: float = 0.0
+    """Standard deviation of noise on the responses."""
+    table: Path | None = None
+    """Covariates from the rows of this CSV or Parquet file, every column standardised."""
+    target: str | None = None
+    """The column of the table that holds the responses; without it they are those of --response."""
+    task: str | None = None
+    """A whole task of your own, `my_file.py:task`, instead of all the options above."""
+    model: str | None = None
+    """A model of your own, `my_file.py:model`, instead of linear attention."""
+    layers: int = 3
+    """L, layers of linear attention."""
+    form: Literal["block", "full"] = "block"
+    """What is trained of P and Q: their d x d blocks, or all of them."""
+    scale: float = 0.05
+    """Standard deviation of the initial entries."""
+    optimizers: tuple[str, ...] = ("sgdm", "adam")
+    """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class.
+
+    Any of sgd, sgdm, nesterov, sign, signum, normalised, rmsprop, adagrad, adam, adamw, nadam,
+    lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix."""
+    learning_rates: tuple[str, ...] = ("0.02",)
+    """Numbers for all optimizers, or `sgdm=0.02,0.05 adam=0.005` for each."""
+    seeds: int = 6
+    """Seeds 0, 1, ..., seeds - 1 for each optimizer and learning rate."""
+    steps: int = 10_000
+    """Updates of each run."""
+    batch: int = 1000
+    """Fresh prompts of each update."""
+    clip: float = 1.0
+    """Global norm that gradients are clipped to; 0 for no clipping."""
+    measure_every: int = 50
+    """Steps between measurements; the last step is always measured."""
+    evaluation_batch: int = 1000
+    """Prompts of the fixed batch that runs are evaluated on."""
+    evaluation_seed: int = 0
+    """Which fixed batch that is."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Of parameters, losses and prompts."""
+    out: Path = Path("results")
+    """Folder for the result."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Ranks optimizers, each at its best learning rate, against tuned SGDM and Adam.
+
+    The folder remembers them: each call adds to its bench, and compares with all that were run
+    there before on the same settings with as many seeds and steps.
+    """
+
+    optimizers: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[OPTIMIZER ...]")
+    ] = ()
+    """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
+    all: bool = False
+    """Every optimizer that has a name."""
+    remove: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER ...]")] = ()
+    """Optimizers to take out of the folder's bench; their runs are kept."""
+    settings: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar="[SETTING ...]",
+            help_behavior_hint="(default: those of the folder's bench, or setting-1 to setting-3)",
+        ),
+    ] = ()
+    """Of setting-1, setting-2, setting-3, sphere, depth-2, depth-8, dim-20, softmax; or `all`."""
+    seeds: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as the folder's bench, or 6)"),
+    ] = None
+    """Report seeds 0, 1, ..., seeds - 1; tuning has seeds of its own."""
+    steps: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="INT", help_behavior_hint="(default: as the folder's bench, or 2,000)"
+        ),
+    ] = None
+    """The budget: updates of each run."""
+    recipe: Annotated[
+        Literal["code", "paper"] | None,
+        tyro.conf.arg(
+            metavar="{code,paper}", help_behavior_hint="(default: as the folder's bench, or code)"
+        ),
+    ] = None
+    """Conventions of the public code, or of the text of the paper."""
+    out: Path = Path("results")
+    """Folder for the page, figures, tables and runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """Checks that a part of your own keeps its contract: what training asks for, and more."""
+
+    kind: tyro.conf.Positional[Literal["optimizer", "model", "task", "distribution", "response"]]
+    """What it is; a distribution is one of covariates or weights."""
+    reference: tyro.conf.Positional[str]
+    """`my_file.py:thing` or `package.module:thing`."""
+    task: str | None = None
+    """For a model: the task, `my_file.py:task`, whose prompts it takes; Setting 1's by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Shows versions, which path computes, and what the kernels reach on this machine."""

@@ -1,0 +1,1 @@
+"""The commands: one module per command, with a function `run` that takes the options."""

@@ -1,0 +1,63 @@
+"""`attnscape check`: tests whether a user's part keeps its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from attnscape.cli._options import Check
+from attnscape.errors import UsageError
+from attnscape.loading import load_object, user_errors
+from attnscape.validation import (
+    CheckResult,
+    check_distribution,
+    check_model,
+    check_optimizer,
+    check_response,
+    check_task,
+)
+
+
+def run(options: Check) -> None:
+    """Checks a user's part against the contract of its kind and prints the findings.
+
+    Raises:
+        UsageError: If the part cannot be loaded, or does not keep the contract.
+    """
+    if options.reference.startswith("torch:"):
+        raise UsageError(
+            f"{options.reference} is PyTorch's; the contract is that of optax's transformations: "
+            "try it with train or bench instead."
+        )
+    if options.task is not None and options.kind != "model":
+        raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
+    thing = load_object(options.reference)
+    if options.kind == "model" and options.task is not None:
+        with user_errors():
+            findings = check_model(thing, load_object(options.task))
+    else:
+        findings = _CHECKS[options.kind](thing)
+    table = Table("check", "", "finding")
+    for finding in findings:
+        table.add_row(finding.check, "ok" if finding.ok else "FAILS", Text(finding.sentence))
+    Console().print(table)
+    failed = [finding.check for finding in findings if not finding.ok]
+    if failed:
+        article = "an" if options.kind == "optimizer" else "a"
+        raise UsageError(
+            f"{options.reference} does not keep the contract of {article} {options.kind}: "
+            f"{', '.join(failed)}."
+        )
+
+
+_CHECKS: Mapping[str, Callable[[Any], list[CheckResult]]] = {
+    "optimizer": check_optimizer,
+    "model": check_model,
+    "task": check_task,
+    "distribution": check_distribution,
+    "response": check_response,
+}

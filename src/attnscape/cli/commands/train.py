@@ -1,0 +1,73 @@
+"""`attnscape train`: optimizers x learning rates x seeds on one task."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from attnscape.cli._options import Train
+from attnscape.cli.commands._parts import learning_rates, model_of, task_of
+from attnscape.errors import UsageError
+from attnscape.experiments import effort, store
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.summary import summary
+from attnscape.loading import user_errors
+from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
+from attnscape.optimizers.references import resolve
+from attnscape.workflows.progress import with_progress
+
+
+def run(options: Train) -> None:
+    """Trains as `options` say, writes the result and prints a summary.
+
+    Raises:
+        UsageError: If an option cannot be used, or a user's part fails.
+    """
+    with user_errors():
+        _train(options)
+
+
+def _train(options: Train) -> None:
+    if not options.clip >= 0:
+        raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
+    last = (options.steps,) if options.steps % options.measure_every else ()
+    schedule = Schedule(every=options.measure_every, steps=last)
+    task = task_of(options)
+    experiment = Experiment(
+        name=options.name,
+        task=task,
+        model=model_of(options, task.dim),
+        optimizers=(factories := resolve(options.optimizers)),
+        learning_rates=learning_rates(options.learning_rates, tuple(factories)),
+        seeds=tuple(range(options.seeds)),
+        steps=options.steps,
+        batch=options.batch,
+        clip=options.clip or None,
+        measures=(EvaluationLoss(schedule), TrainingLoss(schedule)),
+        evaluation_batch=options.evaluation_batch,
+        evaluation_seeds=options.evaluation_seed,
+        precision=options.precision,
+    )
+
+    def log(words: str) -> None:  # not to standard output, which is for the table
+        print(f"attnscape: {options.name} {words}", file=sys.stderr, flush=True)
+
+    if (expected := effort.announced(experiment)) and not store.find(experiment, options.out):
+        log(f"is running{expected}")
+    dataset = with_progress(experiment, options.out, log)
+    table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
+    for row in summary(dataset).to_dict("records"):
+        count = round(row["diverged"] * row["runs"])
+        ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
+        table.add_row(
+            row["optimizer"],
+            f"{row['learning_rate']:g}",
+            f"{row['loss']:.4g}",
+            ends,
+            f"{row['runs']}" + (f", {count} diverged" if count else ""),
+        )
+    Console().print(table)
+    print(store.find(experiment, options.out))

@@ -1,0 +1,1 @@
+"""Experiments: settings, experiments, results on disk, searches for learning rates, artifacts."""

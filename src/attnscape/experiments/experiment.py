@@ -1,0 +1,156 @@
+"""Experiments: everything that determines a training result, in one frozen object."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import xarray as xr
+
+from attnscape import spec
+from attnscape.errors import UsageError
+from attnscape.identity import (
+    Identity,
+    NotFoundAgainWarning,
+    Stage,
+    is_own,
+    of_measure,
+    of_model,
+    of_optimizer,
+    of_task,
+    settings,
+)
+from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
+from attnscape.optimizers import Factory
+from attnscape.steppers import Group
+from attnscape.tasks import Task
+from attnscape.training import Precision, Progress, silent, train
+from attnscape.validation import check_parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The arguments of `attnscape.train`, and a name for people.
+
+    Experiments that compute the same numbers have the same `run_id`, even if their names differ or
+    their arguments are written differently (`attnscape.identity`). So finished results are found
+    and not computed again.
+
+    Raises:
+        UsageError: If the name is not suitable for a file.
+    """
+
+    name: str
+    task: Task
+    model: Callable[..., Any]
+    optimizers: Mapping[str, Factory]
+    learning_rates: Mapping[str, Sequence[float]]
+    seeds: tuple[int, ...]
+    steps: int
+    batch: int = 1000
+    clip: float | None = 1.0
+    measures: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss())
+    evaluation_batch: int = 1000
+    evaluation_seeds: int | Sequence[int] = 0
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w .,=+-]{0,99}", self.name):
+            raise UsageError(
+                f"The name {self.name!r} does not do for a file; give at most 100 letters, digits "
+                "and any of '_ .,=+-', a letter or digit first."
+            )
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that distinguishes its result from others; computed once.
+
+        Warns if a part depends on more than its code: then no other process finds the result.
+
+        Raises:
+            UsageError: If a user's part fails when it is traced.
+        """
+        return self._identity
+
+    @functools.cached_property
+    def _identity(self) -> Identity:
+        stage = Stage(
+            self.model,
+            self.task,
+            self.batch,
+            self.evaluation_batch,
+            self.clip,
+            self.precision,
+            any(measure.precision == "float64" for measure in self.measures),
+        )
+        self._check_own_parts()
+        parts = {
+            "task": of_task(stage),
+            "model": of_model(stage),
+            **{
+                f"optimizer {name}": of_optimizer(name, factory, self.learning_rates[name], stage)
+                for name, factory in self.optimizers.items()
+            },
+            **{
+                f"measure {number}": of_measure(measure, self.optimizers, self.steps, stage)
+                for number, measure in enumerate(self.measures)
+            },
+        }
+        plain = {
+            name: spec.describe(value)
+            for name, value in self._arguments().items()
+            if name not in ("task", "model", "optimizers", "measures")
+        }
+        reasons = [reason for part in parts.values() for reason in part.reasons]
+        for reason in dict.fromkeys(reasons):
+            warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
+        contents = {name: part.content for name, part in parts.items()}
+        return Identity({"settings": settings(), **contents, **plain}, tuple(reasons))
+
+    def _check_own_parts(self) -> None:
+        """Raises the errors that training would raise for users' parts, before they are traced."""
+        if is_own((self.task, self.model, dict(self.optimizers))):
+            return
+        groups = [
+            Group(name, factory, tuple(self.learning_rates[name]))
+            for name, factory in self.optimizers.items()
+        ]
+        wide = self.precision == "float64"
+        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+            check_parts(
+                self.task,
+                self.model,
+                groups,
+                clip=self.clip,
+                batch=self.batch,
+                dtype=self.precision,
+            )
+
+    @property
+    def run_id(self) -> str:
+        """SHA-256 of the identity."""
+        return spec.digest(self.identity.content)
+
+    def spec(self) -> dict[str, Any]:
+        """Description as JSON, for people."""
+        return {name: spec.describe(value) for name, value in self._arguments().items()}
+
+    @property
+    def run_steps(self) -> int:
+        """Sum of the steps of all runs: the work to do."""
+        rates = sum(len(set(rates)) for rates in self.learning_rates.values())
+        return rates * len(self.seeds) * self.steps
+
+    def run(self, progress: Progress = silent) -> xr.Dataset:
+        """Runs the training; raises the errors of `attnscape.train`."""
+        return train(**self._arguments(), progress=progress)
+
+    def _arguments(self) -> dict[str, Any]:
+        fields = dataclasses.fields(self)
+        return {field.name: getattr(self, field.name) for field in fields if field.name != "name"}

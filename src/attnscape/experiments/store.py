@@ -1,0 +1,167 @@
+"""Results on disk: NetCDF files that are complete or absent, found by their run id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import xarray as xr
+
+from attnscape import spec
+from attnscape.errors import UsageError
+from attnscape.files import atomic, writable_directory
+from attnscape.identity import Identity
+from attnscape.training import Progress, silent
+from attnscape.training.provenance import SCHEMA_VERSION, provenance
+
+
+class Computation(Protocol):
+    """Anything that computes a result and has an identity, such as an `Experiment`."""
+
+    @property
+    def name(self) -> str:
+        """Start of the file name, for people."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that distinguishes its result from others."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """SHA-256 of the identity."""
+        ...
+
+    @property
+    def run_steps(self) -> int:
+        """Sum of the steps of all runs: the work to do."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Precision of the training."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """Description as JSON, for people; has the keys `seeds` and `steps`."""
+        ...
+
+    def run(self, progress: Progress = silent) -> xr.Dataset:
+        """Computes the result."""
+        ...
+
+
+def load_or_run(
+    experiment: Computation, directory: Path | str, progress: Progress = silent
+) -> xr.Dataset:
+    """Loads the result of an experiment from `directory`, or computes it and writes it there.
+
+    Raises:
+        UsageError: If the directory cannot be written, or holds a file of this name that cannot be
+            read or is the result of something else.
+    """
+    path = find(experiment, directory)
+    if path is not None:
+        return _checked(experiment, load(path), path)
+    directory = writable_directory(directory)
+    path = directory / file_name(experiment)
+    save(stamped(experiment.run(progress), experiment), path)
+    return load(path)  # exactly the Dataset that a later call will load
+
+
+def file_name(experiment: Computation) -> str:
+    """The file name: the experiment's name and the first 16 digits of its run id."""
+    return f"{experiment.name}-{experiment.run_id[:16]}.nc"
+
+
+def find(experiment: Computation, directory: Path | str) -> Path | None:
+    """The file with the experiment's result, even if the experiment had another name; or None."""
+    return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:16]}.nc"))), None)
+
+
+def _checked(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dataset:
+    """Returns the dataset; raises UsageError if its attributes name another experiment."""
+    claimed = dataset.attrs.get("run_id"), dataset.attrs.get("identity")
+    if claimed != (experiment.run_id, spec.canonical(experiment.identity.content)):
+        raise UsageError(
+            f"{path} has the name of the run {experiment.run_id[:16]}, but holds "
+            f"{str(claimed[0])[:16]}: it was renamed or copied; delete it and run again."
+        )
+    return dataset
+
+
+def stamped(dataset: xr.Dataset, experiment: Computation) -> xr.Dataset:
+    """The dataset with attributes that say how it was made.
+
+    `identity` distinguishes it from other results and `spec` describes it for people; the other
+    attributes are name, run id, versions, precision and schema version.
+    """
+    return dataset.assign_attrs(
+        name=experiment.name,
+        run_id=experiment.run_id,
+        identity=spec.canonical(experiment.identity.content),
+        spec=spec.canonical(experiment.spec()),
+        precision=experiment.precision,
+        **provenance(),
+    )
+
+
+def save(dataset: xr.Dataset, path: Path | str) -> None:
+    """Writes a NetCDF-4 file that appears under its name only when it is complete.
+
+    Args:
+        dataset: A result of `train`, or any other Dataset.
+        path: The file.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    path = Path(path)
+    with atomic(path) as partial:
+        # The file is made in memory first: HDF5 crashes the process if the disk is full.
+        partial.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
+
+
+def load(path: Path | str) -> xr.Dataset:
+    """Reads a result.
+
+    Raises:
+        UsageError: If there is no such file, it is not a result, it is damaged, or it was written
+            by an incompatible version of attnscape.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"There is no result file {path}; results end in .nc.")
+    try:
+        with path.open("rb") as file:  # `to_netcdf` also writes the classic format
+            classic = file.read(3) == b"CDF"
+        dataset = xr.load_dataset(path, engine="scipy" if classic else "h5netcdf")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(
+            f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."
+        ) from error
+    version = dataset.attrs.get("schema_version")
+    if version is None:
+        raise UsageError(f"{path} was not written by attnscape: it has no schema version.")
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has schema version {version}; this version of attnscape reads "
+            f"{SCHEMA_VERSION}. Read it with the version that wrote it, or delete it and run again."
+        )
+    return dataset
+
+
+def load_run(path: Path | str, run_id: str) -> xr.Dataset:
+    """Loads a result and checks that it is the run with that id.
+
+    Raises:
+        UsageError: In the same cases as `load`, and if the file holds another run.
+    """
+    dataset = load(path)
+    if dataset.attrs.get("run_id") != run_id:
+        raise UsageError(
+            f"{path} is not the run {run_id[:16]}: it was renamed or copied; delete it and run "
+            "again."
+        )
+    return dataset

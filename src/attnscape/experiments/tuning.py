@@ -1,0 +1,213 @@
+"""Learning-rate search: a grid that is extended at its edges, a rule, and separate seeds.
+
+The rule uses six tuning seeds on which no result is reported:
+
+- The loss of a run is the median of the last 20 of 200 evenly spaced evaluations, and over
+  evaluation batches if there are several, so that one spike at the end does not matter.
+- A rate at which any run diverges is excluded, however low the other losses are. Divergence need
+  not grow with the rate: a rate above an excluded one can be allowed.
+- Of the remaining rates the one with the smallest median over seeds is chosen; if several are
+  equal, the smallest rate.
+- The grid has 10 values of the 1-2-5 sequence, and the paper's rates are among them. If the best
+  rate is the first or last that was tried, the grid is extended by the next values of the
+  sequence; if all rates are excluded, it is extended downwards.
+- If all rates are excluded in the end, the one with the fewest diverged runs is chosen, and a
+  warning says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from attnscape.experiments.experiment import Experiment
+from attnscape.measures import EvaluationLoss, at
+from attnscape.training import Status
+
+GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+TUNING_SEEDS = (1000, 1001, 1002, 1003, 1004, 1005)  # no results are reported on these
+_MOST_EXTENSIONS = 4  # of two values each; a best rate at the end is reported as on the edge
+_EVALUATIONS = 20  # losses in the last tenth of the steps; the final loss is their median
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """The outcome of a search.
+
+    Attributes:
+        rates: The rate of each optimizer.
+        table: One row for each run: optimizer, learning_rate, seed, loss (infinite if it diverged).
+        extended: Optimizers whose grid was extended.
+        at_edge: Optimizers whose rate is still the first or last that was tried.
+        trials: The experiments that were run, in order.
+    """
+
+    rates: Mapping[str, float]
+    table: pd.DataFrame
+    extended: tuple[str, ...]
+    at_edge: tuple[str, ...]
+    trials: tuple[Experiment, ...] = ()
+
+    @property
+    def unstable(self) -> tuple[str, ...]:
+        """Optimizers with diverged runs at every rate, also at the chosen one."""
+        tried = by_rate(self.table)
+        return tuple(
+            name for name, rate in self.rates.items() if tried.loc[(name, rate), "diverged"]
+        )
+
+    def neighbours(self) -> pd.DataFrame:
+        """The rate found and the neighbouring rates that were tried.
+
+        The columns are optimizer, place (`below`, `found`, `above`), learning_rate, loss (median
+        over seeds, infinite if half of them diverged), diverged (runs) and runs. Each optimizer has
+        one row for each place, in this order, unless no rate below or above was tried.
+        """
+        tried = by_rate(self.table)
+        rows = []
+        for name, rate in self.rates.items():
+            mine = tried.loc[name]
+            position = mine.index.tolist().index(rate)
+            for place, index in (("below", -1), ("found", 0), ("above", 1)):
+                if 0 <= position + index < len(mine):
+                    row = mine.iloc[position + index]
+                    rows.append({"optimizer": name, "place": place, "learning_rate": row.name})
+                    rows[-1] |= {column: row[column] for column in mine.columns}
+        return pd.DataFrame(rows).astype({"diverged": int, "runs": int})
+
+    def beside(self, optimizer: str, place: Literal["below", "above"]) -> str:
+        """The neighbour in words, such as `0.05: 0.0013, 2 of 6 diverged`; empty if none."""
+        table = self.neighbours()
+        for row in table[
+            (table["optimizer"] == optimizer) & (table["place"] == place)
+        ].itertuples():
+            diverged = f"{row.diverged} of {row.runs} diverged" if row.diverged else ""
+            loss = f"{row.loss:.3g}" if math.isfinite(float(str(row.loss))) else ""
+            return f"{row.learning_rate:g}: {', '.join(filter(None, [loss, diverged]))}"
+        return ""
+
+    def warning(self) -> str | None:
+        """Sentences for people if the rule found no good rate for some optimizer."""
+        sentences = []
+        if edge := [name for name in self.at_edge if name not in self.unstable]:
+            rates = ", ".join(f"{name} {self.rates[name]:g}" for name in edge)
+            sentences.append(
+                f"The best learning rate lies on the edge of the rates that were tried: {rates}."
+            )
+        if self.unstable:
+            found = self.neighbours().query("place == 'found' and diverged > 0")
+            words = ", ".join(
+                f"{row.optimizer} {row.learning_rate:g} ({row.diverged} of {row.runs} runs)"
+                for row in found.itertuples()
+            )
+            sentences.append(
+                "At every learning rate that was tried some tuning run diverged; the one with the "
+                f"fewest diverged runs stands in: {words}."
+            )
+        return " ".join(sentences) or None
+
+
+def search(
+    experiment: Experiment,
+    run: Callable[[Experiment], xr.Dataset],
+    *,
+    grid: tuple[float, ...] = GRID,
+    seeds: tuple[int, ...] = TUNING_SEEDS,
+) -> Search:
+    """Finds a learning rate for each optimizer of an experiment, by the rule above.
+
+    Args:
+        experiment: The experiment to tune; its learning rates, seeds and measures are not used.
+        run: Runs an experiment, or loads its result.
+        grid: First rates to try, ascending.
+        seeds: The tuning seeds.
+    """
+    due = {name: tuple(grid) for name in experiment.optimizers}
+    table, trials, extended = pd.DataFrame(), list[Experiment](), set[str]()
+    while True:
+        trial = dataclasses.replace(
+            experiment,
+            name=f"{experiment.name}-tuning",
+            optimizers={name: experiment.optimizers[name] for name in due},
+            learning_rates=due,
+            seeds=seeds,
+            measures=(EvaluationLoss(at(*_evaluated(experiment.steps))),),
+        )
+        trials.append(trial)
+        table = pd.concat([table, final_losses(run(trial))], ignore_index=True)
+        best = best_rates(table)
+        due = {name: more for name in best if (more := beyond(best[name], table, name))}
+        if not due or len(trials) > _MOST_EXTENSIONS:
+            return Search(best, table, tuple(sorted(extended)), tuple(due), tuple(trials))
+        extended.update(due)
+
+
+def _evaluated(steps: int) -> tuple[int, ...]:
+    """The steps of the losses whose median is the final loss: 20, or fewer in short runs."""
+    back = np.arange(_EVALUATIONS) * steps / (10 * _EVALUATIONS)
+    return tuple(sorted({int(step) for step in np.rint(steps - back)}))
+
+
+def final_losses(dataset: xr.Dataset) -> pd.DataFrame:
+    """One row for each run of a trial: optimizer, learning_rate, seed, loss (infinite if diverged).
+
+    The loss is the median over the trial's steps and evaluation batches.
+    """
+    over = [dim for dim in ("step", "evaluation") if dim in dataset["loss"].dims]
+    # Steps at which no run has a loss were not measured. (Diverged runs lack losses at the end.)
+    measured = dataset["loss"].notnull().any([dim for dim in dataset["loss"].dims if dim != "step"])
+    losses = dataset["loss"]
+    if measured.any():
+        losses = losses.isel(step=measured)
+    for dim in over:
+        losses = losses.median(dim, skipna=False)
+    losses = losses.where((dataset["status"] == Status.finished) & np.isfinite(losses), np.inf)
+    frame = xr.Dataset({"loss": losses, "status": dataset["status"]}).to_dataframe().reset_index()
+    frame = frame[frame["status"] != Status.not_run]
+    return frame[["optimizer", "learning_rate", "seed", "loss"]]
+
+
+def by_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each (optimizer, learning_rate): loss (median), diverged, runs."""
+    losses = table.groupby(["optimizer", "learning_rate"])["loss"]
+    return pd.DataFrame(
+        {
+            "loss": losses.median(),
+            "diverged": losses.agg(lambda each: int(np.isinf(each).sum())),
+            "runs": losses.size(),
+        }
+    ).sort_index()
+
+
+def best_rates(table: pd.DataFrame) -> dict[str, float]:
+    """The rate of each optimizer by the rule above."""
+    tried = by_rate(table).reset_index()
+    # If no run diverged, the counts are equal and the median decides.
+    tried = tried.sort_values(["diverged", "loss", "learning_rate"], kind="stable")
+    steady = tried.drop_duplicates("optimizer").set_index("optimizer")["learning_rate"]
+    return {str(name): float(steady[name]) for name in sorted(steady.index)}
+
+
+def beyond(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, float] | None:
+    """The next two rates outwards if the grid must be extended, otherwise None."""
+    mine = by_rate(table).loc[optimizer]
+    if best == mine.index[0] or mine["diverged"].all():
+        below = neighbour(float(mine.index[0]), -1)
+        return below, neighbour(below, -1)
+    if best == mine.index[-1]:
+        above = neighbour(float(mine.index[-1]), 1)
+        return above, neighbour(above, 1)
+    return None
+
+
+def neighbour(rate: float, direction: int) -> float:
+    """The next value of the sequence ..., 0.5, 1, 2, 5, 10, ... above (1) or below (-1) `rate`."""
+    position = round(3 * math.log10(rate)) + direction
+    decade, digit = divmod(position, 3)
+    return float(f"{(1, 2, 5)[digit]}e{decade}")

@@ -1,0 +1,129 @@
+"""The identity of an optimizer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PyTree
+
+from attnscape.identity._identity import Identity, by_programs, with_reasons
+from attnscape.identity._own import is_own
+from attnscape.identity._program import Program, libraries, program
+from attnscape.identity._shapes import AXES, repeated
+from attnscape.identity._sources import pinned_by
+from attnscape.identity._stage import Stage
+from attnscape.optimizers import (
+    ExternalOptimizer,
+    Factory,
+    Preconditioned,
+    Transformation,
+    WithEvalParams,
+    accepting,
+    clipped,
+)
+from attnscape.steppers import Group, Problem
+
+
+def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Stage) -> Identity:
+    """The identity of an optimizer.
+
+    An optimizer from PyTorch is identified by its files. Any other optimizer is identified by the
+    programs of its `init`, `update`, `eval_params` and preconditioner.
+
+    Raises:
+        UsageError: If it cannot be traced, as `attnscape.train` would.
+    """
+    if isinstance(factory, ExternalOptimizer):
+        content, outside = pinned_by(factory)
+        return with_reasons(name, factory, content, outside)
+    with stage.tracing():
+        if is_own(factory):
+            return _of_named(factory, _Hashable(stage), libraries())
+        group = Group(name, factory, tuple(rates))
+        return by_programs(name, factory, lambda: _programs(group, stage))
+
+
+@functools.lru_cache(maxsize=512)
+def _of_named(factory: Any, stage: _Hashable, libraries: int) -> Identity:
+    del libraries  # only part of the cache's key: a trace is valid for the same libraries
+    traced = _programs(Group(factory.__name__, factory, (1.0,)), stage.stage)
+    return Identity({"programs": [each.digest for each in traced]})
+
+
+class _Hashable:
+    """A stage as a cache key; stages with equal shapes are equal."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        leaves, tree = jax.tree.flatten(stage.parameters)
+        data = jax.tree.leaves(stage.prompts(stage.batch))
+        shapes = [(leaf.shape, str(leaf.dtype)) for leaf in (*leaves, *data)]
+        self._content = (str(tree), repr(shapes), stage.clip, stage.precision, is_own(stage.make))
+        if not is_own(stage.make):
+            self._content = object()  # equal only to itself
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hashable) and self._content == other._content
+
+
+def _programs(group: Group, stage: Stage) -> list[Program]:
+    problem = Problem(
+        stage.parameters,
+        stage.static,
+        lambda data_keys, step: stage.prompts(stage.batch),  # only shapes: nothing is drawn
+        stage.clip,
+        jnp.dtype(stage.precision),
+    )
+    try:
+        return list(_traced(group, problem, stage))
+    except Exception:
+        if is_own(group.factory):
+            raise
+        # A factory that takes only plain numbers has one program for each learning rate.
+        apart = [functools.partial(_at, group.factory, rate) for rate in group.learning_rates]
+        groups = [Group(group.name, each, group.learning_rates) for each in apart]
+        return [each for one in groups for each in _traced(one, problem, stage)]
+
+
+def _at(factory: Factory, rate: float, traced_rate: object) -> Transformation:
+    """The transformation with the learning rate `rate`; ignores the traced rate."""
+    del traced_rate
+    return factory(rate)  # pyright: ignore[reportCallIssue]
+
+
+def _traced(group: Group, problem: Problem, stage: Stage) -> Iterator[Program]:
+    def optimizer(rate: Array) -> Any:
+        return clipped(lambda rate: accepting(group.factory(rate)), stage.clip)(rate)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    rates = jax.ShapeDtypeStruct(AXES[1:], problem.dtype)
+    models = repeated(stage.parameters, AXES)
+    losses = jax.ShapeDtypeStruct(AXES, problem.dtype)
+    prompts = repeated(stage.prompts(stage.batch), AXES[:1])
+
+    over_rates = jax.vmap(lambda rate, model: optimizer(rate).init(model), (0, 0))
+    init = program(jax.vmap(over_rates, (None, 0)), rates, models)
+    yield init
+
+    def update(
+        rate: Array, data: PyTree, gradient: PyTree, state: PyTree, model: PyTree, loss: Array
+    ) -> tuple[PyTree, PyTree]:
+        keywords = problem.keywords(model, data, loss, gradient)
+        updates, state = optimizer(rate).update(gradient, state, model, **keywords)
+        return optax.apply_updates(model, updates), state
+
+    vectorised = jax.vmap(jax.vmap(update, (0, None, 0, 0, 0, 0)), (None, 0, 0, 0, 0, 0))
+    yield program(vectorised, rates, prompts, models, init.results, models, losses)
+    first = optimizer(np.array(group.learning_rates, problem.dtype)[0])
+    if isinstance(first, WithEvalParams):
+        yield program(jax.vmap(jax.vmap(first.eval_params)), init.results, models)
+    if isinstance(first, Preconditioned):
+        yield program(jax.vmap(jax.vmap(first.preconditioner)), init.results)

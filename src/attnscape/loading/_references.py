@@ -1,0 +1,104 @@
+"""References such as `file.py:name`: loads the file or module and returns the object."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from attnscape.errors import UsageError
+from attnscape.loading._rooms import Loader, Room, rooms
+from attnscape.loading._sources import brought_in
+from attnscape.loading._user_errors import format_user_error
+
+
+def is_reference(text: str) -> bool:
+    """Whether it has the form `file.py:name` or `package.module:name`."""
+    return ":" in text
+
+
+def load_object(reference: str) -> Any:
+    """The object that a reference names.
+
+    A file runs as Python would run it: it can import the files beside it.
+
+    Args:
+        reference: `my_file.py:thing`, or `package.module:thing`.
+
+    Raises:
+        UsageError: If there is no such file, module or thing, or running the file fails.
+    """
+    place, _, name = reference.rpartition(":")
+    if not place or not name:
+        raise UsageError(
+            f"{reference!r} does not name a thing in a file; write my_file.py:thing or "
+            "package.module:thing."
+        )
+    module = _load_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    thing: Any = module
+    for part in name.split("."):
+        if not hasattr(thing, part):
+            raise UsageError(f"{place} has no {name!r}; it defines {_defined(module)}.")
+        thing = getattr(thing, part)
+    return thing
+
+
+def _load_file(path: Path) -> types.ModuleType:
+    """Runs a file in a new room; reuses its old room if no file in it has changed."""
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}; give the path of a Python file.")
+    path = path.resolve()
+    for room in reversed(rooms.values()):
+        loaded = sys.modules.get(f"{room.name}.{path.stem}")
+        if room.folder == path.parent and loaded is not None and room.is_unchanged():
+            return loaded
+    room = Room(path.parent)
+    name = f"{room.name}.{path.stem}"
+    loader = Loader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look up modules here
+    try:
+        with room.closed_on_failure():
+            loader.exec_module(module)
+            room.fix()
+    except SyntaxError as error:
+        raise UsageError(
+            f"{error.filename or path} is not Python: {error.msg} in line {error.lineno}."
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"Running {path} failed: {format_user_error(error)}.") from error
+    return module
+
+
+def _import_module(name: str) -> types.ModuleType:
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"The module {name!r} cannot be imported ({error}); install it, or give a file as "
+            "my_file.py:thing."
+        ) from error
+    except Exception as error:
+        raise UsageError(f"Importing {name} failed: {format_user_error(error)}.") from error
+    brought_in(module)  # reads the sources now, before they can change
+    return module
+
+
+def _defined(module: types.ModuleType) -> str:
+    """The public names that a module defines, in words."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and _home(value).startswith(f"{module.__name__}.")
+    ]
+    return ", ".join(sorted(own)) or "nothing by a public name"
+
+
+def _home(thing: object) -> str:
+    """The module that defines the object, which a package may re-export, with a final dot."""
+    return f"{getattr(thing, '__module__', None)}."

@@ -1,0 +1,51 @@
+"""The random numbers of one run of a PyTorch optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class RandomStates:
+    """The states of the global random generators in one run.
+
+    Args:
+        leaves: The run's initial parameters, which seed the generators.
+    """
+
+    def __init__(self, leaves: Sequence[np.ndarray]) -> None:
+        content = hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).digest()
+        self._seed: int | None = int.from_bytes(content[:4])
+        self._states: tuple[Any, ...] = ()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Generator[None]:
+        """Context manager: sets the run's states; restores the old states afterwards."""
+        before = self._now()
+        if self._seed is not None:
+            torch.manual_seed(self._seed)
+            np.random.seed(self._seed)  # noqa: NPY002 - what users' code draws from
+            random.seed(self._seed)
+            self._seed = None
+        else:
+            self._set(self._states)
+        try:
+            yield
+        finally:
+            self._states = self._now()
+            self._set(before)
+
+    def _now(self) -> tuple[Any, ...]:
+        return torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+
+    def _set(self, states: tuple[Any, ...]) -> None:
+        of_torch, of_numpy, of_python = states
+        torch.set_rng_state(of_torch)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)

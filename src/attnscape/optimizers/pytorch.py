@@ -1,0 +1,224 @@
+"""Runs any `torch.optim.Optimizer` in the engine.
+
+Before each step, `.grad` holds a copy of the gradient, clipped as in the engine; an optimizer may
+write into it. A closure computes the step's loss and gradient at the present parameters, in the
+run's precision. Both are multiplied by the factor that clips the gradient at the step's first
+point, so that they belong to one function. Random numbers of an optimizer (from PyTorch, numpy or
+Python) come from generators that are seeded by the initial parameters of each run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from attnscape import loading
+from attnscape.errors import UsageError
+from attnscape.optimizers.transformations import ExternalOptimizer, LossAndGradient
+
+if importlib.util.find_spec("torch") is None:
+    raise UsageError(
+        "PyTorch is not installed, but an optimizer with torch: was asked for; install the extra "
+        "with pip install 'attnscape[torch]'."
+    )
+import torch
+
+from attnscape.optimizers._random_states import RandomStates
+
+
+class ClosureWarning(RuntimeWarning):
+    """An optimizer takes a closure and does not call it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchOptimizer(ExternalOptimizer):
+    """A PyTorch optimizer for the engine.
+
+    Attributes:
+        make: A class, a `functools.partial` of one, or a function that makes a
+            `torch.optim.Optimizer` when called with `(parameters, lr=rate)`.
+    """
+
+    make: Callable[..., object]
+
+    def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> _Run:
+        """A run that owns these arrays and changes them in place.
+
+        Raises:
+            UsageError: If `make` does not return an optimizer of exactly these parameters.
+        """
+        generators = RandomStates(leaves)
+        parameters = [torch.from_numpy(leaf.copy()).requires_grad_() for leaf in leaves]
+        with generators.in_use():
+            optimizer = _made(self.make, parameters, learning_rate)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise UsageError(
+                f"{_name(self.make)} gave {type(optimizer).__name__}; it must give a "
+                f"torch.optim.Optimizer{_at(self.make)}."
+            )
+        _check_parameters(optimizer, parameters, self.make)
+        return _Run(optimizer, parameters, leaves, generators)
+
+
+class _Run:
+    """The tensors of one run, and the optimizer that changes or replaces their values."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: list[torch.Tensor],
+        leaves: Sequence[np.ndarray],
+        generators: RandomStates,
+    ) -> None:
+        self._optimizer, self._parameters, self._leaves = optimizer, parameters, leaves
+        self._generators = generators
+        self._closure = _closure_of(type(optimizer))
+
+    def step(self, loss_and_gradient: LossAndGradient) -> None:
+        first, calls = loss_and_gradient(), 0
+
+        def closure() -> Any:  # PyTorch's types say float, but its optimizers need a tensor
+            nonlocal calls
+            calls += 1
+            moved = self._read()
+            now = loss_and_gradient() if moved or calls > 1 else first
+            self._fill(now[1])
+            return torch.tensor(now[0], dtype=self._parameters[0].dtype)
+
+        self._fill(first[1])
+        with self._generators.in_use():
+            if self._closure is None:
+                self._optimizer.step()
+            elif self._closure.kind is inspect.Parameter.KEYWORD_ONLY:
+                self._optimizer.step(closure=closure)
+            else:
+                self._optimizer.step(closure)
+        self._read()
+        if self._closure is not None and self._closure.default is self._closure.empty and not calls:
+            _mention_closure(type(self._optimizer))
+
+    def _fill(self, gradient: Sequence[jax.Array]) -> None:
+        """Puts a gradient into `.grad`."""
+        for parameter, leaf in zip(self._parameters, gradient, strict=True):
+            parameter.grad = torch.from_numpy(
+                np.array(leaf)
+            )  # a copy: JAX's buffers must not change
+
+    def _read(self) -> bool:
+        """Copies the tensors into the run's arrays; returns whether the arrays changed."""
+        changed = False
+        for parameter, leaf in zip(self._parameters, self._leaves, strict=True):
+            now = parameter.detach().numpy()
+            if now.shape != leaf.shape or now.dtype != leaf.dtype:
+                raise UsageError(
+                    f"{type(self._optimizer).__name__} turned a parameter of {leaf.dtype} and "
+                    f"shape {leaf.shape} into {now.dtype} and {now.shape}; keep type and shape"
+                    f"{_at(type(self._optimizer))}."
+                )
+            if not np.array_equal(now, leaf, equal_nan=True):
+                np.copyto(leaf, now)
+                changed = True
+        return changed
+
+    def eval_params(self) -> Sequence[np.ndarray]:
+        # Optimizers with a separate evaluation point switch to it by `eval`.
+        switches = hasattr(self._optimizer, "eval") and hasattr(self._optimizer, "train")
+        with self._generators.in_use():
+            if switches:
+                self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+            point = [parameter.detach().numpy().copy() for parameter in self._parameters]
+            if switches:
+                self._optimizer.train()  # pyright: ignore[reportAttributeAccessIssue]
+                self._read()
+        return point
+
+
+def _made(make: Callable[..., object], parameters: list[torch.Tensor], rate: float) -> object:
+    """The optimizer that a class or function makes from parameters and a learning rate."""
+    try:
+        inspect.signature(make).bind(parameters, lr=rate)
+    except TypeError as error:
+        raise UsageError(
+            f"{_name(make)} cannot be called with (parameters, lr=rate), {error}; write a function "
+            f"(parameters, lr) that gives the optimizer{_at(make)}."
+        ) from None
+    except ValueError:  # it has no signature
+        pass
+    return make(parameters, lr=rate)
+
+
+def _check_parameters(
+    optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor], make: Callable[..., object]
+) -> None:
+    """Raises UsageError unless the optimizer's groups hold all parameters and no other."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    left_out = [index for index, p in enumerate(parameters) if id(p) not in held]
+    others = len(held) + len(left_out) - len(parameters)
+    if left_out or others:
+        given = f"leave out parameters number {left_out}" if left_out else "hold other tensors"
+        raise UsageError(
+            f"The param groups of {_name(make)} {given}; give it each of the {len(parameters)} "
+            f"parameters, in one group or several, and no other{_at(make)}."
+        )
+
+
+def get_torch_optimizer(reference: str) -> TorchOptimizer:
+    """The optimizer that a reference names.
+
+    Args:
+        reference: `Adam` or any other class of `torch.optim`, `package.Class`, or
+            `my_file.py:factory` with a class or a function `(parameters, lr)`.
+
+    Raises:
+        UsageError: If there is no such optimizer.
+    """
+    if not loading.is_reference(reference):
+        package, _, name = reference.rpartition(".")
+        reference = f"{package or 'torch.optim'}:{name}"
+    make: object = loading.load_object(reference)
+    if not callable(make):
+        raise UsageError(
+            f"{reference} is {make!r}; it must be a torch.optim.Optimizer class or a function "
+            "(parameters, lr) that gives one."
+        )
+    return TorchOptimizer(make)
+
+
+@functools.cache
+def _closure_of(kind: type[torch.optim.Optimizer]) -> inspect.Parameter | None:
+    """The parameter of `step` that takes a closure, if there is one."""
+    parameters = inspect.signature(kind.step).parameters
+    if "closure" in parameters:
+        return parameters["closure"]
+    rest = [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    # A decorator may hide the names; then a single positional argument is the closure.
+    return rest[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY, default=None) if rest else None
+
+
+@functools.cache
+def _mention_closure(kind: type[torch.optim.Optimizer]) -> None:
+    """Warns once that an optimizer does not call its closure."""
+    warnings.warn(
+        f"{kind.__name__} asks for a closure and did not call it; its steps are made of the "
+        "gradient in .grad alone.",
+        ClosureWarning,
+        stacklevel=2,
+    )
+
+
+def _name(make: Callable[..., object]) -> str:
+    return getattr(make, "__qualname__", repr(make))
+
+
+def _at(make: Callable[..., object]) -> str:
+    """The place of its definition, in brackets; empty if unknown."""
+    place = loading.source_of(make)
+    return f" ({place})" if place else ""

@@ -1,0 +1,196 @@
+"""The contracts of optimizers: gradient transformations in JAX, and external optimizers."""
+
+from __future__ import annotations
+
+import abc
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import PyTree, Scalar
+
+
+class WithEvalParams(NamedTuple):
+    """An optimizer that is evaluated at another point than the point of its gradients.
+
+    Attributes:
+        init: `init` of an `optax.GradientTransformationExtraArgs`.
+        update: `update` of an `optax.GradientTransformationExtraArgs`.
+        eval_params: Function `(state, parameters)` that returns the parameters to measure.
+    """
+
+    init: Callable[..., PyTree]
+    update: Callable[..., tuple[PyTree, PyTree]]
+    eval_params: Callable[[PyTree, PyTree], PyTree]
+
+
+class Preconditioned(optax.GradientTransformationExtraArgs):
+    """An optax transformation that provides its preconditioner P, the divisor of gradients.
+
+    Its step must be -learning_rate / P times a running mean of gradients, elementwise, with a P > 0
+    computed from its state (Cohen et al., 2022, "Adaptive gradient methods at the edge of
+    stability"). `attnscape.measures.Curvature` computes the preconditioned sharpness from P.
+
+    Args:
+        init: `init` of an `optax.GradientTransformation`.
+        update: `update` of an `optax.GradientTransformation`; it gets only keywords that it names.
+        preconditioner: Function from the state to the P of the last update, with the structure and
+            shapes of the parameters; NaN before the first update.
+    """
+
+    preconditioner: Callable[[PyTree], PyTree]
+
+    def __new__(
+        cls,
+        init: Callable[..., PyTree],
+        update: Callable[..., tuple[PyTree, PyTree]],
+        preconditioner: Callable[[PyTree], PyTree],
+    ) -> Preconditioned:
+        made = super().__new__(cls, init, _known_keywords(update))
+        made.preconditioner = preconditioner
+        return made
+
+
+Transformation = optax.GradientTransformation | WithEvalParams
+
+
+# The loss and its gradient at a run's present parameters.
+LossAndGradient = Callable[[], tuple[float, Sequence[jax.Array]]]
+
+
+@runtime_checkable
+class ExternalRun(Protocol):
+    """A run of an optimizer outside of JAX."""
+
+    def step(self, loss_and_gradient: LossAndGradient) -> None:
+        """Changes the run's parameters in place by one step."""
+        ...
+
+    def eval_params(self) -> Sequence[np.ndarray]:
+        """The parameters to measure, as new arrays."""
+        ...
+
+
+class ExternalOptimizer(abc.ABC):
+    """An optimizer that steps arrays outside of JAX, one run after the other.
+
+    It can be given in place of any factory.
+    """
+
+    @abc.abstractmethod
+    def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> ExternalRun:
+        """A run that owns these arrays and changes them in place."""
+
+
+# A function from a learning rate to an optimizer. The rate is a number or a JAX scalar; a factory
+# need not accept both. Parameters are those of the model: for linear attention, a pytree of the
+# arrays P and Q, each (L, d, d).
+OptaxFactory = Callable[[Any], Transformation]
+Factory = OptaxFactory | ExternalOptimizer
+
+
+def update_keywords(
+    value: Scalar,
+    grad: PyTree,
+    loss: Callable[[PyTree], Scalar],
+    gradient: Callable[[PyTree], PyTree],
+    hessian_diagonal: Callable[[PyTree], PyTree],
+) -> dict[str, object]:
+    """The keyword arguments that an optimizer's `update` may use, all on the update's batch.
+
+    If optax has a keyword, its name and meaning are optax's. An update gets the keywords that it
+    names; an update with `**kwargs` gets all (`accepting`).
+
+    Args:
+        value: The loss, passed as `value`.
+        grad: The gradient before clipping, passed as `grad`.
+        loss: Function from parameters to the loss, passed as `value_fn` and `obj_fn`.
+        gradient: Function from parameters to the clipped gradient, passed as `grad_fn`.
+        hessian_diagonal: Function from parameters to the exact diagonal of the Hessian, passed as
+            `hessian_diagonal_fn`.
+    """
+
+    def value_fn(
+        parameters: PyTree,
+        # optax's line searches pass all other keywords, so they must be accepted.
+        obj_fn: object = None,
+        grad_fn: object = None,
+        hessian_diagonal_fn: object = None,
+    ) -> Scalar:
+        del obj_fn, grad_fn, hessian_diagonal_fn
+        return loss(parameters)
+
+    def grad_fn(parameters: PyTree, step: object = None) -> PyTree:
+        del step  # optax's SAM passes the number of its inner step
+        return gradient(parameters)
+
+    return {
+        "value": value,
+        "grad": grad,
+        "value_fn": value_fn,
+        "obj_fn": value_fn,
+        "grad_fn": grad_fn,
+        "hessian_diagonal_fn": hessian_diagonal,
+    }
+
+
+def accepting(transformation: Transformation) -> Transformation:
+    """The transformation, with an `update` that ignores keywords it does not name."""
+    update = _known_keywords(transformation.update)
+    if update is transformation.update:
+        return transformation
+    if isinstance(transformation, WithEvalParams):
+        return transformation._replace(update=update)
+    return optax.GradientTransformationExtraArgs(transformation.init, update)
+
+
+def _known_keywords(
+    update: Callable[..., tuple[PyTree, PyTree]],
+) -> Callable[..., tuple[PyTree, PyTree]]:
+    """An update that accepts any keyword, and passes on the keywords that `update` names."""
+    parameters = inspect.signature(update).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return update
+    names = {parameter.name for parameter in parameters}
+
+    def with_any(
+        updates: PyTree, state: PyTree, params: PyTree = None, **keywords: object
+    ) -> tuple[PyTree, PyTree]:
+        known = {name: value for name, value in keywords.items() if name in names}
+        return update(updates, state, params, **known)
+
+    return with_any
+
+
+def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
+    """A factory whose optimizers get gradients clipped to a global norm.
+
+    Args:
+        factory: The factory of the optimizer that gets the clipped gradient.
+        clip: The largest norm, or None for no clipping.
+    """
+    if clip is None:
+        return factory
+
+    def with_clipping(learning_rate: Any) -> Transformation:
+        inner = factory(learning_rate)
+        plain = inner
+        if isinstance(plain, WithEvalParams):
+            plain = optax.GradientTransformationExtraArgs(plain.init, plain.update)
+        chain = optax.chain(optax.clip_by_global_norm(clip), plain)
+        if isinstance(inner, WithEvalParams):
+            return WithEvalParams(
+                chain.init,
+                chain.update,
+                lambda state, parameters: inner.eval_params(state[-1], parameters),
+            )
+        if isinstance(inner, Preconditioned):
+            return Preconditioned(
+                chain.init, chain.update, lambda state: inner.preconditioner(state[-1])
+            )
+        return chain
+
+    return with_clipping

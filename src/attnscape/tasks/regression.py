@@ -1,0 +1,164 @@
+"""RegressionTask: prompts of covariates, weights, a response and noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from attnscape import native
+from attnscape.errors import UsageError
+from attnscape.tasks._normals import derived_key, key_words, normals
+from attnscape.tasks.covariates import Distribution, Gaussian, Radial, Sphere
+from attnscape.tasks.prompts import Moments, Prompts
+from attnscape.tasks.radius import radius_table
+from attnscape.tasks.responses import Linear, Response
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionTask:
+    """A task of in-context regression. The defaults are Setting 1 of the paper.
+
+    Attributes:
+        dim: d, the dimension of the covariates.
+        context: n, the number of examples in a prompt.
+        covariates: Distribution of x: an instance of `Gaussian`, `Sphere`, `Radial` or `Empirical`,
+            or any function `(key, batch, n, d) -> x`.
+        weights: Distribution of w; the same choices, called with n = 1.
+        response: The function `(x, w) -> y`: `Linear`, `ReluNetwork` or a function of your own.
+        noise: Standard deviation of Gaussian noise on every response, the target's included.
+
+    Raises:
+        UsageError: If a number is out of range, or a distribution or the response is not callable.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.tasks import Sphere
+        >>> task = RegressionTask(dim=5, context=20, covariates=Sphere(), noise=0.1)
+        >>> task.sample(jax.random.key(0), batch=100).x.shape
+        (100, 20, 5)
+    """
+
+    dim: int = 5
+    context: int = 20
+    covariates: Distribution = Gaussian()
+    weights: Distribution = Gaussian()
+    response: Response = Linear()
+    noise: float | int = 0.0
+
+    def __post_init__(self) -> None:
+        check_size("dim", self.dim)
+        check_size("context", self.context)
+        check_noise(self.noise)
+        for name in ("covariates", "weights", "response"):
+            if not callable(getattr(self, name)):
+                raise UsageError(
+                    f"{name} is {getattr(self, name)!r}; it must be callable: a distribution of "
+                    "attnscape.tasks, or a function of your own."
+                )
+        for distribution in (self.covariates, self.weights):
+            if isinstance(distribution, Gaussian):
+                distribution.factor(self.dim)  # raises if its dimension differs
+
+    def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
+        """Draws `batch` prompts. The same key gives the same prompts on every path and precision.
+
+        Args:
+            key: A JAX random key (Threefry).
+            batch: Number of prompts.
+            dtype: Type of the prompts; covariates and weights are drawn in float32 and converted.
+
+        Raises:
+            UsageError: If batch is below 1, or a distribution or the response gives a wrong shape.
+        """
+        check_batch(batch)
+        key_x, key_w, key_noise = (derived_key(key, stream) for stream in range(3))
+        d, n = self.dim, self.context
+        points = self.covariates(key_x, batch, n + 1, d)
+        _check_shape("covariates", points, (batch, n + 1, d))
+        w = self.weights(key_w, batch, 1, d)
+        _check_shape("weights", w, (batch, 1, d))
+        points, w = points.astype(dtype), w[:, 0].astype(dtype)
+        y = self.response(points, w)
+        _check_shape("response", y, (batch, n + 1))
+        if self.noise:
+            y = y + self.noise * normals(key_noise, batch, n + 1).astype(dtype)
+        return Prompts(x=points[:, :-1], y=y[:, :-1], query=points[:, -1], target=y[:, -1])
+
+    def sample_moments(
+        self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
+    ) -> Moments:
+        """The moments of `sample(key, batch, dtype)`, to rounding, without storing the prompts.
+
+        Built-in distributions of covariates, with normal weights, a linear response and no noise,
+        are drawn by one native kernel.
+        """
+        check_batch(batch)
+        dtype = jnp.dtype(dtype)
+        distribution = self._kernel_distribution()
+        if distribution is None or not native.usable(dtype):
+            return self.sample(key, batch, dtype).moments()
+        factor, table = self._kernel_tables()
+        key_x, key_w = (derived_key(key, stream) for stream in range(2))
+        d = self.dim
+        shapes = ((batch, d, d), (batch, d), (batch,), (batch, d), (batch,))
+        return Moments(
+            *native.call(
+                "moments",
+                [(jax.ShapeDtypeStruct(shape, dtype), True) for shape in shapes],
+                *((a, False) for a in (key_words(key_x), key_words(key_w), factor, table)),
+                distribution=distribution,
+                context=self.context,
+            )
+        )
+
+    def _kernel_distribution(self) -> int | None:
+        """The covariates' number in kernels/sampler.cpp; None if the kernel cannot be used."""
+        if self.weights != Gaussian() or self.response != Linear() or self.noise:
+            return None
+        distribution = self.covariates
+        if distribution == Gaussian():
+            return 0
+        # By the exact class, because a user's subclass may draw differently.
+        kernels: dict[type, int] = {Gaussian: 1, Sphere: 2, Radial: 3}
+        return kernels.get(type(distribution))
+
+    def _kernel_tables(self) -> tuple[jax.Array, jax.Array]:
+        """The Cholesky factor and the table of radii for the kernel; zeros if unused."""
+        nothing = jnp.zeros(2, jnp.float32)
+        match self.covariates:
+            case Gaussian():
+                return jnp.asarray(self.covariates.factor(self.dim)), nothing
+            case Radial():
+                return nothing, jnp.asarray(radius_table(self.covariates.squared_radius))
+            case _:
+                return nothing, nothing
+
+
+def check_size(name: str, number: object) -> None:
+    """Raises UsageError unless the number is whole and at least 1."""
+    if not isinstance(number, int) or number < 1:
+        raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1.")
+
+
+def check_noise(noise: float | int) -> None:
+    """Raises UsageError unless the noise is finite and not negative."""
+    if not (math.isfinite(noise) and noise >= 0):
+        raise UsageError(f"noise is {noise}; it must be finite and not negative.")
+
+
+def check_batch(batch: int) -> None:
+    """Raises UsageError if the batch is below 1."""
+    if batch < 1:
+        raise UsageError(f"batch is {batch}; it must be at least 1.")
+
+
+def _check_shape(name: str, array: jax.Array, allowed: tuple[int, ...]) -> None:
+    if jnp.shape(array) != allowed:
+        raise UsageError(
+            f"The {name} gave shape {jnp.shape(array)}; the task asks for {allowed} here."
+        )

@@ -1,0 +1,213 @@
+"""Measures a PyTorch module along the user's training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+
+from attnscape.errors import UsageError
+from attnscape.statistics import PUBLIC_CODE, SmoothnessFit, fit_smoothness
+from attnscape.torch._diagonal import condition_number
+from attnscape.torch._objective import Objective
+
+# For each number: its long name in the Dataset, and its dims in addition to step. The names are the
+# same as in `attnscape.measures`.
+_VARIABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "loss": ("loss on the evaluation batch", ()),
+    "evaluation_gradient_norm": ("norm of the gradient on the evaluation batch", ()),
+    "directional_smoothness": ("directional smoothness of the step", ()),
+    "update_norm": ("norm of the step", ()),
+    "noise_norm": ("norm of a batch's gradient minus the mean over batches", ("sample",)),
+    "condition_number": ("robust condition number", ()),
+    "condition_number_low": ("lower end of its 95 % interval", ()),
+    "condition_number_high": ("upper end of its 95 % interval", ()),
+    "hessian_diagonal": ("diagonal of the Hessian", ("parameter",)),
+    "hessian_diagonal_error": ("standard error of the Hessian's diagonal", ("parameter",)),
+    "hessian_row_norm": ("norms of the Hessian's rows", ("parameter",)),
+    "hessian_eigenvalues": ("eigenvalues of the Hessian", ("eigenvalue",)),
+}
+
+# The measurements of one step, by name: numbers, and arrays with the dims above.
+Record = dict[str, float | Float[np.ndarray, " _"]]
+
+
+class Probe:
+    """Measures an objective along a training loop; call `step` once after every update.
+
+    Step t is the iterate x_t after t updates. It is measured in the call after the next update,
+    when the step x_{t+1} - x_t is known: the module gets the parameters and buffers of x_t, which
+    the previous call stored, is measured, and is restored bit for bit. Make the probe after the
+    weights are initialised or loaded.
+
+    - Every `every` steps: `loss`, `evaluation_gradient_norm`, the `directional_smoothness`
+      u^T H u / |u|^2 of the step u, with its sign, and `update_norm`, all on the evaluation batch.
+      This takes one gradient and one Hessian-vector product.
+    - Every `noise_every` steps: `noise_norm` of each batch's gradient minus the mean over the n
+      batches. This keeps n gradients in memory. Because the mean is over the same batches, squared
+      norms are (n - 1)/n of the squared distances to the true gradient.
+    - Every `curvature_every` steps: `condition_number` with the ends of its 95 % interval, and
+      `hessian_diagonal` with its standard error; if the Hessian is formed (up to the objective's
+      `dense_limit` parameters) also `hessian_eigenvalues` and `hessian_row_norm`. This takes one
+      product for each parameter or probe, and keeps 16 bytes for each parameter.
+
+    Args:
+        objective: The objective to measure.
+        every: Steps between measurements of loss and smoothness; 0 for none.
+        noise_every: Steps between measurements of gradient noise, which needs at least two batches;
+            0 for none.
+        curvature_every: Steps between measurements of curvature, which takes long; 0 for none.
+        condition: Name of a robust condition number of `attnscape.statistics.CONDITION_NUMBERS`.
+        probes: Probes of an estimate, as in `Objective.hessian_diagonal`.
+
+    Raises:
+        UsageError: If a schedule is negative or all are 0, the batches are too few, or the
+            condition number is unknown or asks for eigenvalues of a Hessian that is not formed.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        every: int = 10,
+        *,
+        noise_every: int = 0,
+        curvature_every: int = 0,
+        condition: str = PUBLIC_CODE,
+        probes: int | None = None,
+    ) -> None:
+        schedules = (every, noise_every, curvature_every)
+        if min(schedules) < 0 or not any(schedules):
+            raise UsageError(
+                f"every, noise_every and curvature_every are {schedules}; give 0 or more, and at "
+                "least one above 0."
+            )
+        if noise_every and len(objective.batches) < 2:
+            raise UsageError(
+                "Gradient noise needs at least two batches, and the objective has one; give it "
+                "more, or noise_every=0."
+            )
+        condition_number(condition, exact=objective.is_exact(probes))
+        self.objective: Objective = objective
+        self.condition: str = condition
+        self.probes: int | None = probes
+        self._every, self._noise_every, self._curvature_every = schedules
+        self._records: dict[int, Record] = {}
+        self._step = 0
+        self._kept = objective.snapshot()
+
+    def step(self) -> Record:
+        """Makes the measurements that are due; call it after every `optimizer.step()`.
+
+        Returns:
+            The numbers measured at the iterate before that update, by name; empty if nothing was
+            due. `dataset` contains them too.
+        """
+        step, kept, self._step = self._step, self._kept, self._step + 1
+        self._kept = self.objective.snapshot() if self._due(self._step) else []
+        if not self._due(step):
+            return {}
+        record: Record = {}
+        update = torch.cat(
+            [
+                (now.detach() - before).reshape(-1)
+                for now, before in zip(self.objective.parameters.values(), kept, strict=False)
+            ]
+        )
+        with self.objective.at(kept):
+            if _is_due(step, self._every):
+                record |= self._smoothness(update)
+            if _is_due(step, self._noise_every):
+                gradients = self.objective.batch_gradients()
+                noise = gradients - gradients.mean(dim=0)
+                record["noise_norm"] = noise.norm(dim=1).double().cpu().numpy()
+            if _is_due(step, self._curvature_every):
+                record |= self._curvature()
+        self._records[step] = record
+        return record
+
+    def _due(self, step: int) -> bool:
+        schedules = (self._every, self._noise_every, self._curvature_every)
+        return any(_is_due(step, every) for every in schedules)
+
+    def _smoothness(self, update: Float[torch.Tensor, " p"]) -> dict[str, float]:
+        length = update.norm()
+        unit = update / length  # NaN if there is no step; then the smoothness is NaN too
+        return {
+            "loss": self.objective.loss(),
+            "evaluation_gradient_norm": self.objective.gradient().norm().item(),
+            "directional_smoothness": torch.dot(unit, self.objective.hvp(unit)).item(),
+            "update_norm": length.item(),
+        }
+
+    def _curvature(self) -> Record:
+        diagonal = self.objective.hessian_diagonal(self.probes)
+        number = diagonal.condition_number(self.condition)
+        record: Record = {
+            "condition_number": number.estimate,
+            "condition_number_low": number.low,
+            "condition_number_high": number.high,
+            "hessian_diagonal": diagonal.value,
+            "hessian_diagonal_error": diagonal.standard_error,
+        }
+        if diagonal.row_norm is not None and diagonal.eigenvalues is not None:
+            record["hessian_row_norm"] = diagonal.row_norm
+            record["hessian_eigenvalues"] = diagonal.eigenvalues
+        return record
+
+    def dataset(self) -> xr.Dataset:
+        """All measurements so far, along the dim `step`; NaN if a number was not measured.
+
+        Further dims are sample (a batch), parameter (labelled with the parameter's name if the
+        Hessian is formed) and eigenvalue (ascending). The arrays can be passed to functions of
+        `attnscape.statistics`.
+        """
+        variables = {}
+        for name, (long_name, dims) in _VARIABLES.items():
+            found = {s: np.asarray(r[name]) for s, r in self._records.items() if name in r}
+            if found:
+                missing = np.full_like(next(iter(found.values())), np.nan, dtype=np.float64)
+                values = np.stack([found.get(step, missing) for step in self._records])
+                variables[name] = (("step", *dims), values, {"long_name": long_name})
+        coordinates: dict[str, np.ndarray | list[str]] = {
+            "step": np.array(list(self._records), np.int64)
+        }
+        if "hessian_row_norm" in variables:
+            coordinates["parameter"] = [
+                name for name, p in self.objective.parameters.items() for _ in range(p.numel())
+            ]
+        attributes = {"condition": self.condition, "attention": "MATH"}
+        if "hessian_diagonal" in variables:
+            exact = self.objective.is_exact(self.probes)
+            attributes["curvature"] = "exact" if exact else "Hutchinson's estimate"
+        return xr.Dataset(variables, coordinates, attributes)
+
+    def l0_l1(self, **options: Any) -> SmoothnessFit:
+        """(L0, L1)-smoothness: a fit of smoothness to gradient norm along the run, with intervals.
+
+        Args:
+            options: Options of `attnscape.statistics.fit_smoothness`, which is called with
+                `evaluation_gradient_norm` and `directional_smoothness` of the dataset.
+
+        Raises:
+            UsageError: If nothing has been measured yet.
+            ValueError: As in `fit_smoothness`, for example with fewer than 3 finite points.
+        """
+        data = self.dataset()
+        if "directional_smoothness" not in data:
+            raise UsageError(
+                "No directional smoothness has been measured; call step() after every update, "
+                "with every above 0."
+            )
+        return fit_smoothness(
+            data["evaluation_gradient_norm"].values,
+            data["directional_smoothness"].values,
+            **options,
+        )
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

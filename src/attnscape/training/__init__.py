@@ -1,0 +1,7 @@
+"""Training: makes many runs on shared prompts and measures them at scheduled steps."""
+
+from attnscape.training._train import Precision as Precision
+from attnscape.training._train import train as train
+from attnscape.training.status import Progress as Progress
+from attnscape.training.status import Status as Status
+from attnscape.training.status import silent as silent

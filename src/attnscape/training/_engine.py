@@ -1,0 +1,240 @@
+"""The engine: trains runs seed by seed and measures them.
+
+All runs of a seed start at the same parameters and see the same prompts, for every optimizer and
+learning rate; prompts are drawn once for each (seed, step). Between two measurements the training
+step repeats inside one compiled loop, vectorised over pairs of optimizer and learning rate. The
+same program runs for one seed after the other, so a seed's numbers are the same bits for any set of
+seeds.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+
+from attnscape.identity import check_draws
+from attnscape.measures import Measure
+from attnscape.optimizers import ExternalOptimizer
+from attnscape.steppers import (
+    CompiledStepper,
+    ExternalStepper,
+    Group,
+    Problem,
+    Runs,
+    Sampler,
+    Stepper,
+)
+from attnscape.tasks import Task
+from attnscape.training._dataset import Grid, SeedRecord, assemble
+from attnscape.training._evaluator import Evaluator
+from attnscape.training.status import Progress
+from attnscape.trees import astype
+
+_LONGEST_WAIT = 1.0  # second; segments that take longer do not grow
+_LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
+_EVALUATION_STREAM = 1  # differs from the streams of seeds, which are split from their keys
+
+States = tuple[Runs, ...]  # one `Runs` for each stepper
+
+
+class Engine:
+    """Starts, advances and measures the runs of one seed at a time.
+
+    Args:
+        task: The task that prompts come from.
+        model: Function from a key to a seed's initial model.
+        groups: The optimizers and their learning rates.
+        clip: Global norm for clipping, or None.
+        batch: Prompts of an update.
+        precision: Precision of the runs.
+        evaluation_seeds: Seeds of the fixed batches that runs are evaluated on.
+        evaluation_batch: Prompts of each fixed batch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Callable[[Array], Callable[..., PyTree]],
+        groups: Sequence[Group],
+        *,
+        clip: float | None,
+        batch: int,
+        precision: str,
+        evaluation_seeds: Sequence[int],
+        evaluation_batch: int,
+    ) -> None:
+        dtype = jnp.dtype(precision)
+        self._parameters = jax.vmap(
+            lambda key: eqx.filter(astype(dtype, model(key)), eqx.is_inexact_array)
+        )
+        # The non-parameter parts of the model are made with key 0 for all seeds; identities are
+        # computed from the same model.
+        first = self.first_model = astype(dtype, model(jax.random.key(0)))
+        first_parameters, static = eqx.partition(first, eqx.is_inexact_array)
+        sampler = Sampler.for_model(first, task, dtype)
+        check_draws(sampler, batch)
+        training_data = functools.partial(sampler.training_data, batch=batch)
+        problem = Problem(first_parameters, static, training_data, clip, dtype)
+        self._steppers = _steppers(problem, groups)
+        self.groups = tuple(group for stepper in self._steppers for group in stepper.groups)
+        self.evaluation_seeds = tuple(evaluation_seeds)
+        draw = jax.jit(lambda key: sampler(key, evaluation_batch))
+        # This stream differs from those of all training batches.
+        keys = [
+            jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
+            for seed in evaluation_seeds
+        ]
+        self._evaluator = Evaluator(static, sampler, batch, [draw(key) for key in keys])
+
+    def start(self, seed: int) -> States:
+        """The runs of a seed at step 0."""
+        init_keys, data_keys = _keys(seed)
+        initial_models = self._parameters(init_keys)
+        return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
+
+    def advance(self, runs: States, first: int, last: int) -> States:
+        """The runs after the updates first, ..., last - 1."""
+        return tuple(
+            stepper.advance(own, first, last)
+            for stepper, own in zip(self._steppers, runs, strict=True)
+        )
+
+    def evaluate(
+        self, measure: Measure, runs: States, step: int, ahead: States | None
+    ) -> list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]:
+        """Measures the runs; returns one dict of arrays per optimizer.
+
+        Args:
+            measure: The measure.
+            runs: The runs.
+            step: The runs' step.
+            ahead: The runs one step later, if the measure needs them.
+        """
+        preconditioners = None
+        if measure.needs_preconditioner:
+            preconditioners = [
+                preconditioner
+                for stepper, own in zip(self._steppers, runs, strict=True)
+                for preconditioner in stepper.preconditioners(own)
+            ]
+        return self._evaluator.evaluate(
+            measure,
+            step,
+            runs[0].data_keys,
+            self._eval_params(runs),
+            [state for own in runs for state in own.states],
+            self._eval_params(ahead) if ahead and measure.needs_update else None,
+            preconditioners,
+        )
+
+    def _eval_params(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]]]:
+        """The parameters that are measured, for each optimizer."""
+        return [
+            parameters
+            for stepper, own in zip(self._steppers, runs, strict=True)
+            for parameters in stepper.eval_params(own)
+        ]
+
+
+def _keys(seed: int) -> tuple[Key[Array, 1], Key[Array, 1]]:
+    """The keys of a seed's initial model and of its prompts, each with the axis (seed,)."""
+    init, data = jax.random.split(jax.random.key(seed))
+    return init[None], data[None]
+
+
+def _steppers(problem: Problem, groups: Sequence[Group]) -> list[Stepper]:
+    """One stepper for optimizers in JAX and one for external optimizers, if there are any."""
+    inside = [group for group in groups if not isinstance(group.factory, ExternalOptimizer)]
+    outside = [group for group in groups if isinstance(group.factory, ExternalOptimizer)]
+    steppers: list[Stepper] = [CompiledStepper(problem, inside)] if inside else []
+    return [*steppers, ExternalStepper(problem, outside)] if outside else steppers
+
+
+def run(
+    engine: Engine,
+    seeds: Sequence[int],
+    steps: int,
+    measures: Sequence[Measure],
+    progress: Progress,
+) -> xr.Dataset:
+    """Trains the runs of every seed and returns the Dataset of all measurements.
+
+    Args:
+        engine: The engine.
+        seeds: The seeds.
+        steps: Updates of each run.
+        measures: The measures.
+        progress: Called with (run-steps done, run-steps in all).
+    """
+    due = {measure: measure.schedule.within(steps) for measure in measures}
+    stops = sorted({step for scheduled in due.values() for step in scheduled} | {steps})
+    rates = sum(len(group.learning_rates) for group in engine.groups)
+    total = rates * steps * len(seeds)
+    progress(0, total)
+    records = []
+    for index, seed in enumerate(seeds):
+        before = rates * steps * index
+
+        def progress_of_seed(step: int, before: int = before) -> None:
+            progress(before + rates * step, total)
+
+        records.append(_run_seed(engine, seed, due, stops, progress_of_seed))
+    grid = Grid(engine.groups, seeds)
+    return assemble(grid, records, stops, due, engine.evaluation_seeds, engine.first_model)
+
+
+def _run_seed(
+    engine: Engine,
+    seed: int,
+    due: Mapping[Measure, Sequence[int]],
+    stops: Sequence[int],
+    progress: Callable[[int], None],
+) -> SeedRecord:
+    values: dict[Measure, list[list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]]] = {
+        measure: [] for measure in due
+    }
+    steps, step, runs, ahead = stops[-1], 0, engine.start(seed), None
+    segment = 1  # short at first, so that slow steps are noticed early
+    for stop in stops:
+        while step < stop:
+            last = min(stop, step + segment)
+            began = time.perf_counter()
+            runs = engine.advance(runs, step, last)
+            if time.perf_counter() - began < _LONGEST_WAIT:
+                segment = min(2 * segment, _LONGEST_SEGMENT)
+            step = last
+            progress(step)
+        now = [measure for measure in due if step in due[measure]]
+        ahead = None
+        if any(measure.needs_update for measure in now):
+            ahead = engine.advance(runs, step, step + 1)
+        for measure in now:
+            values[measure].append(engine.evaluate(measure, runs, step, ahead))
+        if ahead is not None and step < steps:  # do not repeat the step that was just made
+            runs, step = ahead, step + 1
+            progress(step)
+    return SeedRecord(_diverged_at(engine, runs, ahead, steps), values)
+
+
+def _diverged_at(
+    engine: Engine, runs: States, ahead: States | None, steps: int
+) -> list[Int[np.ndarray, "1 _"]]:
+    """For each optimizer, the steps up to `steps` at which its runs diverged, or -1.
+
+    The loss of the last iterate is computed only in the following step, so that step is made too.
+    """
+    following = ahead or engine.advance(runs, steps, steps + 1)
+    before = [at for own in runs for at in own.diverged_at]
+    after = [at for own in following for at in own.diverged_at]
+    return [
+        np.where(np.asarray(later) > steps, at, later)
+        for at, later in zip(before, after, strict=True)
+    ]

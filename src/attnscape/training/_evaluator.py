@@ -1,0 +1,194 @@
+"""Measures all runs at once.
+
+A compiled program is shared by all trainings in the process with the same measure, model and
+shapes, if these are built in. Programs with user's parts are compiled for each training, because
+such parts may have changed unnoticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg.cython_lapack  # noqa: F401 - the LAPACK that XLA calls, whose threads are limited
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+from threadpoolctl import ThreadpoolController
+
+from attnscape import spec
+from attnscape.identity import is_own
+from attnscape.measures import Iterate, Measure
+from attnscape.steppers import Sampler
+from attnscape.tasks import Moments, Prompts, derived_key
+from attnscape.trees import astype
+
+_MEASURE_STREAM = 1  # the training batches of a step have stream 0
+
+
+class Evaluator:
+    """Measures runs of one model and task; arrays of runs have the axes (seed, learning rate).
+
+    Args:
+        static: The model without its parameters.
+        sampler: Draws the prompts.
+        batch: Prompts of a training batch.
+        evaluations: The fixed batches that all runs are evaluated on.
+    """
+
+    def __init__(
+        self, static: PyTree, sampler: Sampler, batch: int, evaluations: Sequence[Prompts | Moments]
+    ) -> None:
+        self._static, self._sampler = static, sampler
+        self._evaluations = evaluations
+        self._training = _ProgramKey(sampler, batch)
+        self._programs: dict[Measure, _ProgramKey] = {}
+        # Finding the libraries takes milliseconds. All are loaded by now, so once is enough.
+        self._pools = ThreadpoolController()
+
+    def evaluate(
+        self,
+        measure: Measure,
+        step: int,
+        data_keys: Key[Array, " seed"],
+        models: Sequence[PyTree[Float[Array, "seed _ ..."]]],
+        states: Sequence[PyTree],
+        ahead: Sequence[PyTree[Float[Array, "seed _ ..."]]] | None,
+        preconditioners: Sequence[PyTree[Float[Array, "seed _ ..."]] | None] | None,
+    ) -> list[dict[str, Shaped[np.ndarray, "seed _ ..."]]]:
+        """Returns one dict of measured arrays per optimizer.
+
+        Arrays measured on evaluation batches have the axes (seed, learning rate, evaluation, ...).
+
+        Args:
+            measure: The measure.
+            step: The runs' step.
+            data_keys: One key per seed.
+            models: The parameters, one entry per optimizer.
+            states: The optimizers' states, one entry per optimizer.
+            ahead: The parameters one step later, if the measure needs them.
+            preconditioners: The preconditioners, if the measure needs them; an entry is None if an
+                optimizer has none.
+        """
+        training = None
+        if measure.needs_training:
+            training = _training(self._training, data_keys, step)
+        if measure not in self._programs:
+            self._programs[measure] = self._program(measure)
+        none = [None] * len(models)
+        keys = _keys(data_keys, step)
+        on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
+        evaluations = self._evaluations[: measure.evaluations if on_evaluation else 1]
+        with contextlib.ExitStack() as context:
+            # Spectra of some hundred small matrices are fastest on one BLAS thread: several threads
+            # on one small matrix mostly wait for each other.
+            context.enter_context(self._pools.limit(limits=1, user_api="blas"))
+            if measure.precision == "float64":
+                context.enter_context(jax.enable_x64(True))
+            # One program runs for one batch after the other, so the numbers of a batch are the same
+            # bits for any set of batches. Each call uses all cores: two at once would be slower.
+            evaluate = functools.partial(_evaluate, self._programs[measure])
+            evaluated = [
+                [
+                    jax.block_until_ready(
+                        evaluate(model, state, ahead, preconditioner, training, keys, evaluation)
+                    )
+                    for evaluation in evaluations
+                ]
+                for model, state, ahead, preconditioner in zip(
+                    models,
+                    states if measure.needs_state else none,
+                    ahead or none,
+                    preconditioners or none,
+                    strict=True,
+                )
+            ]
+        return [
+            {
+                name: np.stack([values[name] for values in per_batch], axis=2)
+                if name in on_evaluation
+                else per_batch[0][name]
+                for name in per_batch[0]
+            }
+            for per_batch in jax.device_get(evaluated)
+        ]
+
+    def _program(self, measure: Measure) -> _ProgramKey:
+        draw = None
+        if measure.needs_draw:
+            draw = self._sampler.double() if measure.precision == "float64" else self._sampler
+        return _ProgramKey(measure, self._static, draw)
+
+
+class _ProgramKey:
+    """Cache key of a compiled program.
+
+    Keys are equal if all their parts are built in and have equal descriptions; any other key equals
+    only itself.
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+        own = is_own(parts)
+        self._content: object = spec.digest(spec.describe(parts)) if own else object()
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ProgramKey) and self._content == other._content
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _training(
+    program: _ProgramKey, data_keys: Key[Array, " seed"], step: int | Int[Array, ""]
+) -> Prompts | Moments:
+    draw, batch = program.parts
+    return draw.training_data(data_keys, step, batch)
+
+
+@jax.jit
+def _keys(data_keys: Key[Array, " seed"], step: int | Int[Array, ""]) -> Key[Array, " seed"]:
+    return jax.vmap(lambda key: derived_key(key, step, _MEASURE_STREAM))(data_keys)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(
+    program: _ProgramKey,
+    models: PyTree[Float[Array, "seed rate ..."]],
+    states: PyTree,
+    ahead: PyTree[Float[Array, "seed rate ..."]] | None,
+    preconditioners: PyTree[Float[Array, "seed rate ..."]] | None,
+    training: Prompts | Moments | None,
+    keys: Key[Array, " seed"],
+    evaluation: Prompts | Moments,
+) -> Mapping[str, Shaped[Array, "seed rate ..."]]:
+    measure, static, draw = program.parts
+
+    def one(
+        model: PyTree,
+        state: PyTree,
+        ahead: PyTree,
+        preconditioner: PyTree,
+        training: Prompts | Moments | None,
+        key: Key[Array, ""],
+        evaluation: Prompts | Moments,
+    ) -> Mapping[str, Array]:
+        update = None if ahead is None else jax.tree.map(jnp.subtract, ahead, model)
+        if measure.precision == "float64":
+            model, update, preconditioner, training, evaluation = astype(
+                jnp.float64, (model, update, preconditioner, training, evaluation)
+            )
+        model = eqx.combine(model, static)
+        return measure(
+            Iterate(model, training, evaluation, key, draw, state, update, preconditioner)
+        )
+
+    over_rates = jax.vmap(one, (0, 0, 0, 0, None, None, None))
+    return jax.vmap(over_rates, (0, 0, 0, 0, 0, 0, None))(
+        models, states, ahead, preconditioners, training, keys, evaluation
+    )

@@ -1,0 +1,219 @@
+"""The public function `train`: trains each (optimizer, learning rate, seed) on shared prompts."""
+
+from __future__ import annotations
+
+import contextlib
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, PyTree
+
+from attnscape.errors import UsageError
+from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
+from attnscape.optimizers import NAMED, Factory, check_learning_rate
+from attnscape.steppers import Group
+from attnscape.tasks import Task
+from attnscape.training import sizes
+from attnscape.training._engine import Engine, run
+from attnscape.training.provenance import provenance
+from attnscape.training.status import Progress, silent
+from attnscape.validation import callback_errors, check_parts
+
+Precision = Literal["float32", "float64"]
+
+
+@callback_errors()
+def train(
+    task: Task,
+    model: Callable[[Array], Callable[..., PyTree]],
+    optimizers: Mapping[str, Factory] | Sequence[str],
+    learning_rates: Mapping[str, Sequence[float] | float] | Sequence[float] | float,
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    batch: int = 1000,
+    clip: float | None = 1.0,
+    measures: Sequence[Measure] = (EvaluationLoss(), TrainingLoss()),
+    evaluation_batch: int = 1000,
+    evaluation_seeds: int | Sequence[int] = 0,
+    precision: Precision = "float32",
+    progress: Progress = silent,
+) -> xr.Dataset:
+    """Trains every (optimizer, learning rate, seed) and measures along the way.
+
+    Args:
+        task: The task that prompts come from.
+        model: Makes the initial model of a seed from a key, for example
+            `functools.partial(LinearTransformer.init, layers=3, dim=5)`.
+        optimizers: For each name, a function from a learning rate to an optax transformation, whose
+            `update` gets the keywords of `attnscape.optimizers.update_keywords`; or an
+            `attnscape.optimizers.ExternalOptimizer`. Or names of `attnscape.optimizers.NAMED`.
+        learning_rates: One or more rates for all optimizers, or rates for each by name.
+        seeds: A seed determines the initial model and the prompts of every step. Its numbers are
+            the same bits for any other seeds. Other optimizers and learning rates do not change its
+            prompts, but can change the last bits of its runs, because all are compiled into one
+            program.
+        steps: Updates of each run.
+        batch: Fresh prompts of each update.
+        clip: Global norm that gradients are clipped to before the optimizer; None for no clipping.
+        measures: The measures, each with its own schedule.
+        evaluation_batch: Prompts of the fixed batch that all runs are evaluated on.
+        evaluation_seeds: The seed of the fixed batch, or a sequence of seeds for several batches.
+        precision: Precision of parameters, losses and moments.
+        progress: Called repeatedly with (run-steps done, run-steps in all).
+
+    Returns:
+        A Dataset with dims (optimizer, learning_rate, seed, step). It holds the variables of the
+        measures, `status` (a `Status`) and `diverged_at` (the step at which loss or parameters
+        stopped being finite; -1 if they never did). Its attributes are the arguments that are
+        numbers, the versions, and the attributes that `attnscape.load` checks. If
+        `evaluation_seeds` is a sequence, variables measured on fixed batches have the dim
+        `evaluation` after step, labelled by these seeds.
+        NaN means not measured, or diverged before. Several measures of one class may fill the same
+        variables, each with its own schedule and number of evaluation batches.
+
+    Raises:
+        UsageError: If an argument is out of range, with a sentence that says what is allowed.
+    """
+    if precision not in ("float32", "float64"):
+        raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
+    groups = _groups(optimizers, learning_rates, precision)
+    names = [group.name for group in groups]
+    _check_counts(steps=steps, batch=batch, evaluation_batch=evaluation_batch)
+    if not _is_sequence(seeds):
+        raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")
+    batches = _evaluation_batches(evaluation_seeds)
+    measures = tuple(measures)
+    check_measures(measures, len(batches))
+    sizes.estimate(
+        task, model, runs=sum(len(group.learning_rates) for group in groups), seeds=seeds,
+        steps=steps, batch=batch, evaluation_batch=evaluation_batch, evaluations=len(batches),
+        measures=measures, precision=precision,
+    ).check()  # fmt: skip
+    seeds = tuple(seeds)
+    _check_seeds("seeds", seeds)
+    _check_clip(clip, precision)
+    with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
+        groups = check_parts(task, model, groups, clip=clip, batch=batch, dtype=precision)
+        engine = Engine(
+            task,
+            model,
+            groups,
+            clip=clip,
+            batch=batch,
+            precision=precision,
+            evaluation_seeds=batches,
+            evaluation_batch=evaluation_batch,
+        )
+        dataset = run(engine, seeds, steps, measures, progress).sel(optimizer=names)
+    dataset = dataset.assign_attrs(
+        steps=int(steps),
+        batch=int(batch),
+        clip="none" if clip is None else float(clip),
+        precision=precision,
+        evaluation_batch=int(evaluation_batch),
+        evaluation_seeds=list(batches),
+        **provenance(),
+    )
+    if isinstance(evaluation_seeds, int | np.integer):
+        return dataset.squeeze("evaluation", drop=True)
+    return dataset
+
+
+def _groups(
+    optimizers: Mapping[str, Factory] | Sequence[str],
+    learning_rates: Mapping[str, Sequence[float] | float] | Sequence[float] | float,
+    precision: Precision,
+) -> tuple[Group, ...]:
+    if not optimizers:
+        raise UsageError("No optimizer was given; name at least one.")
+    optimizers = _resolve(optimizers)
+    rates_of = (
+        learning_rates
+        if isinstance(learning_rates, Mapping)
+        else dict.fromkeys(optimizers, learning_rates)
+    )
+    if set(rates_of) != set(optimizers):
+        raise UsageError(
+            f"Learning rates were given for {sorted(rates_of)}, optimizers are "
+            f"{sorted(optimizers)}: give rates for each of them and no other."
+        )
+    groups = []
+    for name, factory in optimizers.items():
+        of_name = rates_of[name]
+        each = np.atleast_1d(np.asarray(of_name, float)).tolist()
+        rates = tuple(dict.fromkeys(check_learning_rate(rate) for rate in each))
+        if not rates:
+            raise UsageError(f"No learning rate was given for {name}; give at least one.")
+        for rate in rates:
+            _check_representable("The learning rate", rate, precision)
+        groups.append(Group(name, factory, rates))
+    return tuple(groups)
+
+
+def _resolve(optimizers: Mapping[str, Factory] | Sequence[str]) -> Mapping[str, Factory]:
+    if isinstance(optimizers, Mapping):
+        return optimizers
+    names = [optimizers] if isinstance(optimizers, str) else list(optimizers)
+    unknown = [name for name in names if not _is_named(name)]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]!r} is no name of an optimizer; give a dict from names to functions of a "
+            f"learning rate, or some of {', '.join(NAMED)}."
+        )
+    return {name: NAMED[name] for name in names}
+
+
+def _is_named(name: object) -> bool:
+    return isinstance(name, str) and name in NAMED
+
+
+def _is_sequence(seeds: object) -> bool:
+    return isinstance(seeds, Sequence | np.ndarray)
+
+
+def _evaluation_batches(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """The seeds of the fixed batches as a tuple, also if a single number was given."""
+    if isinstance(seeds, int | np.integer):
+        seeds = (int(seeds),)
+    if not _is_sequence(seeds):
+        raise UsageError(f"evaluation_seeds is {seeds!r}; give a seed, or a sequence of seeds.")
+    _check_seeds("evaluation_seeds", seeds := tuple(seeds))
+    return seeds
+
+
+def _check_clip(clip: float | None, precision: Precision) -> None:
+    if clip is None:
+        return
+    if not clip > 0:
+        raise UsageError(f"clip is {clip}; it must be positive, or None for no clipping.")
+    _check_representable("clip", clip, precision)
+
+
+def _check_representable(what: str, number: float, precision: Precision) -> None:
+    """Refuses numbers below the smallest normal one: compiled programs replace them by zero."""
+    limits = np.finfo(precision)
+    if not limits.tiny <= number <= limits.max:
+        raise UsageError(
+            f"{what} {number:g} is beyond {precision}, which holds {limits.tiny:.2g} to "
+            f"{limits.max:.2g}; give a number in between."
+        )
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        least = 0 if name == "steps" else 1
+        if not isinstance(count, numbers.Integral) or count < least:
+            raise UsageError(f"{name} is {count}; it must be a whole number of at least {least}.")
+
+
+def _check_seeds(name: str, seeds: Sequence[int]) -> None:
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UsageError(f"{name} are {list(seeds)}; give at least one, and none twice.")
+    for seed in seeds:
+        if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
+            raise UsageError(f"The seed {seed} is not usable; give whole numbers from 0 to 2^32-1.")

@@ -1,0 +1,199 @@
+"""Estimates of the memory and time of a training, made before anything is allocated.
+
+The memory is a lower bound (the largest array of a draw, the Hessian, the records), so a training
+that is refused would certainly fail. The time is for two cores of 2024, to a factor of about five.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from attnscape.errors import UsageError
+from attnscape.measures import Curvature, Measure
+from attnscape.steppers import Sampler
+from attnscape.tasks import Task
+
+_YEAR = 365 * 24 * 3600.0
+_ARRAY = 100  # bytes of a numpy array in addition to its numbers
+_LARGEST = 2**31 - 1  # JAX counts the elements along an axis, and steps, in 32 bits
+# Seconds per number drawn, and per product in the layers; a step of Setting 1 takes 0.25 ms.
+_SECONDS_A_NUMBER = 1e-9
+_SECONDS_A_PRODUCT = 3e-10
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Memory and time of a training.
+
+    Attributes:
+        memory: Bytes, by the name of the part that needs them.
+        seconds: Time of all steps.
+    """
+
+    memory: dict[str, int]
+    seconds: float
+
+    def check(self, available: int | None = None) -> None:
+        """Checks that the memory suffices and that the training takes less than a year.
+
+        Raises:
+            UsageError: If not; the message has the sizes.
+        """
+        room = available_memory() if available is None else available
+        for what, size in self.memory.items():
+            if size > room:
+                raise UsageError(
+                    f"{what} would take {in_bytes(size)} of memory, and this machine has "
+                    f"{in_bytes(room)}; make it smaller."
+                )
+        if self.seconds > _YEAR:
+            raise UsageError(
+                f"This training would take about {in_words(self.seconds)}; give fewer seeds, steps "
+                "or prompts a step."
+            )
+
+
+def estimate(
+    task: Task,
+    model: Callable[..., PyTree],
+    *,
+    runs: int,
+    seeds: Sized,
+    steps: int,
+    batch: int = 1000,
+    evaluation_batch: int = 1000,
+    evaluations: int = 1,
+    measures: Sequence[Measure] = (),
+    precision: str = "float32",
+) -> Sizes:
+    """Sizes of a training; the arguments are like those of `attnscape.train`.
+
+    Args:
+        task: The task that prompts come from.
+        model: Makes the initial model from a key.
+        runs: Number of pairs (optimizer, learning rate).
+        seeds: The seeds; only their number matters.
+        steps: Updates of each run.
+        batch: Prompts of each update.
+        evaluation_batch: Prompts of an evaluation batch.
+        evaluations: Number of evaluation batches.
+        measures: The measures.
+        precision: Precision of parameters and prompts.
+
+    Raises:
+        UsageError: If a number is too large for any machine.
+    """
+    count = _count("seeds", seeds)
+    for name, number in (
+        ("steps", steps),
+        ("batch", batch),
+        ("evaluation_batch", evaluation_batch),
+    ):
+        if number > _LARGEST:
+            raise UsageError(f"{name} is {number}; it must be at most {_LARGEST}.")
+    try:
+        shapes: PyTree = eqx.filter_eval_shape(model, jax.eval_shape(lambda: jax.random.key(0)))
+        draw = Sampler.for_model(shapes, task, precision)
+        of_batch, of_evaluation = (_largest_array(draw, b) for b in (batch, evaluation_batch))
+        numbers = (task.context + 1) * task.dim + 0.0
+    except (
+        Exception,
+        SystemExit,
+    ):  # an error of a user's part; it is reported with file and line later
+        return Sizes({}, 0.0)
+    leaves = jax.tree.leaves(eqx.filter(shapes, _is_inexact))
+    parameters = sum(math.prod(leaf.shape) for leaf in leaves)
+    itemsize = np.dtype(precision).itemsize
+    memory = {
+        f"A batch of {batch} prompts": of_batch,
+        f"{evaluations} evaluation batches of {evaluation_batch} prompts": evaluations
+        * of_evaluation,
+        f"{runs} runs of a model with {parameters} parameters": 4 * runs * parameters * itemsize,
+        "The record of what is measured": count
+        * runs
+        * _records(measures, parameters, steps, evaluations, itemsize),
+    }
+    if any(isinstance(measure, Curvature) for measure in measures):
+        memory[f"The Hessian of {parameters} parameters"] = 2 * 8 * parameters**2
+    width = task.dim if draw.moments else task.context + task.dim
+    seconds_a_prompt = (
+        _SECONDS_A_NUMBER * numbers * (task.dim if draw.moments else 1)
+        + _SECONDS_A_PRODUCT * runs * parameters * width
+    )
+    return Sizes(memory, float(count) * steps * batch * seconds_a_prompt)
+
+
+def _count(name: str, sized: Sized) -> int:
+    try:
+        return len(sized)
+    except OverflowError:
+        raise UsageError(f"{name} are more than can be counted; give fewer.") from None
+
+
+def _is_inexact(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
+
+
+def _records(
+    measures: Sequence[Measure], parameters: int, steps: int, evaluations: int, itemsize: int
+) -> int:
+    """Bytes of the records of one run; at first, each number at each step is a separate array."""
+    total = 0
+    for measure in measures:
+        taken = measure.schedule.most(steps)
+        for variable in measure.variables().values():
+            along = parameters if {"parameter", "eigenvalue"} & set(variable.dims) else 1
+            batches = (measure.evaluations or evaluations) if variable.on_evaluation else 1
+            total += taken * (_ARRAY + itemsize * along * batches)
+    return total
+
+
+def _largest_array(draw: Sampler, batch: int) -> int:
+    """Bytes of the largest array needed to draw a batch, found without drawing it."""
+    with jax.enable_x64(draw.dtype == "float64"):
+        program = jax.make_jaxpr(lambda key: draw(key, batch))(jax.random.key(0))
+    return max(_sizes(program.jaxpr), default=0)
+
+
+def _sizes(program: Any) -> Iterator[int]:
+    for equation in program.eqns:
+        for variable in equation.outvars:
+            shape, dtype = variable.aval.shape, variable.aval.dtype
+            yield math.prod(shape) * getattr(dtype, "itemsize", 8)
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from _sizes(inner)
+
+
+def available_memory() -> int:
+    """Bytes of the machine's memory; a huge number if it is unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 2**63
+
+
+def in_bytes(count: int) -> str:
+    """The number of bytes in words, such as 3.2 GB."""
+    power = min(max(len(str(count)) - 1, 0) // 3, 4)
+    return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def in_words(seconds: float) -> str:
+    """The time in words, such as 3 hours."""
+    for unit, size in (("years", _YEAR), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"

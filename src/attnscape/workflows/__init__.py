@@ -1,0 +1,1 @@
+"""Workflows: reproducing the paper, ranking optimizers, searching for learning rates."""

@@ -1,0 +1,111 @@
+"""Makes artifacts: loads or runs experiments, draws, writes PNG, PDF, CSV, LaTeX and caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+import xarray as xr
+
+from attnscape.errors import UsageError
+from attnscape.experiments import effort, store
+from attnscape.experiments.artifact import AnalysisT, Artifact
+from attnscape.experiments.setting import Plan
+from attnscape.experiments.store import Computation
+from attnscape.files import atomic, writable_directory
+from attnscape.report.draw import draw
+from attnscape.report.latex import latex
+from attnscape.report.made import Made
+from attnscape.report.style import style
+from attnscape.workflows.progress import with_progress
+
+
+def make(
+    artifact: Artifact[AnalysisT],
+    out: Path,
+    plan: Plan,
+    log: Callable[[str], None],
+    kept: Mapping[str, Path] = MappingProxyType({}),
+) -> Made:
+    """Makes one artifact in the folder `out`.
+
+    Finished runs in its subfolder `runs` are not repeated.
+
+    Args:
+        artifact: The artifact to make.
+        out: The folder.
+        plan: How much to run, and how.
+        log: Called with a line when runs start.
+        kept: Files of further results, relative to `out`; they are read and never run again.
+
+    Raises:
+        UsageError: If the folder cannot be written, or a result in it cannot be read.
+    """
+    out = writable_directory(out)
+    experiments = artifact.experiments(plan)
+    found = {
+        key: load_or_run(experiment, out / "runs", artifact.name, log)
+        for key, experiment in experiments.items()
+    }
+    for key, path in kept.items():
+        found[key] = store.load(out / path)
+        if not path.stem.endswith(str(found[key].attrs.get("run_id"))[:16]):
+            raise UsageError(f"{out / path} holds another run; delete it and run again.")
+    runs = {key: store.find(experiment, out / "runs") for key, experiment in experiments.items()}
+    runs |= {key: out / path for key, path in kept.items()}
+    analysis = artifact.analyse(found)
+    tables, caption = artifact.tables(analysis, plan), artifact.caption(analysis, plan)
+    return Made(
+        artifact,
+        caption,
+        analysis.frame,
+        artifact.comparison(analysis),
+        _write(artifact, out, analysis, tables, caption),
+        found,
+        {key: path for key, path in runs.items() if path is not None},
+        tables,
+    )
+
+
+def load_or_run(
+    experiment: Computation, directory: Path, artifact: str, log: Callable[[str], None]
+) -> xr.Dataset:
+    """Loads or computes the result of an artifact's experiment; logs a line before a run.
+
+    A long run logs its estimated duration after the first steps, and later its progress.
+    """
+    if store.find(experiment, directory) is None:
+        expected = effort.announced(experiment)
+        log(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps{expected}")
+    return with_progress(
+        experiment, directory, lambda words: log(f"{artifact}: {experiment.name} {words}")
+    )
+
+
+def _write(
+    artifact: Artifact[AnalysisT],
+    out: Path,
+    analysis: AnalysisT,
+    tables: Mapping[str, pd.DataFrame],
+    caption: str,
+) -> dict[str, Path]:
+    files = {suffix: out / f"{artifact.name}.{suffix}" for suffix in ("csv", "txt")}
+    with atomic(files["csv"]) as partial:
+        analysis.frame.to_csv(partial, index=False)
+    with atomic(files["txt"]) as partial:
+        partial.write_text(caption + "\n", "utf-8")
+    if tables:
+        files["tex"] = out / f"{artifact.name}.tex"
+        with atomic(files["tex"]) as partial:
+            partial.write_text("\n".join(latex(*table) for table in tables.items()), "utf-8")
+    with style():
+        figure = draw(artifact, analysis)
+        if figure is None:
+            return files
+        for suffix, metadata in (("png", None), ("pdf", {"CreationDate": None})):
+            files[suffix] = out / f"{artifact.name}.{suffix}"
+            with atomic(files[suffix]) as partial:
+                figure.savefig(partial, format=suffix, metadata=metadata)
+    return files

@@ -1,0 +1,145 @@
+"""The pipeline: makes one artifact after the other, updates the page after each, then judges.
+
+It can be interrupted at any point and continued: finished runs are not repeated, and the page is
+built from the files in the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attnscape import files, spec
+from attnscape.errors import UsageError
+from attnscape.experiments import store
+from attnscape.experiments.artifact import Artifact, Results
+from attnscape.experiments.setting import Plan
+from attnscape.paper import claims
+from attnscape.paper.own import run_ids, with_own_parts
+from attnscape.paper.verdict import Verdict
+from attnscape.report.manifest import (
+    Manifest,
+    read_all,
+    read_verdicts,
+    save_verdicts,
+    verdicts_origin,
+)
+from attnscape.report.numbers import duration
+from attnscape.report.page import write_page
+from attnscape.workflows.fresh import code, digests, is_fresh, origin
+from attnscape.workflows.make import load_or_run, make
+from attnscape.workflows.searches import with_searches
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduced:
+    """The outcome of `reproduce`.
+
+    Attributes:
+        verdicts: Verdicts on the claims whose artifacts are in the folder, old or new.
+        failed: Names of the artifacts that could not be made.
+        page: The file of the page.
+    """
+
+    verdicts: list[Verdict]
+    failed: list[str]
+    page: Path
+
+
+def reproduce(
+    artifacts: Sequence[Artifact[Any]],
+    out: Path,
+    plan: Plan,
+    command: Callable[[str], str],
+    log: Callable[[str], None],
+) -> Reproduced:
+    """Makes artifacts in a folder, and the page of all artifacts in it.
+
+    An artifact that cannot be made does not stop the others; the page says why.
+
+    Args:
+        artifacts: The artifacts to make, in this order.
+        out: The folder.
+        plan: How much to run, and how.
+        command: Returns the command line that makes the artifact with a given name again.
+        log: Called with a line when an artifact starts and ends, and when runs start.
+
+    Raises:
+        UsageError: If the folder cannot be written.
+    """
+    files.writable_directory(out)
+    failed, of_own = [], dict[Any, str]()
+    for position, artifact in enumerate(artifacts, start=1):
+        start = time.perf_counter()
+        try:
+            if plan.own:
+                artifact = with_own_parts(artifact, plan)
+                made_of = (type(artifact), run_ids(artifact, plan))
+                if made_of in of_own:
+                    log(f"{artifact.name}: with these parts it is the same as {of_own[made_of]}.")
+                    continue
+                of_own[made_of] = artifact.name
+            log(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
+            run = functools.partial(
+                load_or_run, directory=out / "runs", artifact=artifact.name, log=log
+            )
+            plan = with_searches(plan, artifact.settings, run, log)
+            if is_fresh(artifact, plan, out, read_all(out).get(artifact.name)):
+                log(f"{artifact.name}: is there already.")
+                continue
+            made = make(artifact, out, plan, log)
+        except UsageError as error:
+            failed.append(artifact.name)
+            manifest = _failure(artifact, out, plan, command(artifact.name), str(error))
+            log(f"{artifact.name}: not made. {error}")
+        else:
+            manifest = dataclasses.replace(
+                Manifest.of(made, out, plan, command(artifact.name)),
+                origin=origin(artifact, plan),
+                digests=digests(made.files),
+            )
+            picture = made.files.get("png", made.files["csv"])
+            log(f"{artifact.name}: {picture}, {duration(time.perf_counter() - start)}")
+        manifest.save(out)
+        write_page(out)
+    # The claims are about the paper's parts.
+    return Reproduced([] if plan.own else _judge(out), failed, write_page(out))
+
+
+def _failure(
+    artifact: Artifact[Any], out: Path, plan: Plan, command: str, sentence: str
+) -> Manifest:
+    """The earlier manifest, if any, with the reason why the artifact could not be made again."""
+    blank = Manifest(artifact.name, artifact.title, artifact.statement, command, plan.as_json())
+    return dataclasses.replace(read_all(out).get(artifact.name, blank), failure=sentence)
+
+
+def _judge(out: Path) -> list[Verdict]:
+    """Verdicts from all artifacts in the folder, also those of earlier calls; saved in it."""
+    manifests = read_all(out)
+    runs = {name: {k: run.run_id for k, run in m.runs.items()} for name, m in manifests.items()}
+    made_from = spec.digest({"code": code(), "runs": runs})
+    if verdicts_origin(out) == made_from:
+        with contextlib.suppress(ValueError):
+            return read_verdicts(out, manifests)
+    load = functools.cache(store.load_run)  # artifacts share runs
+    loaded: dict[str, Results] = {}
+    for name, manifest in manifests.items():
+        try:
+            found = {key: load(out / run.file, run.run_id) for key, run in manifest.runs.items()}
+        except UsageError:  # its runs were deleted or damaged: no verdict is possible
+            continue
+        if found:
+            loaded[name] = found
+    verdicts = claims.all_verdicts(loaded)
+    if verdicts:
+        # If a run is missing, so are some verdicts; the empty origin makes the next call judge
+        # again.
+        whole = all(name in loaded for name, manifest in manifests.items() if manifest.runs)
+        save_verdicts(verdicts, manifests, out, made_from if whole else "")
+    return verdicts

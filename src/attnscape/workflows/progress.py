@@ -1,0 +1,83 @@
+"""Progress of a run: a bar on terminals, and lines if the run takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import xarray as xr
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from attnscape.experiments import store
+from attnscape.experiments.store import Computation
+from attnscape.workflows.cost import Cost
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} run-steps/s", style="cyan")
+
+
+class ProgressBar:
+    """A context manager to be called with (run-steps done, run-steps in all).
+
+    Args:
+        description: The label of the bar.
+        console: The console to draw on; standard error by default, so that output can be piped.
+    """
+
+    def __init__(self, description: str, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            _Speed(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(description, total=None)
+
+    def __enter__(self) -> ProgressBar:
+        """Shows the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Removes the bar."""
+        self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Moves the bar."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+def with_progress(
+    experiment: Computation, directory: Path, log: Callable[[str], None]
+) -> xr.Dataset:
+    """Loads or computes the result of an experiment, with a progress bar and log lines.
+
+    Args:
+        experiment: The experiment to run.
+        directory: The folder of its result.
+        log: Called with the estimated duration, and later with the progress.
+    """
+    cost = Cost(log)
+    with ProgressBar(experiment.name) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar(done, total)
+            cost(done, total)
+
+        return store.load_or_run(experiment, directory, progress)

@@ -1,0 +1,187 @@
+"""Ranks optimizers: searches rates, then makes report runs; a failing optimizer stops no other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from attnscape import files
+from attnscape.bench import BASELINES, Bench, Entry
+from attnscape.bench.captions import title
+from attnscape.bench.entries import alone
+from attnscape.errors import UsageError
+from attnscape.experiments import store
+from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan, Setting
+from attnscape.experiments.tuning import GRID, TUNING_SEEDS, search
+from attnscape.loading import user_errors
+from attnscape.optimizers import Factory
+from attnscape.optimizers.references import resolve
+from attnscape.paper.catalog import BENCH
+from attnscape.report.made import Made
+from attnscape.report.manifest import Manifest
+from attnscape.report.page import write_page
+from attnscape.workflows.make import load_or_run, make
+from attnscape.workflows.members import Budget, Member, Members
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """The outcome of `rank`.
+
+    Attributes:
+        made: The bench.
+        notes: Sentences about optimizers whose code changed since they were run, and about those
+            left out.
+        failures: Sentences about optimizers that could not be run.
+    """
+
+    made: Made
+    notes: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+def rank(
+    references: Sequence[str],
+    settings: Sequence[Setting],
+    out: Path,
+    plan: Plan,
+    command: Callable[[Sequence[str]], str],
+    log: Callable[[str], None],
+    remove: Sequence[str] = (),
+) -> Ranked:
+    """Adds optimizers to the bench of a folder and writes the page of the whole folder.
+
+    Optimizers run earlier on the same settings and budget are shown with their old results.
+
+    Args:
+        references: Names or references of the optimizers to run, including the baselines.
+        settings: The settings to run them on.
+        out: The folder.
+        plan: Seeds, steps and recipe.
+        command: Returns the command line that makes a bench of given references.
+        log: Called with a line when runs start, and when an optimizer fails.
+        remove: Labels or references of the members to remove first.
+
+    Raises:
+        UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
+            remove does not exist.
+    """
+    members = Members.read(files.writable_directory(out)).without(remove)
+    budget = Budget.of(plan)
+    factories = resolve(references)
+    given = dict(zip(factories, references, strict=True))
+    _announce(list(factories), settings, plan, log)
+    run = functools.partial(load_or_run, directory=out / "runs", artifact=BENCH, log=log)
+    failures = list[str]()
+    for label, factory in factories.items():
+        try:
+            with user_errors():
+                entries = {
+                    setting.name: _entry(setting, label, factory, plan, out, run)
+                    for setting in settings
+                }
+        except UsageError as error:
+            if label in BASELINES:
+                raise
+            failures.append(f"{label} was left out: {error}")
+            log(f"{BENCH}: {failures[-1]}")
+            continue
+        before = members.at(budget).get(label)
+        if before is not None and before.reference != given[label]:
+            log(f"{BENCH}: {label} is {given[label]} from now on; it was {before.reference}.")
+        members = members.adding(Member(label, given[label], os.getcwd(), budget, entries))
+        members.save(out)  # saved now, so that it is not lost if the next one is interrupted
+    shown, marked, notes = _shown(members, list(given), settings, out, plan)
+    names = tuple(setting.name for setting in settings)
+    dataclasses.replace(members, settings=names, budget=budget).save(out)
+    bench = Bench(
+        BENCH,
+        title([member.label for member in shown]),
+        "",
+        tuple(settings),
+        entries={member.label: member.on(settings) for member in shown},
+        marked=tuple(marked),
+    )
+    made = make(bench, out, plan, log, bench.files())
+    with files.atomic(out / "bench-landscape.csv") as partial:
+        bench.landscape(made.results).to_csv(partial, index=False)
+    own = [member.reference for member in shown if member.label not in BASELINES]
+    manifest = Manifest.of(made, out, plan, command(own))
+    dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
+    write_page(out)
+    return Ranked(made, tuple(notes), tuple(failures))
+
+
+def _announce(
+    labels: Sequence[str], settings: Sequence[Setting], plan: Plan, log: Callable[[str], None]
+) -> None:
+    """Logs which runs will be made, before any is made."""
+    runs = len(GRID) * len(TUNING_SEEDS) + (plan.seeds or 0)
+    log(
+        f"{BENCH}: {', '.join(labels)} on {', '.join(setting.name for setting in settings)}: at "
+        f"least {runs} runs of {plan.steps:,} steps for each optimizer and setting; finished runs "
+        "are not repeated."
+    )
+
+
+def _entry(
+    setting: Setting,
+    label: str,
+    factory: Factory,
+    plan: Plan,
+    out: Path,
+    run: Callable[[Experiment], xr.Dataset],
+) -> Entry:
+    """Searches for the rate of an optimizer on a setting and makes the report runs with it."""
+    found = search(alone(setting, label, factory, plan), run)
+    report = alone(setting, label, factory, plan, found.rates[label])
+    run(report)
+    return Entry(
+        setting.name,
+        found.rates[label],
+        bool(found.at_edge),
+        bool(found.unstable),
+        found.warning() or "",
+        report.run_id,
+        _file(report, out),
+        tuple(_file(trial, out) for trial in found.trials),
+    )
+
+
+def _file(experiment: Experiment, out: Path) -> str:
+    path = store.find(experiment, out / "runs")
+    if path is None:
+        raise UsageError(
+            f"The result of {experiment.name} in {out / 'runs'} was deleted; run again."
+        )
+    return path.relative_to(out).as_posix()
+
+
+def _shown(
+    members: Members, given: Sequence[str], settings: Sequence[Setting], out: Path, plan: Plan
+) -> tuple[list[Member], list[str], list[str]]:
+    """The members to show, baselines first; labels of those whose code has changed; sentences."""
+    budget = Budget.of(plan)
+    by_label = members.at(budget)
+    shown, marked, notes = list[Member](), list[str](), list[str]()
+    for label in dict.fromkeys((*BASELINES, *by_label)):
+        member = by_label[label]
+        if why := member.lacks(settings, out):
+            notes.append(f"{label} is left out: it {why}; name it again to run it.")
+            continue
+        shown.append(member)
+        if label not in BASELINES and (change := member.change(settings, plan)):
+            marked.append(label)
+            notes.append(f"{label} * is shown as it was run: {change}; name it again to run it.")
+    elsewhere = {m.label: m.budget for m in members.members if m.label not in by_label}
+    notes += [
+        f"{label} is left out: it was run with {other}, not with {budget}; name it again to run it."
+        for label, other in elsewhere.items()
+    ]
+    return shown, marked, notes

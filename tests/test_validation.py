@@ -1,0 +1,294 @@
+"""The contracts hold for all that attnscape ships, and find what is broken on purpose."""
+
+import functools
+import random
+import re
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+
+from attnscape import AttentionTransformer, LinearTransformer, RegressionTask
+from attnscape.cli.main import main
+from attnscape.models import FactoredLinearTransformer, WithMLP
+from attnscape.optimizers import NAMED
+from attnscape.tasks import Empirical, Gaussian, Linear, Radial, ReluNetwork, Sphere, TableTask
+from attnscape.validation import (
+    check_distribution,
+    check_model,
+    check_optimizer,
+    check_response,
+    check_task,
+)
+
+TASK = RegressionTask(dim=2, context=4)
+
+
+def failures(findings):
+    return {finding.check: finding.sentence for finding in findings if not finding.ok}
+
+
+# --- What attnscape ships
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_optimizers_keep_the_contract(name):
+    assert failures(check_optimizer(NAMED[name])) == {}
+
+
+def test_optimizers_that_ask_for_the_loss_keep_the_contract():
+    # L-BFGS with a line search is told the loss's value, gradient and function.
+    assert failures(check_optimizer(optax.lbfgs)) == {}
+
+
+def test_a_state_that_holds_a_random_key_can_be_saved():
+    noisy = functools.partial(optax.noisy_sgd, key=jax.random.key(0))
+    assert failures(check_optimizer(noisy)) == {}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [LinearTransformer, AttentionTransformer, FactoredLinearTransformer, WithMLP],
+    ids=lambda model: model.__name__,
+)
+def test_models_keep_the_contract(model):
+    factory = functools.partial(model.init, layers=2, dim=2)
+    assert failures(check_model(factory, TASK)) == {}
+
+
+ROWS5 = np.random.default_rng(0).normal(size=(3000, 5))
+ROWS = np.random.default_rng(0).normal(size=(30, 2))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"covariates": Gaussian([[2.0, 0.5], [0.5, 1.0]]), "noise": 0.1},
+        {"covariates": Sphere(), "response": ReluNetwork()},
+        {"covariates": Radial(scipy.stats.gamma(0.1, scale=10))},
+        {"covariates": Empirical(ROWS)},
+    ],
+    ids=["gaussian", "correlated", "sphere", "radial", "empirical"],
+)
+def test_tasks_keep_the_contract(fields):
+    assert failures(check_task(RegressionTask(dim=2, context=4, **fields))) == {}
+
+
+def test_a_table_keeps_the_contract():
+    assert failures(check_task(TableTask(ROWS, ROWS[:, 0], context=4))) == {}
+
+
+# --- What is broken on purpose
+
+
+def transformation(update, init=lambda parameters: ()):
+    return lambda learning_rate: optax.GradientTransformation(init, update)
+
+
+def descent(gradient, state, parameters=None):
+    return jax.tree.map(lambda g: -0.1 * g, gradient), state
+
+
+def at_random(gradient, state, parameters=None):
+    def noisy(g):
+        return jax.pure_callback(
+            lambda g: np.float32(random.random()) * np.asarray(g), g, g, vmap_method="expand_dims"
+        )
+
+    return jax.tree.map(noisy, gradient), state
+
+
+def nan(gradient, state, parameters=None):
+    return jax.tree.map(lambda g: g * jnp.nan, gradient), state
+
+
+def ascent(gradient, state, parameters=None):
+    return jax.tree.map(lambda g: 0.001 * g, gradient), state
+
+
+def python_branch(learning_rate):
+    return optax.sgd(0.1 if learning_rate > 0.05 else 0.2)
+
+
+@pytest.mark.parametrize(
+    ("factory", "check", "sentence"),
+    [
+        (transformation(at_random), "deterministic", "give different updates; draw random numbers"),
+        (transformation(nan), "converges", "the loss is not finite at any of the learning rates"),
+        (transformation(ascent), "converges", "of the loss .*; 0.01 is asked for"),
+    ],
+)
+def test_a_broken_optimizer_is_found(factory, check, sentence):
+    found = failures(check_optimizer(factory))
+    assert re.search(sentence, found[check])
+
+
+def test_learning_rates_need_not_be_traced():
+    findings = {finding.check: finding for finding in check_optimizer(python_branch)}
+    assert all(finding.ok for finding in findings.values())
+    assert "needs learning rates as numbers" in findings["learning rates"].sentence
+
+
+class Mean(eqx.Module):
+    """w times the mean response."""
+
+    w: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(0.5))
+
+    def __call__(self, prompts):
+        return self.w * prompts.y.mean(1)
+
+
+class Constant(Mean):
+    def __call__(self, prompts):
+        return prompts.y.mean(1) + 0 * self.w
+
+
+class Infinite(Mean):
+    def __call__(self, prompts):
+        return super().__call__(prompts) / 0
+
+
+class Skewed(Mean):
+    w: jax.Array = eqx.field(default_factory=lambda: jnp.ones(2))
+
+    def __call__(self, prompts):
+        return skewed(self.w) * prompts.y[:, 0]
+
+
+@jax.custom_jvp
+def skewed(w):
+    return w[0] * w[1]
+
+
+@skewed.defjvp
+def _(primals, tangents):
+    (w,), (t,) = primals, tangents
+    return skewed(w), t[0] * w[1] + 3 * t[1] * w[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "check", "sentence"),
+    [
+        (Infinite(), "finite, float32", "Some predictions are not finite"),
+        (Constant(), "gradient's values", "predictions do not depend on the parameters"),
+        (Skewed(), "Hessian", "The Hessian is not symmetric"),
+    ],
+)
+def test_a_broken_model_is_found(model, check, sentence):
+    found = failures(check_model(model, TASK))
+    assert re.search(sentence, found[check])
+
+
+def test_a_small_own_model_keeps_the_contract():
+    assert failures(check_model(Mean(), TASK)) == {}
+
+
+class OwnTask:
+    dim, context = 2, 4
+
+    def sample(self, key, batch, dtype="float32"):
+        return TASK.sample(key, batch, dtype)
+
+    def sample_moments(self, key, batch, dtype="float32"):
+        return self.sample(key, batch, dtype).moments()
+
+
+class Single(OwnTask):
+    def sample(self, key, batch, dtype="float32"):
+        return TASK.sample(key, batch, "float32")
+
+
+class Empty(OwnTask):
+    def sample(self, key, batch, dtype="float32"):
+        return jax.tree.map(lambda a: a / 0, TASK.sample(key, batch, dtype))
+
+
+class Wrong(OwnTask):
+    def sample_moments(self, key, batch, dtype="float32"):
+        return jax.tree.map(lambda a: 2 * a, super().sample_moments(key, batch, dtype))
+
+
+@pytest.mark.parametrize(
+    ("task", "check", "sentence"),
+    [
+        (Single, "prompts, float64", r"sample gives float32\[.*; it must give float64\["),
+        (Empty, "finite, float32", "Some prompts are not finite"),
+        (Wrong, "moments' values, float64", "Moments are not those of the prompts"),
+    ],
+)
+def test_a_broken_task_is_found(task, check, sentence, unchecked):
+    assert re.search(sentence, failures(check_task(task))[check])
+
+
+def test_an_own_task_keeps_the_contract():
+    assert failures(check_task(OwnTask)) == {}
+
+
+def repeats(key, batch, n, d):
+    return jnp.repeat(jax.random.normal(key, (1, n, d)), batch, axis=0)
+
+
+def infinite(key, batch, n, d):
+    return jax.random.normal(key, (batch, n, d)) / 0
+
+
+def centred(x, w):
+    y = jnp.einsum("bnd,bd->bn", x, w)
+    return y - y.mean()
+
+
+def test_distributions_and_responses_are_checked():
+    for distribution in (
+        Gaussian(),
+        Sphere(),
+        Radial(scipy.stats.gamma(0.1, scale=10)),
+        Empirical(ROWS5),
+    ):
+        assert failures(check_distribution(distribution)) == {}
+    for response in (Linear(), ReluNetwork()):
+        assert failures(check_response(response)) == {}
+    assert "Two prompts of a batch are equal" in failures(check_distribution(repeats))["prompts"]
+    assert "not finite" in failures(check_distribution(infinite))["finite"]
+    found = failures(check_response(centred))["each prompt for itself"]
+    assert "depends on the other prompts of its batch" in found
+
+
+# --- On the command line
+
+
+def test_check_prints_a_table_and_fails_where_a_check_does(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import optax\n\n\ndef good(rate):\n    return optax.sgd(rate)\n\n\n"
+        "def bad(rate):\n    raise KeyError('luck')\n"
+    )
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["attnscape", "check", *words])
+        main()
+
+    call("optimizer", f"{path}:good")
+    assert "FAILS" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        call("optimizer", f"{path}:bad")
+    shown = capsys.readouterr().out
+    assert "FAILS" in shown
+    assert "KeyError: 'luck'" in shown
+    assert re.fullmatch(
+        r"attnscape: .*mine.py:bad does not keep the contract of an optimizer: .*\.",
+        str(end.value.code),
+    )
+    path.write_text("def law(key, batch, n, d):\n    return 3\n")
+    with pytest.raises(SystemExit) as end:
+        call("distribution", f"{path}:law")
+    assert "does not keep the contract of a distribution: shapes and types" in str(end.value.code)
+    path.write_text("def bad():\n    pass\n\n\ndef good():\n    pass\n")
+    with pytest.raises(SystemExit) as end:
+        call("task", f"{path}:none")
+    assert "has no 'none'; it defines bad, good." in str(end.value.code)
