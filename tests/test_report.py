@@ -108,3 +108,21 @@ def test_a_figure_does_not_depend_on_the_rc_of_who_makes_it(made, tmp_path):
         again = make(FIG2, tmp_path, TINY, lambda _: None)
     for suffix in ("png", "pdf"):
         assert again.files[suffix].read_bytes() == made.files[suffix].read_bytes()
+
+
+@pytest.mark.parametrize("one_scale", [False, True])
+def test_no_loss_of_the_first_batch_lies_outside_its_panel(one_scale):
+    steps = np.arange(0, 1001, 100)
+    rows = [
+        {"setting": setting, "optimizer": "adam", "learning_rate": 0.1, "seed": seed}
+        | {"step": step, "evaluation": evaluation, "loss": loss * (1e6 if evaluation else 1)}
+        for setting, loss in (("high", 1.0), ("low", 1e-6))
+        for seed in range(2)
+        for step in steps
+        for evaluation in range(2)
+    ]
+    frame = pd.DataFrame(rows)
+    drawn = loss_curves.figure(frame, {"high": "", "low": ""}, one_scale=one_scale)
+    for axis, loss in zip(drawn.axes, (1.0, 1e-6), strict=True):
+        low, high = axis.get_ylim()
+        assert low < loss < high

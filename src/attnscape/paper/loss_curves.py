@@ -77,7 +77,7 @@ class LossCurves(SettingCurves):
         if dataset.sizes.get("evaluation", 1) > 1:
             words += (
                 "; thin dotted lines: the mean over seeds on every other batch, whose rare prompts "
-                "differ, cut off at ten times the first batch's largest loss"
+                "differ, cut off at ten times the largest loss drawn of the first batch"
             )
         return f"{words}. Both end where a run diverges."
 

@@ -22,16 +22,17 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = 
     Args:
         frame: Columns setting, optimizer, learning_rate, seed, step, evaluation, loss.
         titles: Titles of the panels, by setting.
-        one_scale: Whether the panels share the loss axis.
+        one_scale: Whether the panels share their axes.
     """
     with style():
         result = Figure(figsize=(3.6 * len(titles), 3.2), layout="constrained")
-        axes = result.subplots(1, len(titles), squeeze=False, sharey=one_scale)[0]
+        axes = result.subplots(1, len(titles), squeeze=False, sharex=one_scale, sharey=one_scale)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            mine = frame[frame["setting"] == setting]
-            panel(axis, mine)
-            leave_room(axis, frame if one_scale else mine)
+            panel(axis, frame[frame["setting"] == setting])
             axis.set_title(title)
+        # After all panels: a limit ends the automatic scale, which panels may share.
+        for axis, setting in zip(axes, titles, strict=True):
+            leave_room(axis, frame if one_scale else frame[frame["setting"] == setting])
         axes[0].set_ylabel("loss (mean squared error)")
         return result
 
@@ -64,7 +65,10 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
 
 
 def leave_room(axis: Axes, frame: pd.DataFrame) -> None:
-    """Limits the axis by the first batch's losses: spikes of other batches reach far higher."""
-    highest = first_evaluation(frame)["loss"].max()
+    """Cuts the axis off above the losses drawn of the first batch: others' spikes go far beyond."""
+    first = first_evaluation(frame)
+    # Nothing is drawn of the first batch from where one of its runs has diverged.
+    drawn = first.groupby(["setting", "optimizer", "learning_rate", "step"])["loss"]
+    highest = drawn.max()[drawn.count() == drawn.size()].max()
     if highest > 0:
         axis.set_ylim(top=min(axis.get_ylim()[1], _ROOM * highest))
