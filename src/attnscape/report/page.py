@@ -76,7 +76,7 @@ def render(out: Path) -> str:
             ],
             verdicts=verdicts,
             faults=faults,
-            plans=list(dict.fromkeys(_plan_in_words(manifest) for manifest in made)),
+            plans=_plans_in_words(made),
             runs=sorted(runs.values(), key=lambda run: (run.name, run.run_id)),
             versions=_versions(runs.values()),
         )
@@ -152,7 +152,7 @@ class _Section:
             manifest,
             picture,
             table,
-            _plan_in_words(manifest),
+            _plans_in_words([manifest])[0],
             [(label, there[suffix]) for suffix, label in _DOWNLOADS.items() if suffix in there],
             [run for run in manifest.runs.values() if os.path.isfile(out / run.file)],
             faults,
@@ -202,16 +202,23 @@ class _Picture:
         return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)
 
 
-def _plan_in_words(manifest: Manifest) -> str:
-    """Recipe, seeds and steps of an artifact's runs, in words."""
-    seeds = sorted({run.seeds for run in manifest.runs.values()})
-    steps = sorted({run.steps for run in manifest.runs.values()} - {0})  # 0: at initialisation
-    parts = [f"recipe {manifest.plan.get('recipe', 'unknown')}"]
-    if seeds:
-        parts.append(f"{_range(seeds)} seed" + "s" * (seeds[-1] > 1))
-    if steps:
-        parts.append(f"{_range(steps)} step" + "s" * (steps[-1] > 1))
-    return ", ".join(parts)
+def _plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
+    """For each recipe: the recipe, seeds and steps of the artifacts' runs, in words."""
+    runs: dict[str, list[Run]] = {}
+    for manifest in manifests:
+        recipe = str(manifest.plan.get("recipe", "unknown"))
+        runs.setdefault(recipe, []).extend(manifest.runs.values())
+    words = []
+    for recipe, its_runs in runs.items():
+        seeds = sorted({run.seeds for run in its_runs})
+        steps = sorted({run.steps for run in its_runs} - {0})  # 0: at initialisation
+        parts = [f"recipe {recipe}"]
+        if seeds:
+            parts.append(f"{_range(seeds)} seed" + "s" * (seeds[-1] > 1))
+        if steps:
+            parts.append(f"{_range(steps)} step" + "s" * (steps[-1] > 1))
+        words.append(", ".join(parts))
+    return words
 
 
 def _range(values: list[int]) -> str:
