@@ -208,7 +208,7 @@ class NoiseHistograms(Artifact[NoiseAnalysis]):
         return (
             f"Norms of {dataset.sizes['sample']:,} samples of the gradient noise |g_B - g| at "
             "initialisation (histogram), beside the norm of Gaussian noise with the same "
-            "covariance (dashed) and a normal law (dotted)."
+            "covariance (dashed) and a normal distribution (dotted)."
         )
 
     def shown(self, analysis: NoiseAnalysis) -> str:
@@ -228,9 +228,9 @@ class NoiseHistograms(Artifact[NoiseAnalysis]):
                 f"fresh prompts, against a reference gradient of {GradientNoise.reference:,} "
                 "prompts. Histogram: 100 bins, density, of seed 0. Dashed line: density of the "
                 "norm of a Gaussian vector with the sampled covariance (all parameters), which is "
-                "right-skewed without any heavy tail. Dotted line: normal law with mean and "
-                "standard deviation of the norms. Inset: q-q plot of the norms (vertical) against "
-                "both distributions, at the plotting positions of "
+                "right-skewed without any heavy tail. Dotted line: normal distribution with mean "
+                "and standard deviation of the norms. Inset: q-q plot of the norms (vertical) "
+                "against both distributions, at the plotting positions of "
                 "scipy.stats.probplot; points on the grey diagonal follow their distribution.",
                 f"Tails, {seeds} seeds pooled, each in units of its own reference, with 95 % "
                 f"intervals over samples, given these {seeds} initial models: {statistics}.",

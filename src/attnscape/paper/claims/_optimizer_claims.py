@@ -81,8 +81,9 @@ def gradient_noise_is_heavy_tailed(made: Made) -> Verdict:
         "Norms beyond the 99.9 % quantile of the norm of a Gaussian vector with the noise's own "
         f"covariance, over the 0.1 % expected there: {in_words(comparisons)}. From {HEAVY:g} on it "
         "counts as heavy-tailed.",
-        "The paper compares norms with a normal law, against which even Gaussian noise looks "
-        f"heavy-tailed. Excess kurtosis of the norms (a normal law has 0): {kurtoses}.",
+        "The paper compares norms with a normal distribution, against which even Gaussian noise "
+        "looks heavy-tailed. Excess kurtosis of the norms (of a normal distribution 0): "
+        f"{kurtoses}.",
         ("fig3",),
     )
 

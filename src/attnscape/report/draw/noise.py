@@ -53,7 +53,7 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
     axis.plot(reference[some], density, label=label, **_GAUSSIAN_NORM)
     x = np.linspace(norms.min(), norms.max(), 201)
     y = norm.pdf(x, norms.mean(), norms.std(ddof=1))
-    axis.plot(x, y, label="normal law, best fit", **_NORMAL)
+    axis.plot(x, y, label="normal distribution, best fit", **_NORMAL)
     axis.set_xlabel("norm of the gradient noise")
     axis.grid(visible=False)
     _qq(axis.inset_axes((0.56, 0.5, 0.44, 0.5)), norms, reference, fitted)
