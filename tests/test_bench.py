@@ -92,7 +92,7 @@ def ranking(losses):
     ]
     artifact = artifact_of(dict.fromkeys(losses, ()), marked=("mine",))
     analysis = artifact.ranked({}, pd.DataFrame(rows))
-    return tables.ranking(artifact, analysis).set_index("optimizer")
+    return tables.ranking(artifact.lineup, analysis.losses, analysis.ranks).set_index("optimizer")
 
 
 def artifact_of(entries, marked=()):

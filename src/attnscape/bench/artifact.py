@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.bench import captions, statistics, tables
-from attnscape.bench.entries import Entry, ResultKey
+from attnscape.bench.entries import Entry, Lineup, ResultKey
 from attnscape.bench.suite import BASELINES, LOSS
 from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.experiment import Experiment
@@ -19,8 +19,6 @@ from attnscape.experiments.runs import condition_numbers, of_optimizer
 from attnscape.experiments.setting import Plan
 from attnscape.experiments.tuning import final_losses
 from attnscape.statistics import PUBLIC_CODE, Interval
-
-_MARK = " *"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +51,12 @@ class Bench(Artifact[BenchAnalysis]):
     @property
     def optimizers(self) -> list[str]:
         """Labels, in the given order."""
-        return list(self.entries)
+        return self.lineup.optimizers
+
+    @property
+    def lineup(self) -> Lineup:
+        """The optimizers and their entries."""
+        return Lineup(tuple(s.name for s in self.settings), self.entries, self.marked)
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """No experiments: the searches have run everything already; `files` names the results."""
@@ -130,30 +133,17 @@ class Bench(Artifact[BenchAnalysis]):
         columns += ["preconditioned_sharpness", "directional_smoothness"]
         return pd.concat(frames, ignore_index=True).reindex(columns=columns)
 
-    def of_settings(self) -> list[tuple[str, str, Entry]]:
-        """Setting, optimizer and entry, in the order of the settings."""
-        return [
-            (setting.name, optimizer, entry)
-            for setting in self.settings
-            for optimizer, entries in self.entries.items()
-            for entry in entries
-            if entry.setting == setting.name
-        ]
-
-    def label(self, optimizer: str) -> str:
-        """The optimizer's label, marked if the optimizer has changed since it was run."""
-        return optimizer + _MARK * (optimizer in self.marked)
-
     def tables(self, analysis: BenchAnalysis, plan: Plan) -> Mapping[str, pd.DataFrame]:
-        frame = analysis.frame
+        lineup, frame = self.lineup, analysis.frame
+        ranking = tables.ranking(lineup, analysis.losses, analysis.ranks)
         return {
-            "Over all settings; intervals at 95 %.": tables.ranking(self, analysis),
-            "Report runs by setting; intervals at 95 %.": tables.by_setting(self, frame),
-            "Searches by setting; intervals at 95 %.": tables.searches(self, frame),
+            "Over all settings; intervals at 95 %.": ranking,
+            "Report runs by setting; intervals at 95 %.": tables.by_setting(lineup, frame),
+            "Searches by setting; intervals at 95 %.": tables.searches(lineup, frame),
         }
 
     def caption(self, analysis: BenchAnalysis, plan: Plan) -> str:
-        return captions.caption(self, analysis.results, plan)
+        return captions.caption(self.lineup, self.settings, analysis.results, plan)
 
 
 def _curves(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from attnscape.bench import statistics
-from attnscape.bench.entries import ResultKey
+from attnscape.bench.entries import Lineup, ResultKey
 from attnscape.bench.suite import BASELINES
 from attnscape.experiments.captions import conventions
 from attnscape.experiments.runs import Results
-from attnscape.experiments.setting import Plan
-
-if TYPE_CHECKING:
-    from attnscape.bench.artifact import Bench
+from attnscape.experiments.setting import Plan, Setting
 
 _FEW = 4  # a title names at most this many user's optimizers
 
@@ -25,17 +21,17 @@ def title(optimizers: Sequence[str]) -> str:
     return f"Bench: {words} against SGDM and Adam"
 
 
-def caption(bench: Bench, results: Results, plan: Plan) -> str:
+def caption(lineup: Lineup, settings: Sequence[Setting], results: Results, plan: Plan) -> str:
     """One sentence on what is shown; after a blank line, how it was made."""
     dataset = next(iter(results.values()))
     trial = next(found for key, found in results.items() if ResultKey.parse(key).phase == "tuning")
-    count, settings = len(bench.optimizers), len(bench.settings)
+    count, panels = len(lineup.optimizers), len(settings)
     warnings = [
-        f"{setting}: {entry.warning}" for setting, _, entry in bench.of_settings() if entry.warning
+        f"{setting}: {entry.warning}" for setting, _, entry in lineup.of_settings() if entry.warning
     ]
     return "\n\n".join(
         [
-            f"{count} optimizers on {settings} setting{'s' * (settings > 1)}, each at the "
+            f"{count} optimizers on {panels} setting{'s' * (panels > 1)}, each at the "
             f"learning rate that the same search found for it: {dataset.sizes['seed']} seeds "
             f"of {int(dataset['step'][-1]):,} steps.",
             "Search: among the rates at which no run diverges that with the smallest median "
@@ -55,7 +51,7 @@ def caption(bench: Bench, results: Results, plan: Plan) -> str:
             "where it never arrives. Good rates: the factor between the largest and the "
             f"smallest rate whose loss is at most {statistics.GOOD:g} times the best rate's. "
             "There is no interval where n is below 5.",
-            conventions(plan, bench.settings).replace(
+            conventions(plan, settings).replace(
                 ", SGD with momentum 0.9 (SGDM), Adam with beta1 = beta2 = 0.9", ""
             )
             + " Curvature and directional smoothness along the report runs are in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from attnscape.bench.suite import measures
@@ -11,6 +12,8 @@ from attnscape.experiments.setting import Plan, Setting
 from attnscape.optimizers import Factory
 
 Phase = Literal["tuning", "report"]
+
+_MARK = " *"  # behind a label
 
 
 class ResultKey(NamedTuple):
@@ -74,3 +77,37 @@ def alone(
         evaluation_seeds=0,  # one batch: optimizers are compared on the same prompts
     )
     return dataclasses.replace(experiment, name=f"{experiment.name}-{optimizer}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lineup:
+    """The optimizers of a bench, and how each was run.
+
+    Attributes:
+        settings: Names of the settings, in their order.
+        entries: The entry for each of the settings, by the optimizer's label.
+        marked: Labels of optimizers that have changed since they were run.
+    """
+
+    settings: Sequence[str]
+    entries: Mapping[str, Sequence[Entry]]
+    marked: Sequence[str] = ()
+
+    @property
+    def optimizers(self) -> list[str]:
+        """Labels, in the given order."""
+        return list(self.entries)
+
+    def of_settings(self) -> list[tuple[str, str, Entry]]:
+        """Setting, optimizer and entry, in the order of the settings."""
+        return [
+            (setting, optimizer, entry)
+            for setting in self.settings
+            for optimizer, entries in self.entries.items()
+            for entry in entries
+            if entry.setting == setting
+        ]
+
+    def label(self, optimizer: str) -> str:
+        """The optimizer's label, marked if the optimizer has changed since it was run."""
+        return optimizer + _MARK * (optimizer in self.marked)

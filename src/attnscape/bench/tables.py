@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from attnscape.bench import statistics
+from attnscape.bench.entries import Lineup
 from attnscape.bench.suite import BASELINES
 from attnscape.bench.words import interval_in_words, speed_up_in_words
-from attnscape.statistics import median
-
-if TYPE_CHECKING:
-    from attnscape.bench.artifact import Bench, BenchAnalysis
+from attnscape.statistics import Interval, median
 
 
-def ranking(bench: Bench, analysis: BenchAnalysis) -> pd.DataFrame:
+def ranking(lineup: Lineup, losses: np.ndarray, ranks: Sequence[Interval]) -> pd.DataFrame:
     """One row for each optimizer, best first.
 
     The columns are optimizer, mean rank, `loss / sgdm`, `loss / adam` and the runs that diverged;
     cells have their intervals and n. If runs diverged there are also the ratios over the seeds on
     which both optimizers finished everywhere.
+
+    Args:
+        lineup: The optimizers.
+        losses: (setting, optimizer, seed) losses at the budget.
+        ranks: The mean rank of each optimizer.
     """
-    losses, ranks = analysis.losses, analysis.ranks
     lost = np.isinf(losses)
     rows = []
     for index in np.argsort([rank.estimate for rank in ranks], kind="stable"):
         row: dict[str, object] = {
-            "optimizer": bench.label(bench.optimizers[index]),
+            "optimizer": lineup.label(lineup.optimizers[index]),
             "mean rank": interval_in_words(ranks[index], losses.shape[2]),
         }
         ratios = {
             f"loss / {baseline}": statistics.loss_ratios(
-                losses[:, index], losses[:, bench.optimizers.index(baseline)]
+                losses[:, index], losses[:, lineup.optimizers.index(baseline)]
             )
             for baseline in BASELINES
         }
@@ -42,22 +44,22 @@ def ranking(bench: Bench, analysis: BenchAnalysis) -> pd.DataFrame:
         row["runs that diverged"] = f"{lost[:, index].sum()} of {lost[:, index].size}"
         if lost.any():
             for name, baseline in zip(ratios, BASELINES, strict=True):
-                either = lost[:, index] | lost[:, bench.optimizers.index(baseline)]
+                either = lost[:, index] | lost[:, lineup.optimizers.index(baseline)]
                 finished = ratios[name][~either.any(axis=0)]
                 row[f"{name}, survivors"] = interval_in_words(median(finished), finished.size)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def by_setting(bench: Bench, frame: pd.DataFrame) -> pd.DataFrame:
+def by_setting(lineup: Lineup, frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each setting and optimizer: rate, loss and speed-ups of the report runs."""
     rows = []
-    for setting, optimizer, entry in bench.of_settings():
+    for setting, optimizer, entry in lineup.of_settings():
         report = _select(frame, setting, optimizer, "report")
         losses = report["loss"].to_numpy()
         row: dict[str, object] = {
             "setting": setting,
-            "optimizer": bench.label(optimizer),
+            "optimizer": lineup.label(optimizer),
             "rate": f"{entry.rate:g}"
             + (" (edge)" if entry.at_edge else "")
             + (" (diverges)" if entry.unstable else ""),
@@ -73,14 +75,14 @@ def by_setting(bench: Bench, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def searches(bench: Bench, frame: pd.DataFrame) -> pd.DataFrame:
+def searches(lineup: Lineup, frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each setting and optimizer: the results of the search for its learning rate.
 
     The columns are the median final loss over tuning seeds at the rate that was found and at the
     next smaller and larger rates, the range of good rates, and how many tuning runs diverged.
     """
     rows = []
-    for setting, optimizer, entry in bench.of_settings():
+    for setting, optimizer, entry in lineup.of_settings():
         tuning = _select(frame, setting, optimizer, "tuning")
         rates = sorted(tuning["learning_rate"].unique())
         place = int(np.argmin(np.abs(np.log(np.array(rates) / entry.rate))))
@@ -90,7 +92,7 @@ def searches(bench: Bench, frame: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "setting": setting,
-                "optimizer": bench.label(optimizer),
+                "optimizer": lineup.label(optimizer),
                 **{
                     name: _at_rate(tuning, rates[at]) if 0 <= at < len(rates) else "not tried"
                     for name, at in around.items()
