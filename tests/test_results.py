@@ -105,7 +105,8 @@ def test_a_finished_result_is_found_under_any_name_and_not_trained_again(tmp_pat
 VICTIM = """
 import sys, time
 from pathlib import Path
-from attnscape import results
+from attnscape import files
+from attnscape.experiments import store
 
 def wait(*_):
     print("ready", flush=True)
@@ -119,7 +120,7 @@ dataset, write = store.load(sys.argv[1]), Path.write_bytes
 if sys.argv[2] == "half":
     Path.write_bytes = half
 else:
-    results.os.fsync = wait
+    files.os.fsync = wait
 store.save(dataset, Path(sys.argv[3]))
 """
 

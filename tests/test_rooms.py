@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import attnscape
+from attnscape import _moved
 from attnscape.loading import name_of
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +55,23 @@ def test_files_and_functions_are_short(file):
             docstring = (ast.get_docstring(node, clean=False) or "").count("\n")
             length = (node.end_lineno or 0) - node.lineno + 1 - docstring
             assert length <= MOST_LINES_OF_A_FUNCTION, f"{node.name}: {length} lines of code"
+
+
+@pytest.mark.parametrize(("old", "new"), _moved.MODULES.items())
+def test_a_moved_module_says_where_it_is(old, new):
+    importlib.import_module(f"attnscape.{new}")
+    with pytest.raises(ImportError, match=f"attnscape.{old} is now attnscape.{new}"):
+        importlib.import_module(f"attnscape.{old}")
+
+
+def test_a_renamed_function_says_its_name():
+    with pytest.raises(ImportError, match="value_and_gradient is now attnscape"):
+        attnscape.value_and_gradient  # noqa: B018
+
+
+def test_the_package_reaches_what_it_lists():
+    for name in dir(attnscape):
+        assert getattr(attnscape, name) is not None or name.startswith("__")
 
 
 def test_names_of_own_parts_are_unique_without_their_rooms():

@@ -65,7 +65,7 @@ def test_a_training_of_usual_size_is_estimated_in_seconds():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(1.5, "1.5 seconds"), (7200, "2 hours"), (1e9, "31.7 years")]
+    ("seconds", "words"), [(1.5, "1.5 seconds"), (7200.0, "2 hours"), (1e9, "31.7 years")]
 )
 def test_times_are_told_in_words(seconds, words):
     assert sizes.in_words(seconds) == words

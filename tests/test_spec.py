@@ -92,8 +92,8 @@ def test_what_has_no_description_is_named():
 @pytest.mark.parametrize(
     ("setting", "declared"),
     [
-        (SETTING_1, "7700d836441336f0"),
-        (SETTING_3, "adf202648a0d6018"),
+        (SETTING_1, "eee1657d716d3788"),
+        (SETTING_3, "688aa67122d95376"),
     ],
     ids=["setting 1", "setting 3"],
 )
