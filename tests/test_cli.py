@@ -74,6 +74,23 @@ print("imported:", *SLOW & sys.modules.keys())
     assert done.stdout.startswith(f"attnscape {importlib.metadata.version('attnscape')}\n")
 
 
+def test_an_unknown_artifact_is_refused_before_anything_that_takes_long_is_imported():
+    script = f"""
+import sys
+from attnscape.__main__ import main
+sys.argv = ["attnscape", "reproduce", "fig99"]
+try:
+    main()
+except SystemExit as end:
+    assert "There is no artifact 'fig99'" in end.code
+print("imported:", *{SLOW!r} & sys.modules.keys())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "imported:\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_documents_every_option(attnscape, capsys, name):
     with pytest.raises(SystemExit):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnscape.errors import UsageError
+from attnscape.paper.catalog import ARTIFACTS
 
 # An option, and the options that have no effect beside it.
 _REPLACES: Mapping[str, tuple[str, ...]] = {
@@ -61,6 +62,20 @@ def check_combination(options: Any, words: Sequence[str]) -> None:
             raise UsageError(f"{_option(name)} has no effect without {places}; add it.")
     if getattr(options, "target", None) is not None and options.table is None:
         raise UsageError(f"--target names the column {options.target!r} of no table; add --table.")
+
+
+def check_artifacts(options: Any) -> None:
+    """Refuses names of artifacts that do not exist.
+
+    Args:
+        options: The options of a command.
+
+    Raises:
+        UsageError: If there is no artifact of a name.
+    """
+    for name in getattr(options, "artifacts", ()):
+        if name not in ARTIFACTS:
+            raise UsageError(f"There is no artifact {name!r}; there are {', '.join(ARTIFACTS)}.")
 
 
 def _option(name: str) -> str:

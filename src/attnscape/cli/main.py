@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from attnscape.cli._combinations import check_combination, check_numbers
+from attnscape.cli._combinations import check_artifacts, check_combination, check_numbers
 from attnscape.cli._ending import orderly, to_its_end
 from attnscape.cli._options import Bench, Check, Doctor, Report, Reproduce, Train
 from attnscape.paper.catalog import ARTIFACTS
@@ -61,6 +61,7 @@ def main() -> None:
         )
         check_combination(command, sys.argv[2:])
         check_numbers(command)
+        check_artifacts(command)
         warnings.formatwarning = _format_warning
         # No window is opened, and the user's style does not change figures.
         os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}

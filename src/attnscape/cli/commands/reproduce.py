@@ -20,9 +20,7 @@ from attnscape.paper.catalog import ARTIFACTS as CATALOG
 from attnscape.paper.catalog import BENCH
 from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import read_all
-from attnscape.tasks import (
-    as_task,
-)
+from attnscape.tasks import as_task
 from attnscape.workflows import pipeline
 
 
@@ -33,9 +31,6 @@ def run(options: Reproduce) -> None:
         UsageError: If an option or the folder cannot be used; or, after the other artifacts were
             made, if an artifact could not be made.
     """
-    unknown = [name for name in options.artifacts if name not in CATALOG]
-    if unknown:
-        raise UsageError(f"There is no artifact {unknown[0]!r}; there are {', '.join(CATALOG)}.")
     plan = dataclasses.replace(
         QUICK if options.quick else FULL,
         recipe=options.recipe,
