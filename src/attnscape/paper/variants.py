@@ -1,8 +1,9 @@
 """Settings with other models than linear attention with one matrix Q: Fig. 7, 8 and 15.
 
-The paper states no learning rates for Fig. 7 and for the right half of Fig. 8. The rates here come
-from a search over three tuning seeds that allowed rates with single diverged runs. The command
-`attnscape reproduce fig7 fig8-right --tune` searches by the rule of `attnscape.experiments.tuning`.
+The paper states no learning rates for Fig. 7 and for the right half of Fig. 8. Those of Fig. 7 come
+from a search over three tuning seeds that allowed rates with single diverged runs; those of Fig. 8
+come from a small search over six that allowed none. `attnscape reproduce fig7 fig8-right --tune`
+searches by the rule of `attnscape.experiments.tuning`.
 """
 
 from __future__ import annotations
