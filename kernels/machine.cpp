@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "parallel.hpp"
 #include "reduced_form.hpp"
 
 namespace attnscape {
@@ -96,6 +97,9 @@ int64_t attnscape_gradient_operations(int form, int size, int layers) {
 int64_t attnscape_hvp_operations(int form, int size, int layers) {
   return attnscape::count_operations<attnscape::Dual<attnscape::Counted>>(form, size, layers);
 }
+
+// From now on, so many more threads call kernels at the same time.
+void attnscape_add_callers(int more) { attnscape::Helpers::instance().add_callers(more); }
 
 int attnscape_register_bits() { return 8 * attnscape::kRegisterBytes; }
 }

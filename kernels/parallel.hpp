@@ -33,6 +33,7 @@ class Helpers {
   // threads, and returns when all are done.
   void run(int64_t tasks, int64_t threads, void (*task)(const void*, int64_t),
            const void* context) {
+    threads /= callers_.load(std::memory_order_relaxed);
     const std::unique_lock<std::mutex> busy(one_job_, std::try_to_lock);
     if (tasks < 2 || threads < 2 || !busy.owns_lock()) {
       for (int64_t i = 0; i < tasks; ++i) task(context, i);
@@ -56,6 +57,10 @@ class Helpers {
     work(generation);
     while (finished_.load(std::memory_order_acquire) < tasks) pause();
   }
+
+  // From now on, so many more threads (fewer, if negative) call kernels at the
+  // same time, and share the threads that XLA may use.
+  void add_callers(int64_t more) { callers_.fetch_add(more, std::memory_order_relaxed); }
 
  private:
   static constexpr int kIndexBits = 32;
@@ -106,6 +111,7 @@ class Helpers {
 
   std::mutex one_job_;
   int workers_ = 0;
+  std::atomic<int64_t> callers_{1};
   std::atomic<void (*)(const void*, int64_t)> task_{nullptr};
   std::atomic<const void*> context_{nullptr};
   std::atomic<int64_t> tasks_{0};

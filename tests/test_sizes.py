@@ -61,7 +61,12 @@ def test_a_training_of_usual_size_is_estimated_in_seconds():
         seeds=range(6), steps=10_000, batch=1000,
     )  # fmt: skip
     assert 3 < setting.seconds < 300
-    setting.check()
+    assert setting.checked() is setting
+
+
+def test_seeds_at_once_take_at_most_a_quarter_of_the_memory():
+    setting = sizes.Sizes({"A batch": 10, "The record": 15}, seconds=1.0)
+    assert [setting.seeds_at_once(memory) for memory in (10, 199, 200, 1000)] == [1, 1, 2, 10]
 
 
 @pytest.mark.parametrize(

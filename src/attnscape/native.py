@@ -4,12 +4,13 @@ The kernels are one shared library, built when attnscape is installed. If it is 
 compiler at installation) or switched off (`ATTNSCAPE_KERNELS=off`), everything runs through XLA.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import jax
@@ -130,6 +131,23 @@ def call(
         jax.numpy.moveaxis(array, -1, 0) if batched else array
         for array, (_, batched) in zip(drawn, results, strict=True)
     ]
+
+
+@contextlib.contextmanager
+def callers(count: int) -> Generator[None]:
+    """Context manager: `count` threads call kernels at once, so each call gets fewer helpers.
+
+    Results do not depend on it.
+    """
+    kernels = library()
+    if kernels is None:
+        yield
+        return
+    kernels.attnscape_add_callers(count - 1)
+    try:
+        yield
+    finally:
+        kernels.attnscape_add_callers(1 - count)
 
 
 def _innermost(result: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import jax
@@ -20,6 +21,8 @@ from attnscape.optimizers import (
 )
 from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
+
+_CALLBACK = re.compile(r"\b(pure|io|debug)_callback\[")  # as JAX prints a program
 
 
 class CompiledStepper:
@@ -64,6 +67,10 @@ class CompiledStepper:
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
         """The runs after the updates first, ..., last - 1."""
         return jax.block_until_ready(self._advance(runs, first, last))
+
+    def calls_python(self, runs: Runs) -> bool:
+        """Whether a user's part has callbacks, which run at every update."""
+        return _CALLBACK.search(str(self._advance.trace(runs, 0, 1).jaxpr)) is not None
 
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:
         """The parameters that are measured, for each optimizer."""

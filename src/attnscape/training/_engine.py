@@ -3,8 +3,8 @@
 All runs of a seed start at the same parameters and see the same prompts, for every optimizer and
 learning rate; prompts are drawn once for each (seed, step). Between two measurements the training
 step repeats inside one compiled loop, vectorised over pairs of optimizer and learning rate. The
-same program runs for one seed after the other, so a seed's numbers are the same bits for any set of
-seeds.
+same program runs for every seed, several seeds at once on threads, so a seed's numbers are the same
+bits for any set of seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
-from attnscape.identity import check_draws
+from attnscape.identity import check_draws, is_own
 from attnscape.measures import Measure
 from attnscape.optimizers import ExternalOptimizer
 from attnscape.steppers import (
@@ -35,6 +35,12 @@ from attnscape.steppers import (
 from attnscape.tasks import Task
 from attnscape.training._dataset import Grid, SeedRecord, assemble
 from attnscape.training._evaluator import Evaluator
+from attnscape.training._threads import (
+    FirstCallAlone,
+    for_each_seed,
+    processors,
+    settings_reach_threads,
+)
 from attnscape.training.status import Progress
 from attnscape.trees import astype
 
@@ -84,6 +90,7 @@ class Engine:
         training_data = functools.partial(sampler.training_data, batch=batch)
         problem = Problem(first_parameters, static, training_data, clip, dtype)
         self._steppers = _steppers(problem, groups)
+        self._first_alone = FirstCallAlone()
         self.groups = tuple(group for stepper in self._steppers for group in stepper.groups)
         self.evaluation_seeds = tuple(evaluation_seeds)
         draw = jax.jit(lambda key: sampler(key, evaluation_batch))
@@ -96,16 +103,24 @@ class Engine:
 
     def start(self, seed: int) -> States:
         """The runs of a seed at step 0."""
-        init_keys, data_keys = _keys(seed)
-        initial_models = self._parameters(init_keys)
-        return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
+
+        def start() -> States:
+            init_keys, data_keys = _keys(seed)
+            initial_models = self._parameters(init_keys)
+            return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
+
+        return self._first_alone("start", start)
 
     def advance(self, runs: States, first: int, last: int) -> States:
         """The runs after the updates first, ..., last - 1."""
-        return tuple(
-            stepper.advance(own, first, last)
-            for stepper, own in zip(self._steppers, runs, strict=True)
-        )
+
+        def advance() -> States:
+            return tuple(
+                stepper.advance(own, first, last)
+                for stepper, own in zip(self._steppers, runs, strict=True)
+            )
+
+        return self._first_alone("advance", advance)
 
     def evaluate(
         self, measure: Measure, runs: States, step: int, ahead: States | None
@@ -118,22 +133,47 @@ class Engine:
             step: The runs' step.
             ahead: The runs one step later, if the measure needs them.
         """
-        preconditioners = None
-        if measure.needs_preconditioner:
-            preconditioners = [
-                preconditioner
-                for stepper, own in zip(self._steppers, runs, strict=True)
-                for preconditioner in stepper.preconditioners(own)
-            ]
-        return self._evaluator.evaluate(
-            measure,
-            step,
-            runs[0].data_keys,
-            self._eval_params(runs),
-            [state for own in runs for state in own.states],
-            self._eval_params(ahead) if ahead and measure.needs_update else None,
-            preconditioners,
-        )
+
+        def evaluate() -> list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]:
+            return self._evaluator.evaluate(
+                measure,
+                step,
+                runs[0].data_keys,
+                self._eval_params(runs),
+                [state for own in runs for state in own.states],
+                self._eval_params(ahead) if ahead and measure.needs_update else None,
+                self._preconditioners(runs) if measure.needs_preconditioner else None,
+            )
+
+        return self._first_alone(measure, evaluate)
+
+    def seeds_at_once(self, seeds: Sequence[int], measures: Sequence[Measure], memory: int) -> int:
+        """How many seeds are trained at once.
+
+        They are trained one by one if Python code runs along the way (external optimizers,
+        callbacks), or on an accelerator.
+
+        Args:
+            seeds: The seeds.
+            measures: The measures.
+            memory: How many seeds the memory has room for.
+        """
+        most = min(len(seeds), memory, processors())
+        if most < 2 or jax.default_backend() != "cpu" or not settings_reach_threads():
+            return 1
+        runs = self.start(seeds[0])
+        if any(
+            stepper.calls_python(own) for stepper, own in zip(self._steppers, runs, strict=True)
+        ):
+            return 1
+        return most if all(map(is_own, measures)) else 1
+
+    def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
+        return [
+            preconditioner
+            for stepper, own in zip(self._steppers, runs, strict=True)
+            for preconditioner in stepper.preconditioners(own)
+        ]
 
     def _eval_params(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]]]:
         """The parameters that are measured, for each optimizer."""
@@ -164,6 +204,7 @@ def run(
     steps: int,
     measures: Sequence[Measure],
     progress: Progress,
+    memory: int,
 ) -> xr.Dataset:
     """Trains the runs of every seed and returns the Dataset of all measurements.
 
@@ -173,20 +214,19 @@ def run(
         steps: Updates of each run.
         measures: The measures.
         progress: Called with (run-steps done, run-steps in all).
+        memory: How many seeds the memory has room for at once.
     """
     due = {measure: measure.schedule.within(steps) for measure in measures}
     stops = sorted({step for scheduled in due.values() for step in scheduled} | {steps})
     rates = sum(len(group.learning_rates) for group in engine.groups)
     total = rates * steps * len(seeds)
     progress(0, total)
-    records = []
-    for index, seed in enumerate(seeds):
-        before = rates * steps * index
-
-        def progress_of_seed(step: int, before: int = before) -> None:
-            progress(before + rates * step, total)
-
-        records.append(_run_seed(engine, seed, due, stops, progress_of_seed))
+    records = for_each_seed(
+        lambda seed, report: _run_seed(engine, seed, due, stops, report),
+        seeds,
+        engine.seeds_at_once(seeds, measures, memory),
+        lambda done: progress(rates * done, total),
+    )
     grid = Grid(engine.groups, seeds)
     return assemble(grid, records, stops, due, engine.evaluation_seeds, engine.first_model)
 

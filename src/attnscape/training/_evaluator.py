@@ -16,15 +16,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg.cython_lapack  # noqa: F401 - the LAPACK that XLA calls, whose threads are limited
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
-from threadpoolctl import ThreadpoolController
 
 from attnscape import spec
 from attnscape.identity import is_own
 from attnscape.measures import Iterate, Measure
 from attnscape.steppers import Sampler
 from attnscape.tasks import Moments, Prompts, derived_key
+from attnscape.training._threads import one_blas_thread
 from attnscape.trees import astype
 
 _MEASURE_STREAM = 1  # the training batches of a step have stream 0
@@ -47,8 +46,6 @@ class Evaluator:
         self._evaluations = evaluations
         self._training = _ProgramKey(sampler, batch)
         self._programs: dict[Measure, _ProgramKey] = {}
-        # Finding the libraries takes milliseconds. All are loaded by now, so once is enough.
-        self._pools = ThreadpoolController()
 
     def evaluate(
         self,
@@ -86,11 +83,11 @@ class Evaluator:
         with contextlib.ExitStack() as context:
             # Spectra of some hundred small matrices are fastest on one BLAS thread: several threads
             # on one small matrix mostly wait for each other.
-            context.enter_context(self._pools.limit(limits=1, user_api="blas"))
+            context.enter_context(one_blas_thread())
             if measure.precision == "float64":
                 context.enter_context(jax.enable_x64(True))
             # One program runs for one batch after the other, so the numbers of a batch are the same
-            # bits for any set of batches. Each call uses all cores: two at once would be slower.
+            # bits for any set of batches.
             evaluate = functools.partial(_evaluate, self._programs[measure])
             evaluated = [
                 [

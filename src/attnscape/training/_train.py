@@ -89,11 +89,11 @@ def train(
     batches = _evaluation_batches(evaluation_seeds)
     measures = tuple(measures)
     check_measures(measures, len(batches))
-    sizes.estimate(
+    needed = sizes.estimate(
         task, model, runs=sum(len(group.learning_rates) for group in groups), seeds=seeds,
         steps=steps, batch=batch, evaluation_batch=evaluation_batch, evaluations=len(batches),
         measures=measures, precision=precision,
-    ).check()  # fmt: skip
+    ).checked()  # fmt: skip
     seeds = tuple(seeds)
     _check_seeds("seeds", seeds)
     _check_clip(clip, precision)
@@ -109,8 +109,8 @@ def train(
             evaluation_seeds=batches,
             evaluation_batch=evaluation_batch,
         )
-        dataset = run(engine, seeds, steps, measures, progress).sel(optimizer=names)
-    dataset = dataset.assign_attrs(
+        dataset = run(engine, seeds, steps, measures, progress, needed.seeds_at_once())
+    dataset = dataset.sel(optimizer=names).assign_attrs(
         steps=int(steps),
         batch=int(batch),
         clip="none" if clip is None else float(clip),

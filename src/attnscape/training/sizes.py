@@ -42,8 +42,16 @@ class Sizes:
     memory: dict[str, int]
     seconds: float
 
-    def check(self, available: int | None = None) -> None:
-        """Checks that the memory suffices and that the training takes less than a year.
+    def seeds_at_once(self, available: int | None = None) -> int:
+        """How many seeds may be trained at once: they take at most a quarter of the memory.
+
+        The sizes are lower bounds, so the rest is left for what they do not count.
+        """
+        room = available_memory() if available is None else available
+        return max(1, room // (4 * max(1, sum(self.memory.values()))))
+
+    def checked(self, available: int | None = None) -> Sizes:
+        """These sizes, if the memory suffices and the training takes less than a year.
 
         Raises:
             UsageError: If not; the message has the sizes.
@@ -60,6 +68,7 @@ class Sizes:
                 f"This training would take about {in_words(self.seconds)}; give fewer seeds, steps "
                 "or prompts a step."
             )
+        return self
 
 
 def estimate(
