@@ -81,15 +81,16 @@ def test_a_claim_that_is_reversed_in_one_setting_is_mixed():
     results = {"a": losses(0.02, 0.01), "b": losses(0.01, 0.02)}
     judged = optimizer_claims.adam_reaches_lower_loss({"fig2": results})
     assert judged.verdict == "mixed"
-    assert "(reversed)" in judged.numbers
+    assert "of 2 comparisons 1 hold, 1 are reversed, judged together" in judged.numbers
+    assert "(reversed)" in judged.choices[0].numbers
 
 
 def test_diverged_runs_count_as_the_worst_and_survivors_stand_apart():
     results = {"a": losses(0.02, 0.01, lost=("sgdm",))}
     judged = optimizer_claims.adam_reaches_lower_loss({"fig2": results})
     assert judged.verdict == "holds"
-    assert "diverged: 1 and 0 of 6 runs" in judged.numbers
-    assert "survivors alone 1.78" in judged.numbers
+    assert "diverged: 1 and 0 of 6 runs" in judged.choices[0].numbers
+    assert "survivors alone 1.78" in judged.choices[0].numbers
 
 
 def test_gaussian_noise_is_not_called_heavy_tailed():

@@ -97,6 +97,21 @@ def in_words(comparisons: Sequence[Comparison]) -> str:
     )
 
 
+def in_counts(comparisons: Sequence[Comparison]) -> str:
+    """How many of the comparisons hold, are reversed and are undecided."""
+    found = outcomes(comparisons)
+    counts = [
+        f"{found.count(outcome)} {words}"
+        for outcome, words in (
+            ("holds", "hold"),
+            ("reversed", "are reversed"),
+            ("undecided", "are undecided"),
+        )
+        if outcome in found
+    ]
+    return f"of {len(found)} comparisons {', '.join(counts)}"
+
+
 def by_choice(choices: Mapping[str, Sequence[Comparison]]) -> tuple[Choice, ...]:
     """The table "verdict by choice": the comparisons of each choice are judged separately.
 
