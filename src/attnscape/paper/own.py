@@ -27,7 +27,7 @@ from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
 from attnscape.paper.settings import SETTING_1
 from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
-from attnscape.tasks import Gaussian, RegressionTask, ReluNetwork, Sphere
+from attnscape.tasks import Gaussian, Radial, RegressionTask, ReluNetwork, Sphere
 
 _TITLES: Mapping[type[Artifact[Any]], str] = MappingProxyType(
     {
@@ -127,8 +127,10 @@ def _task_in_words(task: RegressionTask) -> str:
             distribution = "N(0, I)"
         case Sphere():
             distribution = "spherical"
-        case _:
+        case Radial():
             distribution = "heavy-tailed"
+        case _:
+            distribution = repr(task.covariates)
     size = f"d = {task.dim}, n = {task.context}"
     nonlinear = " nonlinear" if isinstance(task.response, ReluNetwork) else ""
     return f"{size} {distribution}{nonlinear}"
