@@ -43,7 +43,7 @@ class Evaluator:
         self, static: PyTree, sampler: Sampler, batch: int, evaluations: Sequence[Prompts | Moments]
     ) -> None:
         self._static, self._sampler = static, sampler
-        self._evaluations = evaluations
+        self._evaluations, self._stacked = evaluations, dict[int, PyTree]()
         self._training = _ProgramKey(sampler, batch)
         self._programs: dict[Measure, _ProgramKey] = {}
 
@@ -79,23 +79,21 @@ class Evaluator:
         none = [None] * len(models)
         keys = _keys(data_keys, step)
         on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
-        evaluations = self._evaluations[: measure.evaluations if on_evaluation else 1]
+        count = (measure.evaluations or len(self._evaluations)) if on_evaluation else 1
         with contextlib.ExitStack() as context:
             # Spectra of some hundred small matrices are fastest on one BLAS thread: several threads
             # on one small matrix mostly wait for each other.
             context.enter_context(one_blas_thread())
             if measure.precision == "float64":
                 context.enter_context(jax.enable_x64(True))
-            # One program runs for one batch after the other, so the numbers of a batch are the same
-            # bits for any set of batches.
+            evaluations = self._first(count)
             evaluate = functools.partial(_evaluate, self._programs[measure])
             evaluated = [
-                [
-                    jax.block_until_ready(
-                        evaluate(model, state, ahead, preconditioner, training, keys, evaluation)
+                jax.device_get(
+                    evaluate(
+                        model, state, ahead, preconditioner, training, keys, evaluations, count
                     )
-                    for evaluation in evaluations
-                ]
+                )
                 for model, state, ahead, preconditioner in zip(
                     models,
                     states if measure.needs_state else none,
@@ -106,13 +104,18 @@ class Evaluator:
             ]
         return [
             {
-                name: np.stack([values[name] for values in per_batch], axis=2)
-                if name in on_evaluation
-                else per_batch[0][name]
-                for name in per_batch[0]
+                name: np.moveaxis(per_batch, 0, 2) if name in on_evaluation else per_batch[0]
+                for name, per_batch in values.items()
             }
-            for per_batch in jax.device_get(evaluated)
+            for values in evaluated
         ]
+
+    def _first(self, count: int) -> PyTree:
+        """The first `count` evaluation batches, stacked along a new first axis."""
+        if count not in self._stacked:
+            first = self._evaluations[:count]
+            self._stacked[count] = jax.tree.map(lambda *a: jnp.stack(a), *first)
+        return self._stacked[count]
 
     def _program(self, measure: Measure) -> _ProgramKey:
         draw = None
@@ -162,8 +165,15 @@ def _evaluate(
     preconditioners: PyTree[Float[Array, "seed rate ..."]] | None,
     training: Prompts | Moments | None,
     keys: Key[Array, " seed"],
-    evaluation: Prompts | Moments,
-) -> Mapping[str, Shaped[Array, "seed rate ..."]]:
+    evaluations: Prompts | Moments,
+    count: int | Int[Array, ""],
+) -> Mapping[str, Shaped[Array, "evaluation seed rate ..."]]:
+    """The measure of all runs on each evaluation batch.
+
+    The batches are the first axis of `evaluations`. A loop goes through them; because the compiler
+    does not know their `count`, the loop's body, and with it the bits of a batch's numbers, is the
+    same for any set of batches.
+    """
     measure, static, draw = program.parts
 
     def one(
@@ -186,6 +196,21 @@ def _evaluate(
         )
 
     over_rates = jax.vmap(one, (0, 0, 0, 0, None, None, None))
-    return jax.vmap(over_rates, (0, 0, 0, 0, 0, 0, None))(
-        models, states, ahead, preconditioners, training, keys, evaluation
+    over_seeds = jax.vmap(over_rates, (0, 0, 0, 0, 0, 0, None))
+
+    def on_batch(index: int | Int[Array, ""]) -> Mapping[str, Array]:
+        evaluation = jax.tree.map(lambda a: a[index], evaluations)
+        return over_seeds(models, states, ahead, preconditioners, training, keys, evaluation)
+
+    batches = jax.tree.leaves(evaluations)[0].shape[0]
+    results = jax.tree.map(
+        lambda shape: jnp.zeros((batches, *shape.shape), shape.dtype), jax.eval_shape(on_batch, 0)
+    )
+    return jax.lax.fori_loop(
+        0,
+        count,
+        lambda index, so_far: jax.tree.map(
+            lambda all_of_it, values: all_of_it.at[index].set(values), so_far, on_batch(index)
+        ),
+        results,
     )
