@@ -16,6 +16,12 @@ def atomic(path: Path):
 
     Raises:
         UsageError: If it cannot be written, for example because the disk is full.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from attnscape.files import atomic
+        >>> with atomic(Path("numbers.txt")) as partial:  # doctest: +SKIP
+        ...     partial.write_text("1 2 3")
     """
     leftovers = path.parent.glob(f".{glob.escape(path.name)}.*.partial")
     for leftover in leftovers:  # from processes that were killed
@@ -53,6 +59,12 @@ def writable_directory(directory: Path | str) -> Path:
 
     Raises:
         UsageError: If it cannot be made or written.
+
+    Examples:
+        >>> import tempfile
+        >>> from attnscape.files import writable_directory
+        >>> writable_directory(tempfile.gettempdir()).is_dir()
+        True
     """
     directory = Path(directory)
     try:

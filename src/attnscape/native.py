@@ -68,7 +68,13 @@ def library() -> ctypes.CDLL | None:
 
 
 def why_unavailable() -> str | None:
-    """A sentence on why the kernels cannot be used; None if they can."""
+    """A sentence on why the kernels cannot be used; None if they can.
+
+    Examples:
+        >>> from attnscape.native import library, why_unavailable
+        >>> (why_unavailable() is None) == (library() is not None)
+        True
+    """
     if os.environ.get("ATTNSCAPE_KERNELS", "on").lower() in ("off", "0", "no"):
         return "The native kernels are switched off by ATTNSCAPE_KERNELS."
     if _file() is None:
@@ -83,6 +89,11 @@ def usable(dtype: jax.typing.DTypeLike) -> bool:
     """Whether the kernels can be used for arrays of `dtype` on the default backend.
 
     Warns once per process if they are missing on the CPU.
+
+    Examples:
+        >>> from attnscape.native import usable
+        >>> usable("float16")
+        False
     """
     if jax.default_backend() != "cpu":
         return False
@@ -164,12 +175,24 @@ def peak(dtype: jax.typing.DTypeLike, threads: int, seconds: float = 0.2) -> flo
 
 
 def gradient_operations(form: str, layers: int, dim: int) -> int:
-    """Floating-point operations of loss and gradient for one prompt, counted by the kernel."""
+    """Floating-point operations of loss and gradient for one prompt, counted by the kernel.
+
+    Examples:
+        >>> from attnscape.native import gradient_operations
+        >>> gradient_operations("block", layers=1, dim=2)  # doctest: +SKIP
+        64
+    """
     return _operations("gradient", form, layers, dim)
 
 
 def hvp_operations(form: str, layers: int, dim: int) -> int:
-    """Floating-point operations of a Hessian-vector product for one prompt, by the same count."""
+    """Floating-point operations of a Hessian-vector product for one prompt, by the same count.
+
+    Examples:
+        >>> from attnscape.native import hvp_operations
+        >>> hvp_operations("block", layers=1, dim=2)  # doctest: +SKIP
+        153
+    """
     return _operations("hvp", form, layers, dim)
 
 

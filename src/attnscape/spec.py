@@ -25,7 +25,16 @@ _LONGEST_ARRAY = 1000  # every result contains a spec, so longer arrays are repl
 
 
 def describe(value: Any) -> Any:
-    """`value` as JSON data; equal numbers (1 and 1.0) have equal descriptions."""
+    """`value` as JSON data; equal numbers (1 and 1.0) have equal descriptions.
+
+    Examples:
+        >>> from attnscape.spec import describe
+        >>> from attnscape.tasks import Gaussian
+        >>> describe(Gaussian())
+        {'name': 'attnscape.Gaussian', 'fields': {'covariance': None}}
+        >>> describe((1, 1.0, float("inf")))
+        [1, 1, 'inf']
+    """
     match value:
         case None | bool() | int() | str():
             return value
@@ -74,10 +83,24 @@ def describe(value: Any) -> Any:
 
 
 def canonical(value: object) -> str:
-    """The canonical JSON text of a described value."""
+    """The canonical JSON text of a described value.
+
+    Examples:
+        >>> from attnscape.spec import canonical
+        >>> canonical({"b": 1, "a": [2.5, None]})
+        '{"a":[2.5,null],"b":1}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: object) -> str:
-    """SHA-256 of the canonical text, in hexadecimal."""
+    """SHA-256 of the canonical text, in hexadecimal.
+
+    Examples:
+        >>> from attnscape.spec import digest
+        >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+        True
+        >>> len(digest({}))
+        64
+    """
     return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -28,6 +28,16 @@ class BenchAnalysis(Analysis):
     Attributes:
         losses: (setting, optimizer, seed) losses at the budget.
         ranks: The mean rank of each optimizer, over settings.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from attnscape.bench import SUITE, Bench
+        >>> settings, entries = (SUITE["setting-1"],), {"sgdm": (), "adam": ()}
+        >>> bench = Bench("bench", "Bench", "", settings, entries=entries)
+        >>> frame = pd.DataFrame({"optimizer": ["sgdm", "adam"], "loss": [0.2, 0.1], "seed": 0})
+        >>> analysis = bench.ranked({}, frame.assign(setting="setting-1", phase="report"))
+        >>> [round(rank.estimate, 1) for rank in analysis.ranks]
+        [2.0, 1.0]
     """
 
     losses: np.ndarray
@@ -41,6 +51,14 @@ class Bench(Artifact[BenchAnalysis]):
     Attributes:
         entries: The entry for each of the settings, by the optimizer's label.
         marked: Labels of optimizers that have changed since they were run.
+
+    Examples:
+        >>> from attnscape.bench import SUITE, Bench, Entry
+        >>> found = {"at_edge": False, "unstable": False, "warning": "", "run_id": ""}
+        >>> entry = Entry("setting-1", 0.02, report="adam.nc", trials=("tuning.nc",), **found)
+        >>> bench = Bench("bench", "Bench", "", (SUITE["setting-1"],), entries={"adam": (entry,)})
+        >>> sorted(bench.files())
+        ['setting-1|adam|report', 'setting-1|adam|tuning-0']
     """
 
     tables_on_page = True

@@ -53,6 +53,13 @@ class Entry:
         run_id: The run id of the report runs.
         report: The file of the report runs, relative to the folder.
         trials: The files of the search.
+
+    Examples:
+        >>> from attnscape.bench import Entry
+        >>> found = {"at_edge": False, "unstable": False, "warning": "", "run_id": ""}
+        >>> entry = Entry("setting-1", 0.02, report="adam.nc", trials=("tuning.nc",), **found)
+        >>> entry.setting, entry.rate
+        ('setting-1', 0.02)
     """
 
     setting: str

@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 @xr.register_dataset_accessor("attnscape")
 class Accessor:
-    """`dataset.attnscape`: summaries of a Dataset that `attnscape.train` returned."""
+    """`dataset.attnscape`: summaries of a Dataset that `attnscape.train` returned.
+
+    Examples:
+        >>> import xarray as xr
+        >>> import attnscape
+        >>> runs = ("optimizer", "learning_rate", "seed")  # as in a result of attnscape.train
+        >>> losses = [[[[0.3], [0.1]]]]
+        >>> variables = {"loss": ((*runs, "step"), losses), "status": (runs, [[[0, 0]]])}
+        >>> coords = {"optimizer": ["adam"], "learning_rate": [0.02], "seed": [0, 1], "step": [100]}
+        >>> xr.Dataset(variables, coords).attnscape.summary()[["optimizer", "loss", "runs"]]
+          optimizer  loss  runs
+        0      adam   0.2     2
+    """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset

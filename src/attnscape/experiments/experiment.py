@@ -44,6 +44,19 @@ class Experiment:
 
     Raises:
         UsageError: If the name is not suitable for a file.
+
+    Examples:
+        >>> import dataclasses
+        >>> from functools import partial
+        >>> from attnscape import Experiment, LinearTransformer, RegressionTask
+        >>> from attnscape.optimizers import adam
+        >>> parts = RegressionTask(dim=2), partial(LinearTransformer.init, layers=1, dim=2)
+        >>> rates = {"adam": (0.01, 0.02)}
+        >>> experiment = Experiment("one", *parts, {"adam": adam}, rates, (0, 1, 2), steps=100)
+        >>> experiment.run_steps
+        600
+        >>> dataclasses.replace(experiment, name="other").run_id == experiment.run_id
+        True
     """
 
     name: str

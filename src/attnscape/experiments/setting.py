@@ -67,6 +67,12 @@ class Plan:
 
     Raises:
         UsageError: If `overrides` has an unknown convention or recipe.
+
+    Examples:
+        >>> from attnscape.experiments.setting import Plan
+        >>> plan = Plan(seeds=3, steps=2000, overrides={"clip": "paper"})
+        >>> plan.recipe_of("clip"), plan.recipe_of("form")
+        ('paper', 'code')
     """
 
     recipe: RecipeName = "code"
@@ -137,6 +143,15 @@ class Setting:
         steps: Default number of steps.
         all_steps: Number of steps in the paper.
         measures: The measures.
+
+    Examples:
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.experiments.setting import Plan, Setting, rates_of
+        >>> rates = rates_of(sgdm=0.1, adam=0.02)
+        >>> setting = Setting("small", "d = 2", RegressionTask(dim=2), rates)
+        >>> experiment = setting.experiment(Plan(seeds=3, steps=100))
+        >>> sorted(experiment.optimizers), experiment.run_steps
+        (['adam', 'sgdm'], 600)
     """
 
     name: str
@@ -214,7 +229,14 @@ class Setting:
 def rates_of(
     sgdm: float, adam: float, paper: tuple[float, float] | None = None
 ) -> Mapping[RecipeName, Mapping[str, float]]:
-    """Rates of SGDM and Adam in the code, and in print (`paper`) if those differ."""
+    """Rates of SGDM and Adam in the code, and in print (`paper`) if those differ.
+
+    Examples:
+        >>> from attnscape.experiments.setting import rates_of
+        >>> rates = rates_of(sgdm=0.1, adam=0.02, paper=(0.05, 0.01))
+        >>> rates["code"]["adam"], rates["paper"]["adam"]
+        (0.02, 0.01)
+    """
     printed = paper or (sgdm, adam)
     return MappingProxyType(
         {

@@ -60,6 +60,10 @@ def load_or_run(
     Raises:
         UsageError: If the directory cannot be written, or holds a file of this name that cannot be
             read or is the result of something else.
+
+    Examples:
+        >>> from attnscape.experiments.store import load_or_run
+        >>> result = load_or_run(experiment, "results")  # doctest: +SKIP
     """
     path = find(experiment, directory)
     if path is not None:
@@ -116,6 +120,10 @@ def save(dataset: xr.Dataset, path: Path | str) -> None:
 
     Raises:
         UsageError: If it cannot be written.
+
+    Examples:
+        >>> from attnscape import save
+        >>> save(result, "result.nc")  # doctest: +SKIP
     """
     path = Path(path)
     with atomic(path) as partial:
@@ -129,6 +137,15 @@ def load(path: Path | str) -> xr.Dataset:
     Raises:
         UsageError: If there is no such file, it is not a result, it is damaged, or it was written
             by an incompatible version of attnscape.
+
+    Examples:
+        >>> from attnscape import load
+        >>> load("nowhere.nc")
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: There is no result file nowhere.nc; results end in .nc.
+        >>> load("result.nc").equals(result)  # doctest: +SKIP
+        True
     """
     path = Path(path)
     if not path.is_file():

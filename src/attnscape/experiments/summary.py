@@ -26,6 +26,16 @@ def summary(dataset: xr.Dataset) -> pd.DataFrame:
 
     Raises:
         UsageError: If the Dataset has no runs, or no loss was measured.
+
+    Examples:
+        >>> import xarray as xr
+        >>> from attnscape.experiments.summary import summary
+        >>> runs = ("optimizer", "learning_rate", "seed")  # as in a result of attnscape.train
+        >>> losses = [[[[0.1], [0.2], [float("nan")]]]]  # the third run diverged
+        >>> variables = {"loss": ((*runs, "step"), losses), "status": (runs, [[[0, 0, 1]]])}
+        >>> coords = {"optimizer": ["adam"], "learning_rate": [0.02], "step": [100]}
+        >>> summary(xr.Dataset(variables, coords))[["loss", "largest", "runs"]].values.tolist()
+        [[0.2, inf, 3.0]]
     """
     lacking = [name for name in ("status", "loss") if name not in dataset]
     if lacking:

@@ -46,6 +46,16 @@ class Search:
         extended: Optimizers whose grid was extended.
         at_edge: Optimizers whose rate is still the first or last that was tried.
         trials: The experiments that were run, in order.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from attnscape.experiments.tuning import Search, best_rates
+        >>> losses = [0.3, 0.1, float("inf")]
+        >>> table = pd.DataFrame({"learning_rate": [0.01, 0.02, 0.05], "loss": losses})
+        >>> table = table.assign(optimizer="adam", seed=1000)
+        >>> found = Search(best_rates(table), table, extended=(), at_edge=())
+        >>> found.rates["adam"], found.beside("adam", "below"), found.beside("adam", "above")
+        (0.02, '0.01: 0.3', '0.05: 1 of 1 diverged')
     """
 
     rates: Mapping[str, float]
@@ -127,6 +137,24 @@ def search(
         run: Runs an experiment, or loads its result.
         grid: First rates to try, ascending.
         seeds: The tuning seeds.
+
+    Examples:
+        >>> from functools import partial
+        >>> import xarray as xr
+        >>> from attnscape import Experiment, LinearTransformer, RegressionTask
+        >>> from attnscape.experiments.tuning import search
+        >>> from attnscape.optimizers import adam
+        >>> parts = RegressionTask(dim=2), partial(LinearTransformer.init, layers=1, dim=2)
+        >>> experiment = Experiment("one", *parts, {"adam": adam}, {"adam": (1.0,)}, (0,), steps=50)
+        >>> def run(trial):  # in place of Experiment.run; the best rate is 0.1
+        ...     rates = list(trial.learning_rates["adam"])
+        ...     losses = [[[(rate - 0.1) ** 2] for rate in rates]]
+        ...     coords = {"optimizer": ["adam"], "learning_rate": rates}
+        ...     loss = xr.DataArray(losses, coords, ("optimizer", "learning_rate", "seed"))
+        ...     return xr.Dataset({"loss": loss.expand_dims("step"), "status": 0 * loss})
+        >>> found = search(experiment, run, grid=(0.01, 0.02, 0.05))
+        >>> found.rates, found.extended
+        ({'adam': 0.1}, ('adam',))
     """
     due = {name: tuple(grid) for name in experiment.optimizers}
     table, trials, extended = pd.DataFrame(), list[Experiment](), set[str]()
@@ -158,6 +186,16 @@ def final_losses(dataset: xr.Dataset) -> pd.DataFrame:
     """One row for each run of a trial: optimizer, learning_rate, seed, loss (infinite if diverged).
 
     The loss is the median over the trial's steps and evaluation batches.
+
+    Examples:
+        >>> import xarray as xr
+        >>> from attnscape.experiments.tuning import final_losses
+        >>> runs = ("optimizer", "learning_rate", "seed")
+        >>> losses = [[[[0.3, 0.1, 0.2]]]]  # at three steps; their median counts
+        >>> variables = {"loss": ((*runs, "step"), losses), "status": (runs, [[[0]]])}
+        >>> coords = {"optimizer": ["adam"], "learning_rate": [0.02], "seed": [0]}
+        >>> final_losses(xr.Dataset(variables, coords))["loss"].tolist()
+        [0.2]
     """
     over = [dim for dim in ("step", "evaluation") if dim in dataset["loss"].dims]
     # Steps at which no run has a loss were not measured. (Diverged runs lack losses at the end.)
@@ -174,7 +212,15 @@ def final_losses(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def by_rate(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each (optimizer, learning_rate): loss (median), diverged, runs."""
+    """One row for each (optimizer, learning_rate): loss (median), diverged, runs.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from attnscape.experiments.tuning import by_rate
+        >>> table = pd.DataFrame({"seed": [0, 1, 2], "loss": [0.1, 0.2, float("inf")]})
+        >>> by_rate(table.assign(optimizer="adam", learning_rate=0.02)).iloc[0].tolist()
+        [0.2, 1.0, 3.0]
+    """
     losses = table.groupby(["optimizer", "learning_rate"])["loss"]
     return pd.DataFrame(
         {
@@ -186,7 +232,16 @@ def by_rate(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_rates(table: pd.DataFrame) -> dict[str, float]:
-    """The rate of each optimizer by the rule above."""
+    """The rate of each optimizer by the rule above.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from attnscape.experiments.tuning import best_rates
+        >>> losses = [0.3, 0.1, float("inf")]
+        >>> table = pd.DataFrame({"learning_rate": [0.01, 0.02, 0.05], "loss": losses})
+        >>> best_rates(table.assign(optimizer="adam", seed=0))
+        {'adam': 0.02}
+    """
     tried = by_rate(table).reset_index()
     # If no run diverged, the counts are equal and the median decides.
     tried = tried.sort_values(["diverged", "loss", "learning_rate"], kind="stable")
@@ -195,7 +250,15 @@ def best_rates(table: pd.DataFrame) -> dict[str, float]:
 
 
 def beyond(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, float] | None:
-    """The next two rates outwards if the grid must be extended, otherwise None."""
+    """The next two rates outwards if the grid must be extended, otherwise None.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from attnscape.experiments.tuning import beyond
+        >>> table = pd.DataFrame({"learning_rate": [0.02, 0.05], "loss": [0.3, 0.1]})
+        >>> beyond(0.05, table.assign(optimizer="adam", seed=0), "adam")
+        (0.1, 0.2)
+    """
     mine = by_rate(table).loc[optimizer]
     if best == mine.index[0] or mine["diverged"].all():
         below = neighbour(float(mine.index[0]), -1)
@@ -207,7 +270,13 @@ def beyond(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, flo
 
 
 def neighbour(rate: float, direction: int) -> float:
-    """The next value of the sequence ..., 0.5, 1, 2, 5, 10, ... above (1) or below (-1) `rate`."""
+    """The next value of the sequence ..., 0.5, 1, 2, 5, 10, ... above (1) or below (-1) `rate`.
+
+    Examples:
+        >>> from attnscape.experiments.tuning import neighbour
+        >>> neighbour(0.5, 1), neighbour(0.5, -1)
+        (1.0, 0.2)
+    """
     position = round(3 * math.log10(rate)) + direction
     decade, digit = divmod(position, 3)
     return float(f"{(1, 2, 5)[digit]}e{decade}")

@@ -25,6 +25,13 @@ class Identity:
         content: The identity as JSON data.
         reasons: Sentences on why the part may change although the content stays the same; empty if
             it cannot. No other process finds a result that has reasons.
+
+    Examples:
+        >>> from attnscape.identity import Identity
+        >>> Identity({"own": "adam"}) == Identity({"own": "adam"})
+        True
+        >>> Identity({"own": "adam"}).reasons  # none: other processes find its results
+        ()
     """
 
     content: Any

@@ -31,6 +31,16 @@ def of_measure(
 
     Raises:
         UsageError: If it cannot be traced.
+
+    Examples:
+        >>> from functools import partial
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.identity import Stage, of_measure
+        >>> from attnscape.measures import EvaluationLoss
+        >>> model = partial(LinearTransformer.init, layers=1, dim=2)
+        >>> stage = Stage(model, RegressionTask(dim=2), 8, 8, None, "float32", double=False)
+        >>> of_measure(EvaluationLoss(), {}, 100, stage).content["own"]["name"]
+        'attnscape.EvaluationLoss'
     """
     # A measure that steps by named optimizers depends on optax, so its program is traced.
     own = is_own(measure) and not hasattr(measure, "optimizers")

@@ -27,6 +27,15 @@ def of_model(stage: Stage) -> Identity:
 
     Raises:
         UsageError: If it cannot be traced.
+
+    Examples:
+        >>> from functools import partial
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.identity import Stage, of_model
+        >>> model = partial(LinearTransformer.init, layers=1, dim=2)
+        >>> stage = Stage(model, RegressionTask(dim=2), 8, 8, None, "float32", double=False)
+        >>> of_model(stage).content["keywords"]
+        {'layers': 1, 'dim': 2}
     """
     if is_own(stage.make):
         return Identity(spec.describe(stage.make))

@@ -38,6 +38,19 @@ def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Sta
 
     Raises:
         UsageError: If it cannot be traced, as `attnscape.train` would.
+
+    Examples:
+        >>> from functools import partial
+        >>> import optax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.identity import Stage, of_optimizer
+        >>> model = partial(LinearTransformer.init, layers=1, dim=2)
+        >>> stage = Stage(model, RegressionTask(dim=2), 8, 8, None, "float32", double=False)
+        >>> one = of_optimizer("one", lambda rate: optax.sgd(rate), (0.1,), stage)
+        >>> one == of_optimizer("other", lambda step: optax.sgd(step), (0.1,), stage)
+        True
+        >>> one == of_optimizer("one", lambda rate: optax.sgd(2 * rate), (0.1,), stage)
+        False
     """
     if isinstance(factory, ExternalOptimizer):
         content, outside = pinned_by(factory)

@@ -19,7 +19,14 @@ _WRAPPERS = ("attnscape", "jaxtyping", "beartype")
 
 
 def is_own(value: Any) -> bool:
-    """Whether it consists only of built-in parts, scipy's distributions, numbers and texts."""
+    """Whether it consists only of built-in parts, scipy's distributions, numbers and texts.
+
+    Examples:
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.identity import is_own
+        >>> is_own(RegressionTask(dim=2)), is_own(lambda x, w: x)
+        (True, False)
+    """
     match value:
         case None | bool() | int() | float() | str() | np.generic() | np.dtype():
             return True

@@ -58,6 +58,12 @@ class Program:
         outside: Its effects outside of the trace, in words; empty if there are none.
         used: For each leaf of the arguments, whether the results depend on it.
         results: The shapes and dtypes of the results.
+
+    Examples:
+        >>> from attnscape.identity import program
+        >>> traced = program(lambda x, y: 2 * x, 1.0, 1.0)
+        >>> traced.used, traced.outside, traced.results.shape
+        ((True, False), (), ())
     """
 
     digest: str
@@ -67,7 +73,16 @@ class Program:
 
 
 def program(function: Callable[..., PyTree], *arguments: PyTree) -> Program:
-    """Traces `function`; only the shapes and dtypes of the arguments matter."""
+    """Traces `function`; only the shapes and dtypes of the arguments matter.
+
+    Examples:
+        >>> from attnscape.identity import program
+        >>> one = program(lambda x: x + 1, 0.0)
+        >>> one.digest == program(lambda number: number + 1, 0.0).digest
+        True
+        >>> one.digest == program(lambda x: x + 2, 0.0).digest
+        False
+    """
     with _anew(next(_count)):
         closed, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
     walk = _Walk()

@@ -43,7 +43,13 @@ _HARMLESS = re.compile(
 
 
 def settings() -> dict[str, object]:
-    """All settings of the table above, with their present values."""
+    """All settings of the table above, with their present values.
+
+    Examples:
+        >>> from attnscape.identity import NUMBERS, settings
+        >>> settings()["numbers"] == NUMBERS
+        True
+    """
     return {"numbers": NUMBERS, **_fixed(), "toolkit": _toolkit(), "jax_config": _configuration()}
 
 

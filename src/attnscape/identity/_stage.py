@@ -32,6 +32,15 @@ class Stage:
         clip: The global norm for clipping, or None.
         precision: The precision of the runs.
         double: Whether a measure asks for double precision.
+
+    Examples:
+        >>> from functools import partial
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.identity import Stage
+        >>> model = partial(LinearTransformer.init, layers=1, dim=2)
+        >>> stage = Stage(model, RegressionTask(dim=2), 8, 8, None, "float32", double=False)
+        >>> stage.parameters.P.shape
+        (1, 2, 2)
     """
 
     make: Callable[[jax.Array], Callable[..., PyTree]]

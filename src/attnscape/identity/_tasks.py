@@ -29,6 +29,15 @@ def of_task(stage: Stage) -> Identity:
 
     Raises:
         UsageError: If it cannot be traced, or draws without its key.
+
+    Examples:
+        >>> from functools import partial
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.identity import Stage, of_task
+        >>> model = partial(LinearTransformer.init, layers=1, dim=2)
+        >>> stage = Stage(model, RegressionTask(dim=2), 8, 8, None, "float32", double=False)
+        >>> of_task(stage).content["own"]["name"]
+        'attnscape.RegressionTask'
     """
     if is_own(stage.task):
         return Identity(declared(stage.task))

@@ -15,7 +15,16 @@ _PACKAGE = Path(__file__).parents[1]  # the folder of attnscape itself
 
 
 def source_of(thing: Callable[..., object]) -> str:
-    """The file and line where a function or class is defined; empty if that is not known."""
+    """The file and line where a function or class is defined; empty if that is not known.
+
+    Examples:
+        >>> import json
+        >>> from attnscape.loading import source_of
+        >>> "__init__.py, line " in source_of(json.dumps)
+        True
+        >>> source_of(len)
+        ''
+    """
     code = getattr(thing, "__code__", None) or getattr(
         getattr(thing, "__init__", None), "__code__", None
     )
@@ -27,6 +36,13 @@ def name_of(thing: Any) -> str:
 
     Names from attnscape have no module, so that results are still found if the object moves to
     another module.
+
+    Examples:
+        >>> import json
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.loading import name_of
+        >>> name_of(json.dumps), name_of(RegressionTask)
+        ('json.dumps', 'attnscape.RegressionTask')
     """
     module = getattr(thing, "__module__", None)
     if module is not None and module.partition(".")[0] == "attnscape":
@@ -35,12 +51,24 @@ def name_of(thing: Any) -> str:
 
 
 def known_as(name: str) -> str:
-    """The name of a module or of an object in it, without the room's prefix."""
+    """The name of a module or of an object in it, without the room's prefix.
+
+    Examples:
+        >>> from attnscape.loading import known_as
+        >>> known_as("_attnscape_room_1.my_file.factory"), known_as("json.dumps")
+        ('my_file.factory', 'json.dumps')
+    """
     return name.partition(".")[2] if name.startswith(ROOM_PREFIX) else name
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module of that name comes with Python or from a package, not from a user's file."""
+    """Whether a module of that name comes with Python or from a package, not from a user's file.
+
+    Examples:
+        >>> from attnscape.loading import is_installed
+        >>> is_installed("numpy"), is_installed("my_file")
+        (True, False)
+    """
     root = module.partition(".")[0]
     if root == "attnscape":
         return True
@@ -52,7 +80,14 @@ def is_installed(module: str) -> bool:
 
 @functools.cache
 def is_installed_file(file: str) -> bool:
-    """Whether a file of that name belongs to Python or to a package, and not to a user."""
+    """Whether a file of that name belongs to Python or to a package, and not to a user.
+
+    Examples:
+        >>> import json
+        >>> from attnscape.loading import is_installed_file
+        >>> is_installed_file(json.__file__), is_installed_file("my_file.py")
+        (True, False)
+    """
     path = Path(file)
     library = Path(sysconfig.get_path("stdlib"))
     return (

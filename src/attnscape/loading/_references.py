@@ -16,7 +16,13 @@ from attnscape.loading._user_errors import format_user_error
 
 
 def is_reference(text: str) -> bool:
-    """Whether it has the form `file.py:name` or `package.module:name`."""
+    """Whether it has the form `file.py:name` or `package.module:name`.
+
+    Examples:
+        >>> from attnscape.loading import is_reference
+        >>> is_reference("my_file.py:factory"), is_reference("adam")
+        (True, False)
+    """
     return ":" in text
 
 
@@ -30,6 +36,15 @@ def load_object(reference: str) -> Any:
 
     Raises:
         UsageError: If there is no such file, module or thing, or running the file fails.
+
+    Examples:
+        >>> from attnscape.loading import load_object
+        >>> load_object("math:sqrt")(4.0)
+        2.0
+        >>> load_object("my_file.py:factory")
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: There is no file my_file.py; give the path of a Python file.
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:

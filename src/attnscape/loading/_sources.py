@@ -18,6 +18,12 @@ def brought_in(module: types.ModuleType) -> dict[str, bytes | None]:
     A module in a room uses its whole room and everything that the room imported. Any other module
     uses the modules that its variables come from, recursively. A source that cannot be read is
     None.
+
+    Examples:
+        >>> import json
+        >>> from attnscape.loading import brought_in
+        >>> brought_in(json)  # installed, so no user's module
+        {}
     """
     sources: dict[str, bytes | None] = {}
     waiting = [module.__name__]

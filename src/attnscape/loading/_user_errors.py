@@ -11,7 +11,13 @@ from attnscape.loading._origins import is_installed_file
 
 
 def format_user_error(error: BaseException) -> str:
-    """The error's type and message, with the file and line of the user's code that raised it."""
+    """The error's type and message, with the file and line of the user's code that raised it.
+
+    Examples:
+        >>> from attnscape.loading import format_user_error
+        >>> format_user_error(ValueError("The rate is too large."))
+        'ValueError: The rate is too large.'
+    """
     message = str(error).strip().splitlines()
     words = f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
     own = _own_frames(error)
@@ -24,6 +30,16 @@ def user_errors() -> Generator[None]:
 
     Raises:
         UsageError: In place of an error from a user's file; other errors pass unchanged.
+
+    Examples:
+        >>> from attnscape.loading import user_errors
+        >>> code = compile("1 / 0", "my_file.py", "exec")  # stands for a user's file
+        >>> with user_errors():
+        ...     exec(code)
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: A part of yours failed: ZeroDivisionError: division by zero
+        (my_file.py, line 1).
     """
     try:
         yield

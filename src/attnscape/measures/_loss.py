@@ -68,6 +68,15 @@ class LargeBatchLoss(Measure):
 
     Raises:
         UsageError: If batch is not a positive multiple of 1000.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import Iterate, LargeBatchLoss
+        >>> zero = LinearTransformer.init(jax.random.key(0), dim=2, scale=0.0)  # predicts 0
+        >>> iterate = Iterate.of(zero, RegressionTask(dim=2), batch=10)
+        >>> round(float(LargeBatchLoss(batch=10_000)(iterate)["large_batch_loss"]))  # d
+        2
     """
 
     schedule: Schedule = at(0)
@@ -102,6 +111,15 @@ class TrainingLoss(Measure):
 
     Attributes:
         schedule: The steps at which they are measured.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import Iterate, TrainingLoss
+        >>> zero = LinearTransformer.init(jax.random.key(0), dim=2, form="full", scale=0.0)
+        >>> iterate = Iterate.of(zero, RegressionTask(dim=2), batch=10)
+        >>> float(TrainingLoss()(iterate)["gradient_norm"])  # zero matrices are a saddle
+        0.0
     """
 
     schedule: Schedule = every(50)

@@ -36,6 +36,14 @@ class Iterate(eqx.Module):
         preconditioner: The divisor in the optimizer's last update, with the model's leaves; None
             unless `Measure.needs_preconditioner` is true and the optimizer provides it
             (`attnscape.optimizers.Preconditioned`).
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import Iterate
+        >>> model = LinearTransformer.init(jax.random.key(0), dim=2)
+        >>> Iterate.of(model, RegressionTask(dim=2), batch=10).evaluation.query.shape
+        (10, 2)
     """
 
     model: Callable[..., PyTree]
@@ -87,6 +95,11 @@ class Variable:
         dims: Its dims in addition to those of the runs, step and evaluation.
         on_evaluation: Whether it is measured on the evaluation batch; then there is one number for
             each batch.
+
+    Examples:
+        >>> from attnscape.measures import Variable
+        >>> Variable("norms of the rows of the Hessian", ("parameter",), on_evaluation=True).dims
+        ('parameter',)
     """
 
     long_name: str
@@ -109,6 +122,19 @@ class Measure(abc.ABC):
         needs_update: Whether it uses `Iterate.update`.
         needs_preconditioner: Whether it uses `Iterate.preconditioner`.
         precision: `float64` to get all arguments in double precision; None for the run's precision.
+
+    Examples:
+        >>> import dataclasses
+        >>> from attnscape.measures import Measure, Schedule, Variable, every
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class LargestEntry(Measure):
+        ...     schedule: Schedule = every(10)
+        ...     def __call__(self, iterate):
+        ...         return {"largest_entry": abs(iterate.model.P).max()}
+        ...     def variables(self):
+        ...         return {"largest_entry": Variable("largest entry of P")}
+        >>> LargestEntry(every(50)).schedule.within(100)
+        (0, 50, 100)
     """
 
     schedule: Schedule
@@ -143,6 +169,14 @@ def check_measures(measures: Sequence[Measure], evaluations: int) -> None:
     Raises:
         UsageError: If one needs more batches than there are, or two have the same variable and
             differ in more than their schedule and number of batches.
+
+    Examples:
+        >>> from attnscape.measures import EvaluationLoss, at, check_measures, every
+        >>> check_measures([EvaluationLoss(every(10)), EvaluationLoss(at(5))], evaluations=1)
+        >>> check_measures([EvaluationLoss(evaluations=3)], evaluations=2)
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: EvaluationLoss asks for 3 evaluation batches and there are 2...
     """
     by_variable: dict[str, Measure] = {}
     for measure in measures:

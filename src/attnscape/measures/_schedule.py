@@ -20,6 +20,11 @@ class Schedule:
 
     Raises:
         UsageError: If a number is negative, or nothing is scheduled.
+
+    Examples:
+        >>> from attnscape.measures import Schedule
+        >>> Schedule(every=10, steps=(3,)).within(25)
+        (0, 3, 10, 20, 25)
     """
 
     every: int = 0
@@ -48,15 +53,33 @@ class Schedule:
 
 
 def every(steps: int) -> Schedule:
-    """A schedule of step 0, every multiple of `steps`, and the last step."""
+    """A schedule of step 0, every multiple of `steps`, and the last step.
+
+    Examples:
+        >>> from attnscape.measures import every
+        >>> every(10).within(25)
+        (0, 10, 20, 25)
+    """
     return Schedule(every=steps)
 
 
 def at(*steps: int) -> Schedule:
-    """A schedule of these steps."""
+    """A schedule of these steps.
+
+    Examples:
+        >>> from attnscape.measures import at
+        >>> at(0, 5, 100).within(25)
+        (0, 5)
+    """
     return Schedule(steps=steps)
 
 
 def log_spaced(count: int) -> Schedule:
-    """A schedule of `count` steps, evenly spaced on a log axis."""
+    """A schedule of `count` steps, evenly spaced on a log axis.
+
+    Examples:
+        >>> from attnscape.measures import log_spaced
+        >>> log_spaced(4).within(1000)
+        (1, 10, 100, 1000)
+    """
     return Schedule(log_spaced=count)

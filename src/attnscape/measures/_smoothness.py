@@ -84,6 +84,16 @@ class PseudoStepSmoothness(Measure):
         memory: Stochastic gradients at the iterate, at least 1.
         batch: Prompts of each stochastic gradient.
         clip: Global norm for clipping, or None.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.measures import Iterate, PseudoStepSmoothness
+        >>> model = LinearTransformer.init(jax.random.key(0), layers=1, dim=1)  # only Q moves
+        >>> iterate = Iterate.of(model, RegressionTask(dim=1), batch=10)
+        >>> along = PseudoStepSmoothness(memory=2, batch=10)(iterate)["pseudo_step_smoothness"]
+        >>> round(float(along[0] / along[1]), 3)  # SGD with momentum and Adam step along one line
+        1.0
     """
 
     schedule: Schedule = every(250)

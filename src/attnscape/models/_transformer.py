@@ -108,7 +108,17 @@ def check_form(form: str) -> None:
 
 
 def check_dim(model: Transformer, query: Float[Array, "batch d"]) -> None:
-    """Raises UsageError if the dimensions of query and model differ."""
+    """Raises UsageError if the dimensions of query and model differ.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.models import LinearTransformer, check_dim
+        >>> model = LinearTransformer(P=jnp.zeros((1, 2, 2)), Q=jnp.zeros((1, 2, 2)))
+        >>> check_dim(model, jnp.ones((10, 3)))
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: The prompts have dimension 3, but the model ... takes 2.
+    """
     dim = model.P.shape[-1] - (model.form == "full")
     if query.shape[-1] != dim:
         raise UsageError(

@@ -37,6 +37,15 @@ class AttentionTransformer(Transformer):
     Raises:
         UsageError: If the shapes of P and Q differ or are not (L, m, m), or the form or the
             activation is unknown.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import AttentionTransformer, Prompts
+        >>> x, y = jnp.eye(2)[None], jnp.array([[4.0, 5.0]])  # one prompt of two examples
+        >>> prompts = Prompts(x, y, query=jnp.ones((1, 2)), target=jnp.zeros(1))
+        >>> model = AttentionTransformer(P=jnp.zeros((1, 2, 2)), Q=jnp.zeros((1, 2, 2)))
+        >>> round(float(model(prompts)[0]), 3)  # -(4 + 5) / (n (n + 1)): all scores are equal
+        -1.5
     """
 
     activation: Activation = eqx.field(static=True, default="softmax")

@@ -25,6 +25,14 @@ class FactoredLinearTransformer(eqx.Module):
 
     Raises:
         UsageError: If the shapes do not fit together or the form is unknown.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.models import FactoredLinearTransformer
+        >>> W_Q, W_K = jnp.array([[[1.0, 2.0]]]), jnp.array([[[3.0, 4.0]]])  # one head of size 1
+        >>> model = FactoredLinearTransformer(jnp.zeros((1, 2, 2)), W_Q, W_K)
+        >>> model.as_linear().Q.tolist()  # its rank is 1
+        [[[3.0, 4.0], [6.0, 8.0]]]
     """
 
     P: Float[Array, "L m m"]

@@ -27,6 +27,15 @@ class FunctionModel(eqx.Module):
     Attributes:
         parameters: A pytree of arrays; the floating-point ones are trained.
         function: Maps the parameters and `Prompts` to one prediction for each prompt.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import Prompts
+        >>> from attnscape.models import FunctionModel
+        >>> model = FunctionModel(0.5, lambda scale, prompts: scale * prompts.y.mean(axis=1))
+        >>> x, y = jnp.ones((1, 2, 1)), jnp.array([[3.0, 5.0]])
+        >>> model(Prompts(x, y, query=jnp.ones((1, 1)), target=jnp.zeros(1))).tolist()
+        [2.0]
     """
 
     # Plain floats are parameters too.
@@ -67,6 +76,15 @@ def from_function(
     Args:
         function: `(parameters, prompts) -> predictions` of shape (batch,).
         init: Draws the parameters, a pytree of arrays, from a key.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.models import from_function
+        >>> def predict(w, prompts):
+        ...     return prompts.query @ w
+        >>> make = from_function(predict, lambda key: jax.random.normal(key, (2,)))
+        >>> make(jax.random.key(0)).parameters.shape
+        (2,)
     """
     return _Drawn(function, init)
 
@@ -82,6 +100,15 @@ def as_model(thing: Any) -> ModelFactory:
 
     Raises:
         UsageError: If it has none of these forms.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.models import LinearTransformer, as_model
+        >>> as_model(LinearTransformer)(jax.random.key(0)).P.shape  # a class with `init`
+        (3, 5, 5)
+        >>> pair = (lambda w, prompts: w * prompts.y.mean(axis=1), 0.5)
+        >>> float(as_model(pair)(jax.random.key(0)).parameters)
+        0.5
     """
     if isinstance(thing, tuple) and len(thing) == 2 and callable(thing[0]):
         function, start = thing

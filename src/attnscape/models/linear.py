@@ -16,6 +16,19 @@ class ReducesToLinear(Protocol):
     """A model that computes the same function as a `LinearTransformer`.
 
     Such a model is computed from moments instead of tokens.
+
+    Examples:
+        >>> import equinox as eqx
+        >>> import jax.numpy as jnp
+        >>> from attnscape.models import LinearTransformer, ReducesToLinear
+        >>> class Tied(eqx.Module):
+        ...     P: jnp.ndarray
+        ...     def as_linear(self):
+        ...         return LinearTransformer(self.P, -self.P)
+        ...     def __call__(self, prompts):
+        ...         return self.as_linear()(prompts)
+        >>> isinstance(Tied(jnp.zeros((1, 2, 2))), ReducesToLinear)
+        True
     """
 
     def as_linear(self) -> LinearTransformer:
@@ -33,6 +46,15 @@ class LinearTransformer(Transformer):
 
     Raises:
         UsageError: If the shapes of P and Q differ or are not (L, m, m), or the form is unknown.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import LinearTransformer, Prompts
+        >>> x, y = jnp.eye(2)[None], jnp.array([[3.0, 5.0]])  # one prompt of two examples
+        >>> prompts = Prompts(x, y, query=jnp.ones((1, 2)), target=jnp.zeros(1))
+        >>> model = LinearTransformer(P=jnp.zeros((1, 2, 2)), Q=-jnp.eye(2)[None])
+        >>> model(prompts).tolist()  # one step of gradient descent: w = (3, 5) / n
+        [4.0]
     """
 
     @classmethod

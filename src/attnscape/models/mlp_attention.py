@@ -23,6 +23,13 @@ class WithMLP(eqx.Module):
         mlp: The network, trained with the model.
         inner: Any model that takes `Prompts`; it is called with mapped covariates. If it is linear
             attention, native kernels compute MLP and attention.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.models import WithMLP
+        >>> model = WithMLP.init(jax.random.key(0), hidden=15, layers=1, dim=2)
+        >>> model.mlp.W1.shape, model.inner.P.shape  # full form: P is (d + 1) x (d + 1)
+        ((15, 2), (1, 3, 3))
     """
 
     mlp: ReluMLP

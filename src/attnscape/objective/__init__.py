@@ -37,7 +37,16 @@ Model = TypeVar("Model", bound=Callable[[Prompts], Array])
 
 
 def sees_moments_only(model: Callable[[Prompts], Array]) -> bool:
-    """Whether the model is linear attention, so that moments can replace prompts."""
+    """Whether the model is linear attention, so that moments can replace prompts.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import AttentionTransformer, LinearTransformer
+        >>> from attnscape.objective import sees_moments_only
+        >>> kinds = LinearTransformer, AttentionTransformer
+        >>> [sees_moments_only(kind.init(jax.random.key(0))) for kind in kinds]
+        [True, False]
+    """
     return is_linear(model)
 
 
@@ -56,6 +65,14 @@ def loss(
     Raises:
         UsageError: If the path is unknown or cannot be used for this model, these prompts or this
             machine, or shapes do not fit.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask, loss
+        >>> zero = LinearTransformer.init(jax.random.key(0), dim=2, scale=0.0)  # predicts 0
+        >>> prompts = RegressionTask(dim=2).sample(jax.random.key(1), batch=10)
+        >>> round(float(loss(zero, prompts) / (prompts.target**2).mean()), 3)
+        1.0
     """
     match choose_path(model, prompts, path):
         case "token":
@@ -79,7 +96,17 @@ def _token_predictions(model: Callable[[Prompts], Array], prompts: Any) -> Float
 def value_and_grad(
     model: Model, prompts: Prompts | Moments, *, path: Path = "fastest"
 ) -> tuple[Float[Array, ""], Model]:
-    """Loss, and its gradient as a pytree of the model's type. The arguments are those of `loss`."""
+    """Loss, and its gradient as a pytree of the model's type. The arguments are those of `loss`.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask, value_and_grad
+        >>> model = LinearTransformer.init(jax.random.key(0), layers=1, dim=2)
+        >>> prompts = RegressionTask(dim=2).sample(jax.random.key(1), batch=10)
+        >>> _, gradient = value_and_grad(model, prompts)
+        >>> gradient.Q.shape, float(abs(gradient.P).max())  # the last layer's P has no effect
+        ((1, 2, 2), 0.0)
+    """
     return eqx.filter_value_and_grad(lambda m: loss(m, prompts, path=path))(model)
 
 
@@ -96,6 +123,15 @@ def hvp(
 
     Raises:
         UsageError: As in `loss`, and if the direction does not fit the model.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask, hvp
+        >>> model = LinearTransformer.init(jax.random.key(0), layers=1, dim=1)
+        >>> moments = RegressionTask(dim=1).sample_moments(jax.random.key(1), batch=10)
+        >>> second = 2 * ((moments.cross * moments.query) ** 2).mean()  # the loss is quadratic in Q
+        >>> round(float((hvp(model, moments, model).Q / (second * model.Q))[0, 0, 0]), 3)
+        1.0
     """
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     tangents = eqx.filter(direction, eqx.is_inexact_array)
@@ -115,6 +151,15 @@ def hessian(
 
     Rows and columns follow `jax.flatten_util.ravel_pytree` of the model: for linear attention all
     of P, then all of Q, each in (layer, row, column) order. The arguments are those of `loss`.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask, hessian
+        >>> model = LinearTransformer.init(jax.random.key(0), layers=1, dim=2)
+        >>> moments = RegressionTask(dim=2).sample_moments(jax.random.key(1), batch=100)
+        >>> H = hessian(model, moments)
+        >>> H.shape, int((H.diagonal() > 0).sum())  # the 4 entries of P have no effect
+        ((8, 8), 4)
     """
     native_path = choose_path(model, prompts, path) == "native"
     if native_path and isinstance(model, LinearTransformer):
@@ -141,6 +186,13 @@ def parameter_blocks(model: Callable[[Prompts], Array]) -> list[str]:
 
     A leaf with three or more axes has one block per layer (`P0`, `P1`, ...), any other leaf is one
     block.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer
+        >>> from attnscape.objective import parameter_blocks
+        >>> parameter_blocks(LinearTransformer.init(jax.random.key(0), layers=2, dim=1))
+        ['P0', 'P1', 'Q0', 'Q1']
     """
     blocks = []
     parameters = eqx.filter(model, eqx.is_inexact_array)
@@ -155,7 +207,17 @@ def parameter_blocks(model: Callable[[Prompts], Array]) -> list[str]:
 def choose_path(
     model: Callable[[Prompts], Array], prompts: Prompts | Moments, path: Path = "fastest"
 ) -> Path:
-    """The path chosen for this model and these prompts. Raises the errors of `loss`."""
+    """The path chosen for this model and these prompts. Raises the errors of `loss`.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.models import FunctionModel
+        >>> from attnscape.objective import choose_path
+        >>> model = FunctionModel(0.5, lambda scale, prompts: scale * prompts.y.mean(axis=1))
+        >>> choose_path(model, RegressionTask(dim=2).sample(jax.random.key(0), batch=10))
+        'token'
+    """
     if path not in PATHS:
         raise UsageError(f"path is {path!r}; it must be one of {', '.join(PATHS)}.")
     linear = sees_moments_only(model)

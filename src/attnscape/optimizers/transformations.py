@@ -20,6 +20,14 @@ class WithEvalParams(NamedTuple):
         init: `init` of an `optax.GradientTransformationExtraArgs`.
         update: `update` of an `optax.GradientTransformationExtraArgs`.
         eval_params: Function `(state, parameters)` that returns the parameters to measure.
+
+    Examples:
+        >>> import optax
+        >>> from attnscape.optimizers import WithEvalParams
+        >>> sgd = optax.sgd(0.1)
+        >>> halved = WithEvalParams(sgd.init, sgd.update, lambda state, parameters: parameters / 2)
+        >>> halved.eval_params(halved.init(3.0), 3.0)
+        1.5
     """
 
     init: Callable[..., PyTree]
@@ -39,6 +47,15 @@ class Preconditioned(optax.GradientTransformationExtraArgs):
         update: `update` of an `optax.GradientTransformation`; it gets only keywords that it names.
         preconditioner: Function from the state to the P of the last update, with the structure and
             shapes of the parameters; NaN before the first update.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.optimizers import adam
+        >>> method, gradient = adam(0.01), jnp.array([2.0, -4.0])
+        >>> _, state = method.update(gradient, method.init(jnp.zeros(2)))
+        >>> P = method.preconditioner(state)
+        >>> [round(p, 3) for p in P.tolist()]  # at first (1 - beta1) |gradient|
+        [0.2, 0.4]
     """
 
     preconditioner: Callable[[PyTree], PyTree]
@@ -63,7 +80,16 @@ LossAndGradient = Callable[[], tuple[float, Sequence[jax.Array]]]
 
 @runtime_checkable
 class ExternalRun(Protocol):
-    """A run of an optimizer outside of JAX."""
+    """A run of an optimizer outside of JAX.
+
+    Examples:
+        >>> from attnscape.optimizers import ExternalRun
+        >>> class Still:  # never moves
+        ...     def step(self, loss_and_gradient): ...
+        ...     def eval_params(self): ...
+        >>> isinstance(Still(), ExternalRun)
+        True
+    """
 
     def step(self, loss_and_gradient: LossAndGradient) -> None:
         """Changes the run's parameters in place by one step."""
@@ -78,11 +104,30 @@ class ExternalOptimizer(abc.ABC):
     """An optimizer that steps arrays outside of JAX, one run after the other.
 
     It can be given in place of any factory.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from attnscape.optimizers import ExternalOptimizer
+        >>> class Descent(ExternalOptimizer):
+        ...     def start(self, learning_rate, leaves):
+        ...         def step(loss_and_gradient):
+        ...             for leaf, slope in zip(leaves, loss_and_gradient()[1], strict=True):
+        ...                 leaf -= learning_rate * np.asarray(slope)
+        ...         return SimpleNamespace(step=step, eval_params=lambda: [*map(np.copy, leaves)])
+        >>> run = Descent().start(0.5, [np.array([3.0])])
+        >>> run.step(lambda: (9.0, [jnp.array([6.0])]))  # x^2 and its gradient at x = 3
+        >>> run.eval_params()
+        [array([0.])]
     """
 
     @abc.abstractmethod
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> ExternalRun:
         """A run that owns these arrays and changes them in place."""
+
+
+Rate = float | jax.Array
 
 
 # A function from a learning rate to an optimizer. The rate is a number or a JAX scalar; a factory
@@ -111,6 +156,14 @@ def update_keywords(
         gradient: Function from parameters to the clipped gradient, passed as `grad_fn`.
         hessian_diagonal: Function from parameters to the exact diagonal of the Hessian, passed as
             `hessian_diagonal_fn`.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.optimizers import update_keywords
+        >>> loss, slope = jax.numpy.square, jax.grad(jax.numpy.square)
+        >>> keywords = update_keywords(loss(3.0), slope(3.0), loss, slope, jax.grad(slope))
+        >>> float(keywords["value"]), float(keywords["value_fn"](5.0))
+        (9.0, 25.0)
     """
 
     def value_fn(
@@ -138,7 +191,15 @@ def update_keywords(
 
 
 def accepting(transformation: Transformation) -> Transformation:
-    """The transformation, with an `update` that ignores keywords it does not name."""
+    """The transformation, with an `update` that ignores keywords it does not name.
+
+    Examples:
+        >>> import optax
+        >>> from attnscape.optimizers import accepting
+        >>> method = accepting(optax.scale(-0.5))  # its update takes no `value`
+        >>> float(method.update(3.0, method.init(0.0), value=7.0)[0])
+        -1.5
+    """
     update = _known_keywords(transformation.update)
     if update is transformation.update:
         return transformation
@@ -171,6 +232,14 @@ def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
     Args:
         factory: The factory of the optimizer that gets the clipped gradient.
         clip: The largest norm, or None for no clipping.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.optimizers import clipped, sgd
+        >>> method, gradient = clipped(sgd, 1.0)(0.5), jnp.array([30.0, -40.0])
+        >>> updates, _ = method.update(gradient, method.init(jnp.zeros(2)))
+        >>> [round(u, 3) for u in updates.tolist()]  # minus rate times the clipped gradient
+        [-0.3, 0.4]
     """
     if clip is None:
         return factory

@@ -57,6 +57,13 @@ def bootstrap(
     Raises:
         ValueError: If there is no sample, a sample is not a finite vector, `paired` samples differ
             in length, there are fewer than 2 resamples, or `level` is not between 0 and 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import bootstrap
+        >>> first, second = [2, 4, 6, 8, 10], [1, 2, 3, 4, 5]
+        >>> print(bootstrap(lambda a, b: np.mean(a) / np.mean(b), first, second, paired=True))
+        2 [2, 2] (95 %, n = 5)
     """
     level, resamples = fraction("level", level), at_least("resamples", resamples, 2)
     arrays = _samples(samples, paired)

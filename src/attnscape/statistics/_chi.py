@@ -29,6 +29,13 @@ class ScaledChi:
     Attributes:
         scale: Unit of the squared norm; NaN if there is nothing to fit.
         degrees: Degrees of freedom, not necessarily whole.
+
+    Examples:
+        With one degree of freedom it is the absolute value of a normal variable:
+
+        >>> from attnscape.statistics import ScaledChi
+        >>> round(float(ScaledChi(scale=1.0, degrees=1.0).quantile(0.95)), 2)
+        1.96
     """
 
     scale: float
@@ -68,6 +75,14 @@ def norm_of_gaussian_fit(norms: ArrayLike) -> ScaledChi:
 
     Raises:
         ValueError: If there are fewer than 2 norms, or one is negative or not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import norm_of_gaussian_fit
+        >>> noise = np.random.default_rng(0).normal(size=(10_000, 5))
+        >>> fit = norm_of_gaussian_fit(np.linalg.norm(noise, axis=1))
+        >>> round(fit.scale), round(fit.degrees)
+        (1, 5)
     """
     squares = nonnegative("norms", norms, least=2) ** 2
     mean, variance = float(np.mean(squares)), float(np.var(squares, ddof=1))

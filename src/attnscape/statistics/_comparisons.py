@@ -37,6 +37,15 @@ class PairedComparison:
         sign_test_p: Two-sided exact p-value of "both are equally likely to be better", all seeds.
         permutation_p: Two-sided p-value of "the log-ratios are symmetric about 0"; NaN if runs
             diverged.
+
+    Examples:
+        >>> from attnscape.statistics import paired_comparison
+        >>> first = [2.0, 4.0, 6.0, 8.0, 10.0, float("inf")]
+        >>> result = paired_comparison(first, second=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        >>> print(result.ratio)
+        2 [2, inf] (95 %, n = 6)
+        >>> result.divergence
+        'diverged: 1 and 0 of 6 runs'
     """
 
     ratio: Interval
@@ -92,6 +101,12 @@ def paired_comparison(
     Raises:
         ValueError: If the vectors do not match, a score is negative, or `level` is not between 0
             and 1.
+
+    Examples:
+        >>> from attnscape.statistics import paired_comparison
+        >>> first, second = [2.0, 4.0, 8.0, 6.0, 12.0, 24.0], [1.0, 1.0, 1.0, 3.0, 3.0, 3.0]
+        >>> print(paired_comparison(first, second))
+        geometric mean 4 [2.09, 7.67] (95 %, n = 6), sign test p = 0.031, permutation test p = 0.031
     """
     level = fraction("level", level)
     a, b = (_scores(each) for each in pair(("first", "second"), first, second))
@@ -129,6 +144,14 @@ class UnpairedComparison:
         share: Share of pairs in which first's score is larger; a tie counts half. It is 1/2 if
             neither is better, for any shapes.
         p_value: Two-sided p-value of the Mann-Whitney test of "both have the same distribution".
+
+    Examples:
+        >>> from attnscape.statistics import unpaired_comparison
+        >>> result = unpaired_comparison([3.0, 4.0, 5.0], [1.0, 2.0, float("nan")])
+        >>> round(result.share, 2)  # 6 of 9 pairs
+        0.67
+        >>> result.divergence
+        'diverged: 0 of 3 and 1 of 3 runs'
     """
 
     ratio: Interval
@@ -170,6 +193,11 @@ def unpaired_comparison(
 
     Raises:
         ValueError: If one is not a vector, a score is negative, or `level` is not between 0 and 1.
+
+    Examples:
+        >>> from attnscape.statistics import unpaired_comparison
+        >>> print(unpaired_comparison([10.0, 20.0, 30.0, 40.0, 50.0], [1.0, 2.0, 3.0, 4.0, 5.0]))
+        shift 10 [3.33, 30] (95 %, n = 5), Mann-Whitney p = 0.0079
     """
     level = fraction("level", level)
     a = _scores(vector("first", first, finite=False))

@@ -37,6 +37,13 @@ class ConditionNumber:
         live: Whether dead parameters are left out: their row of the Hessian is exactly zero. A dead
             row adds a zero to the spectrum and does not change the rest. So one eigenvalue is left
             out for each dead row, beginning with the smallest absolute value.
+
+    Examples:
+        >>> from attnscape.statistics import ConditionNumber
+        >>> number = ConditionNumber(of="eigenvalue", signed=False, lower=False, live=False)
+        >>> entries = [1.0, 2.0, 10.0]  # of a diagonal Hessian
+        >>> float(number(eigenvalues=entries, diagonal=entries, row_norm=entries))
+        5.0
     """
 
     of: Literal["diagonal", "eigenvalue"]
@@ -137,6 +144,14 @@ def condition_number(
 
     Raises:
         ValueError: If there is no such name, or the shapes differ.
+
+    Examples:
+        >>> from attnscape.statistics import condition_number
+        >>> entries = [1.0, 2.0, 8.0, 40.0]  # of a diagonal Hessian
+        >>> hessian = {"eigenvalues": entries, "diagonal": entries, "row_norm": entries}
+        >>> names = ("diagonal-lower-median", "diagonal-median")
+        >>> [float(condition_number(name, **hessian)) for name in names]
+        [20.0, 8.0]
     """
     if name not in CONDITION_NUMBERS:
         raise ValueError(
@@ -164,6 +179,13 @@ def block_condition_numbers(
 
     Raises:
         ValueError: If the diagonal has no number of this name, or the shapes differ.
+
+    Examples:
+        >>> from attnscape.statistics import block_condition_numbers
+        >>> blocks, h = ["P", "P", "P", "Q", "Q", "Q"], [1.0, 2.0, 10.0, 3.0, 3.0, 6.0]
+        >>> numbers = block_condition_numbers("diagonal-median", blocks, diagonal=h, row_norm=h)
+        >>> {block: float(number) for block, number in numbers.items()}
+        {'P': 5.0, 'Q': 2.0}
     """
     if name in CONDITION_NUMBERS and CONDITION_NUMBERS[name].of != "diagonal":
         raise ValueError(
@@ -189,12 +211,24 @@ def block_condition_numbers(
 
 
 def sharpness(eigenvalues: ArrayLike) -> FloatArray:
-    """The largest eigenvalue, with its sign; `eigenvalues` is (..., p) in any order."""
+    """The largest eigenvalue, with its sign; `eigenvalues` is (..., p) in any order.
+
+    Examples:
+        >>> from attnscape.statistics import sharpness
+        >>> sharpness([[-3.0, 1.0], [2.0, 5.0]]).tolist()
+        [1.0, 5.0]
+    """
     return np.max(np.asarray(eigenvalues, np.float64), axis=-1)
 
 
 def dead_parameters(row_norm: ArrayLike) -> FloatArray:
-    """Number of rows of the Hessian that are exactly zero; NaN if a norm is NaN."""
+    """Number of rows of the Hessian that are exactly zero; NaN if a norm is NaN.
+
+    Examples:
+        >>> from attnscape.statistics import dead_parameters
+        >>> float(dead_parameters([0.0, 1.0, 0.0]))
+        2.0
+    """
     return _count(np.asarray(row_norm) == 0, row_norm)
 
 
@@ -202,6 +236,11 @@ def negative_eigenvalues(eigenvalues: ArrayLike) -> FloatArray:
     """Number of eigenvalues below zero by more than the rounding error; NaN if one is NaN.
 
     The rounding error is p eps times the largest absolute eigenvalue.
+
+    Examples:
+        >>> from attnscape.statistics import negative_eigenvalues
+        >>> float(negative_eigenvalues([-1.0, -1e-17, 2.0]))
+        1.0
     """
     values = np.asarray(eigenvalues, np.float64)
     largest = np.max(np.abs(values), axis=-1, keepdims=True)

@@ -33,6 +33,13 @@ class Crossed:
         evaluations: Number of batches.
         dropped: Number of seeds left out because one of their values was missing or infinite.
         freedom: Satterthwaite's degrees of freedom of the interval.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import crossed
+        >>> result = crossed(np.arange(6.0)[:, None] + np.arange(8.0))  # seed + batch effects
+        >>> result.seed_variance, result.evaluation_variance, result.residual_variance
+        (3.5, 6.0, 0.0)
     """
 
     interval: Interval
@@ -94,6 +101,13 @@ def crossed(values: ArrayLike, *, level: float = 0.95) -> Crossed:
 
     Raises:
         ValueError: If `values` is not two-dimensional, or `level` is not between 0 and 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import crossed
+        >>> values = np.arange(6.0)[:, None] + np.arange(8.0)  # 6 seeds, 8 batches
+        >>> print(crossed(values).interval)
+        6 [3.48, 8.52] (95 %, n = 6)
     """
     level, table = fraction("level", level), as_table(values)
     kept = np.isfinite(table).all(axis=1)
@@ -163,6 +177,13 @@ def crossed_difference(first: Crossed, second: Crossed) -> Interval:
 
     Raises:
         ValueError: If their levels differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import crossed, crossed_difference
+        >>> values = np.arange(6.0)[:, None] + np.arange(8.0)
+        >>> print(crossed_difference(crossed(values + 10), crossed(values)))
+        10 [6.63, 13.4] (95 %, n = 6)
     """
     intervals = first.interval, second.interval
     level, other = (interval.level for interval in intervals)

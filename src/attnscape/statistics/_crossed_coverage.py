@@ -21,6 +21,11 @@ class Coverage:
         share: Share of the trials in which the interval contained the truth.
         standard_error: Binomial Monte Carlo error of the share.
         trials: Number of simulated tables.
+
+    Examples:
+        >>> from attnscape.statistics import Coverage
+        >>> print(Coverage(share=0.95, standard_error=(0.95 * 0.05 / 1900) ** 0.5, trials=1900))
+        95.0% +- 0.5% of 1900
     """
 
     share: float
@@ -58,6 +63,13 @@ def crossed_coverage(
     Raises:
         ValueError: If `values` is not two-dimensional, no row is finite, `level` is not between 0
             and 1, or there are fewer than 5 seeds or evaluations per trial.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import crossed_coverage
+        >>> values = np.random.default_rng(0).normal(size=(100, 50))
+        >>> crossed_coverage(values, seeds=6, evaluations=8, trials=500).share > 0.9
+        True
     """
     level, table = fraction("level", level), as_table(values)
     seeds, evaluations = at_least("seeds", seeds, FEWEST), at_least("evaluations", evaluations, 5)

@@ -25,6 +25,12 @@ class PairedDifference:
         median: Median difference, with its exact interval.
         wilcoxon_p: Two-sided p-value of the signed-rank test of "symmetric about 0"; zeros are
             left out (Wilcoxon's rule). It is 1 if all differences are zero.
+
+    Examples:
+        >>> from attnscape.statistics import paired_difference
+        >>> result = paired_difference([3.0, 4.0, float("nan")], [1.0, 2.0, 3.0])
+        >>> result.n, result.diverged, result.mean.estimate, result.std
+        (2, 1, 2.0, 0.0)
     """
 
     n: int
@@ -61,6 +67,12 @@ def paired_difference(
 
     Raises:
         ValueError: If the vectors do not match or `level` is not between 0 and 1.
+
+    Examples:
+        >>> from attnscape.statistics import paired_difference
+        >>> first, second = [2.0, 4.0, 6.0, 8.0, 10.0, 12.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        >>> print(paired_difference(first, second).median)
+        3.5 [1, 6] (95 %, n = 6)
     """
     level = fraction("level", level)
     a, b = pair(("first", "second"), first, second)

@@ -32,6 +32,13 @@ class Line:
             bound was reached, and the percentile interval is only approximate.
         share_above: Share of the points above the line.
         share_below: Share of the points below the line; the others lie on it.
+
+    Examples:
+        >>> from attnscape.statistics import Line, no_interval
+        >>> L0, L1 = no_interval(1.0, n=20), no_interval(2.0, n=20)
+        >>> line = Line(L0, L1, share_above=0.05, share_below=0.9)
+        >>> float(line(3.0))
+        7.0
     """
 
     L0: Interval
@@ -67,6 +74,14 @@ class SmoothnessFit:
         missing: Number of points left out because they were NaN or infinite.
         block: Block length of the bootstrap, in points.
         misfits: Sentences on facts that contradict a line; empty if there are none.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import fit_smoothness
+        >>> gradient_norm = np.linspace(1.0, 10.0, 30)
+        >>> fit = fit_smoothness(gradient_norm, gradient_norm**2, resamples=20)
+        >>> fit.misfits[0]
+        'smoothness grows faster than a line: log-log slope 2 [2, 2] (95 %, n = 30), above 1'
     """
 
     least_squares: Line
@@ -135,6 +150,14 @@ def fit_smoothness(
         ValueError: If the vectors do not match, a gradient norm is negative, fewer than 3 points
             are finite, all gradient norms are equal, `quantile` or `level` is not between 0 and 1,
             there are fewer than 2 resamples, or `block` is below 1 or above half of the points.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import fit_smoothness
+        >>> gradient_norm = np.linspace(1.0, 10.0, 30)
+        >>> line = fit_smoothness(gradient_norm, 2 + 3 * gradient_norm, resamples=20).least_squares
+        >>> round(line.L0.estimate, 2), round(line.L1.estimate, 2)
+        (2.0, 3.0)
     """
     level, quantile = fraction("level", level), fraction("quantile", quantile)
     x, y, missing = _measured(gradient_norm, smoothness)

@@ -32,6 +32,11 @@ def median(values: ArrayLike, *, level: float = 0.95) -> Interval:
 
     Raises:
         ValueError: If `values` is not a vector or `level` is not between 0 and 1.
+
+    Examples:
+        >>> from attnscape.statistics import median
+        >>> print(median([1.0, 2.0, 3.0, 4.0, 5.0, float("inf")]))
+        3.5 [1, inf] (95 %, n = 6)
     """
     level = fraction("level", level)
     ordered = np.sort(vector("values", values, finite=False))
@@ -53,6 +58,11 @@ def proportion(successes: int, trials: int, *, level: float = 0.95) -> Interval:
 
     Raises:
         ValueError: If `successes` is not between 0 and `trials`.
+
+    Examples:
+        >>> from attnscape.statistics import proportion
+        >>> print(proportion(0, 10))  # the upper end is 1 - 0.025^(1/10)
+        0 [0, 0.308] (95 %, n = 10)
     """
     level = fraction("level", level)
     if not 0 <= successes <= trials:

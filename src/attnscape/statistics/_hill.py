@@ -31,6 +31,13 @@ class HillTail:
         k: Number of values used.
         n: Number of values in the sample.
         threshold: The (k+1)-th largest value, in the sample's unit.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import hill
+        >>> pareto = (np.arange(1, 10_001) / 10_000) ** (-1 / 3)  # quantiles of a tail with index 3
+        >>> print(hill(pareto, k=1000))
+        alpha 3.01 [...] (95 %, n = 1000) from the 1000 largest of 10000
     """
 
     alpha: Interval
@@ -83,6 +90,13 @@ def hill(
     Raises:
         ValueError: If the sample has fewer than 2 values, a value is not finite, k is not between 1
             and n - 1, or the threshold is not positive.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import hill
+        >>> pareto = (np.arange(1, 10_001) / 10_000) ** (-1 / 3)  # quantiles of a tail with index 3
+        >>> round(hill(pareto, k=1000).alpha.estimate, 1)
+        3.0
     """
     level = fraction("level", level)
     ordered = np.sort(vector("sample", sample, least=2))[::-1]
@@ -124,6 +138,14 @@ class HillPlot:
         high: (points,) upper ends. Each interval has its nominal coverage, but not all of them
             simultaneously.
         level: Nominal coverage.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import hill_plot
+        >>> pareto = (np.arange(1, 10_001) / 10_000) ** (-1 / 3)  # quantiles of a tail with index 3
+        >>> plot = hill_plot(pareto)
+        >>> bool(((plot.low <= 3) & (3 <= plot.high)).all())
+        True
     """
 
     k: FloatArray
@@ -145,6 +167,13 @@ def hill_plot(sample: ArrayLike, ks: ArrayLike | None = None, *, level: float = 
     Raises:
         ValueError: If a value is not finite, a k is not between 1 and one less than the number of
             positive values, or there are fewer than 4 of these to choose ks from.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import hill_plot
+        >>> pareto = (np.arange(1, 10_001) / 10_000) ** (-1 / 3)  # quantiles of a tail with index 3
+        >>> hill_plot(pareto, ks=[10, 100, 1000]).alpha.round(1).tolist()
+        [3.4, 3.1, 3.0]
     """
     level = fraction("level", level)
     ordered = np.sort(vector("sample", sample))[::-1]

@@ -30,6 +30,14 @@ class Interval:
             of the smaller one.
         method: The method for the ends; "none" if there are none.
         tails: One-sided p-values of the same method at any value; see `p_at_most`.
+
+    Examples:
+        >>> from attnscape.statistics import Interval
+        >>> interval = Interval(estimate=2.0, low=1.5, high=2.5, level=0.95, n=10, method="exact")
+        >>> print(interval)
+        2 [1.5, 2.5] (95 %, n = 10)
+        >>> interval.above(1.0), interval.covers(3.0), round(interval.p_at_most(1.0), 3)
+        (True, False, 0.025)
     """
 
     estimate: float
@@ -108,5 +116,14 @@ def _log(value: float) -> float:
 
 
 def no_interval(estimate: float, n: int, level: float = 0.95) -> Interval:
-    """An estimate from n values, without ends."""
+    """An estimate from n values, without ends.
+
+    Examples:
+        >>> from attnscape.statistics import no_interval
+        >>> interval = no_interval(1.5, n=3)
+        >>> print(interval)
+        1.5 (no interval, n = 3)
+        >>> interval.above(0.0)
+        False
+    """
     return Interval(float(estimate), np.nan, np.nan, level, n, "none")

@@ -49,6 +49,11 @@ def mean_interval(
     Raises:
         ValueError: If `values` is not a vector, `level` is not between 0 and 1, or there are fewer
             than 2 resamples.
+
+    Examples:
+        >>> from attnscape.statistics import mean_interval
+        >>> print(mean_interval([1.0, 2.0, 3.0, 4.0, 5.0, float("nan")]))
+        3 [1.04, 4.96] (95 %, n = 5)
     """
     level, resamples = fraction("level", level), at_least("resamples", resamples, 2)
     values = vector("values", values, finite=False)
@@ -106,6 +111,11 @@ def geometric_mean(
 
     Raises:
         ValueError: As `mean_interval`.
+
+    Examples:
+        >>> from attnscape.statistics import geometric_mean
+        >>> print(geometric_mean([1.0, 2.0, 4.0, 8.0, 16.0]))
+        4 [1.03, 15.6] (95 %, n = 5)
     """
     values = vector("values", values, finite=False)
     values = values[np.isfinite(values)]

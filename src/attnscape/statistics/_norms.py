@@ -34,6 +34,14 @@ class GaussianNorm:
     Raises:
         ValueError: If the eigenvalues are not finite, one is negative beyond rounding, or none is
             positive.
+
+    Examples:
+        With two equal eigenvalues it is Rayleigh's distribution; its median is sqrt(2 log 2):
+
+        >>> import numpy as np
+        >>> from attnscape.statistics import GaussianNorm
+        >>> round(float(GaussianNorm(np.ones(2)).quantile(0.5)), 2)
+        1.18
     """
 
     eigenvalues: FloatArray

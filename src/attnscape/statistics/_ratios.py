@@ -38,6 +38,12 @@ class PairedRatio:
             exactly 1 are left out.
         permutation_p: Two-sided p-value of "the logs are symmetric about 0" by flipping signs; NaN
             if a ratio has no logarithm.
+
+    Examples:
+        >>> from attnscape.statistics import paired_ratio
+        >>> result = paired_ratio([2.0, float("nan"), 4.0], [1.0, 1.0, 0.0])
+        >>> result.n, result.diverged, result.undefined, result.mean
+        (1, 1, 1, 2.0)
     """
 
     n: int
@@ -93,6 +99,14 @@ def paired_ratio(
 
     Raises:
         ValueError: If the vectors do not match or `level` is not between 0 and 1.
+
+    Examples:
+        >>> from attnscape.statistics import paired_ratio
+        >>> result = paired_ratio([2.0, 4.0, 8.0, 6.0, 12.0, 24.0], [1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
+        >>> print(result.median)
+        4 [2, 8] (95 %, n = 6)
+        >>> round(result.mean, 2), round(result.geometric_mean.estimate, 2)
+        (4.67, 4.0)
     """
     level = fraction("level", level)
     a, b = pair(("numerator", "denominator"), numerator, denominator)

@@ -29,6 +29,11 @@ def sign_test(values: ArrayLike, center: float = 0.0) -> float:
 
     Raises:
         ValueError: If a value is NaN, or `values` is not a vector.
+
+    Examples:
+        >>> from attnscape.statistics import sign_test
+        >>> round(sign_test([1.5, 2.0, 3.0, 4.0, 5.0, 6.0], center=1.0), 3)  # 2 of 64 combinations
+        0.031
     """
     array = _without_nan(values)
     if array.size == 0:
@@ -62,6 +67,11 @@ def permutation_test(
 
     Raises:
         ValueError: If `values` is not a vector.
+
+    Examples:
+        >>> from attnscape.statistics import permutation_test
+        >>> round(permutation_test([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 3)  # 2 of the 64 flips
+        0.031
     """
     array = vector("values", values, finite=False) - center
     if array.size == 0 or not np.isfinite(array).all():

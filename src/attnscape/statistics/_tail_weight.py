@@ -39,6 +39,14 @@ def excess_kurtosis(
 
     Raises:
         ValueError: If a value is not finite or `level` is not between 0 and 1.
+
+    Examples:
+        The excess kurtosis of a uniform distribution is -1.2:
+
+        >>> import numpy as np
+        >>> from attnscape.statistics import excess_kurtosis
+        >>> round(excess_kurtosis(np.linspace(0.0, 1.0, 1000)).estimate, 2)
+        -1.2
     """
     return bootstrap(_kurtosis, sample, level=level, resamples=resamples, seed=seed)
 
@@ -70,6 +78,13 @@ class FourthMoment:
         infinite: Whether the interval lies below 4. Then the sample's kurtosis grows without bound
             with the sample size and says nothing about the distribution. If neither is true, the
             sample is too small to tell.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import fourth_moment
+        >>> pareto = (np.arange(1, 10_001) / 10_000) ** (-1 / 3)  # quantiles of a tail with index 3
+        >>> print(fourth_moment(pareto))
+        kurtosis is not estimable: tail index 3.07 [2.5, 3.7] (95 %, n = 100), below 4
     """
 
     index: Interval
@@ -100,6 +115,14 @@ def fourth_moment(sample: ArrayLike, k: int | None = None, *, level: float = 0.9
 
     Raises:
         ValueError: In the same cases as `hill`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import fourth_moment
+        >>> magnitudes = np.abs(np.random.default_rng(0).normal(size=10_000))
+        >>> moment = fourth_moment(magnitudes)
+        >>> moment.estimable, moment.infinite
+        (True, False)
     """
     index = hill(sample, k, level=level, resamples=2).pareto
     return FourthMoment(index, estimable=index.above(4), infinite=index.below(4))
@@ -116,6 +139,12 @@ class TailExcess:
         n: Number of values.
         share: Expected share above the threshold.
         p_value: Exact P(at least `count` exceedances) under the reference.
+
+    Examples:
+        >>> from attnscape.statistics import tail_excess
+        >>> excess = tail_excess(range(1000), threshold=989, share=0.001)
+        >>> excess.count, excess.share * excess.n, round(excess.ratio.estimate, 2)
+        (10, 1.0, 10.0)
     """
 
     ratio: Interval
@@ -148,6 +177,14 @@ def tail_excess(
     Raises:
         ValueError: If the sample is empty or not finite, the threshold is NaN, or `share` or
             `level` is not between 0 and 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import GaussianNorm, tail_excess
+        >>> norms = np.linalg.norm(np.random.default_rng(0).normal(size=(10_000, 2)), axis=1)
+        >>> threshold = float(GaussianNorm(np.ones(2)).quantile(0.999))
+        >>> tail_excess(norms, threshold, share=0.001).ratio.covers(1.0)
+        True
     """
     values = vector("sample", sample, least=1)
     share = fraction("share", share)

@@ -24,6 +24,13 @@ class Trend:
         left_out: Number of these points that are not in the slope, as they have no logarithm.
         missing: Number of points left out of both, as they were NaN or infinite.
         block: Block length of the bootstrap, in points.
+
+    Examples:
+        >>> from attnscape.statistics import log_trend
+        >>> smoothness = [-1.0, 4.0, 9.0, 16.0, 25.0, float("nan")]
+        >>> trend = log_trend([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], smoothness)
+        >>> trend.n, trend.left_out, trend.missing
+        (5, 1, 1)
     """
 
     log_slope: Interval
@@ -69,6 +76,14 @@ def log_trend(
     Raises:
         ValueError: If the vectors do not match, `level` is not between 0 and 1, there are fewer
             than 2 resamples, or `block` is below 1 or above half of the points.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.statistics import log_trend
+        >>> gradient_norm = np.linspace(1.0, 10.0, 30)
+        >>> trend = log_trend(gradient_norm, gradient_norm**2)
+        >>> round(trend.log_slope.estimate, 2), round(trend.rank_correlation.estimate, 2)
+        (2.0, 1.0)
     """
     level, resamples = fraction("level", level), at_least("resamples", resamples, 2)
     x, y = pair(("gradient_norm", "smoothness"), gradient_norm, smoothness)

@@ -31,6 +31,18 @@ class CompiledStepper:
     Args:
         problem: The problem that the runs share.
         groups: Optimizers with their learning rates.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from attnscape.optimizers import sgd
+        >>> from attnscape.steppers import CompiledStepper, Group, Problem
+        >>> nothing = lambda keys, step: None  # no data, as no step is made here
+        >>> problem = Problem(None, None, nothing, None, jnp.dtype("float32"))
+        >>> stepper = CompiledStepper(problem, [Group("sgd", sgd, (0.1, 0.2, 0.5))])
+        >>> runs = stepper.start(jnp.zeros((2, 4)), jax.random.split(jax.random.key(0), 2))
+        >>> runs.models[0].shape  # seeds, learning rates, parameters
+        (2, 3, 4)
     """
 
     def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:

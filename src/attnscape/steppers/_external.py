@@ -82,6 +82,22 @@ class ExternalStepper:
     Args:
         problem: The problem that the runs share.
         groups: External optimizers with their learning rates.
+
+    Examples:
+        >>> import types
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from attnscape.optimizers import ExternalOptimizer
+        >>> from attnscape.steppers import ExternalStepper, Group, Problem
+        >>> class Still(ExternalOptimizer):
+        ...     def start(self, learning_rate, leaves):
+        ...         return types.SimpleNamespace(step=lambda loss: None, eval_params=lambda: leaves)
+        >>> nothing = lambda keys, step: None  # no data, as no step is made here
+        >>> problem = Problem(jnp.zeros(4), None, nothing, None, jnp.dtype("float32"))
+        >>> stepper = ExternalStepper(problem, [Group("still", Still(), (0.1, 0.2, 0.5))])
+        >>> runs = stepper.start(jnp.zeros((2, 4)), jax.random.split(jax.random.key(0), 2))
+        >>> runs.models[0].shape  # seeds, learning rates, parameters
+        (2, 3, 4)
     """
 
     def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:

@@ -28,6 +28,13 @@ class Group:
         learning_rates: The learning rates of its runs.
         traced_rates: Whether JAX can trace the factory's learning rate, so that one program works
             for all rates; otherwise each rate is compiled as a number.
+
+    Examples:
+        >>> from attnscape.optimizers import adam
+        >>> from attnscape.steppers import Group
+        >>> group = Group("adam", adam, learning_rates=(0.01, 0.02))
+        >>> len(group.learning_rates), group.traced_rates
+        (2, True)
     """
 
     name: str
@@ -47,6 +54,16 @@ class Runs(eqx.Module):
         models: Parameters.
         states: States of the optimizers.
         diverged_at: The step at which loss or parameters stopped being finite; -1 if they are.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from attnscape.steppers import Runs
+        >>> models = (jnp.zeros((2, 3, 4)),)  # one optimizer: 2 seeds, 3 rates, 4 parameters
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> runs = Runs(keys, models, states=((),), diverged_at=(jnp.full((2, 3), -1),))
+        >>> len(runs.models), runs.models[0].shape
+        (1, (2, 3, 4))
     """
 
     data_keys: Key[Array, " seed"]
@@ -61,6 +78,13 @@ class Stepper(Protocol):
 
     Attributes:
         groups: The optimizers with their learning rates.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.steppers import CompiledStepper, Problem, Stepper
+        >>> problem = Problem(None, None, lambda keys, step: None, None, jnp.dtype("float32"))
+        >>> isinstance(CompiledStepper(problem, groups=[]), Stepper)
+        True
     """
 
     groups: tuple[Group, ...]
@@ -99,6 +123,14 @@ class Problem:
             leading axis (seed,).
         clip: Global norm for clipping, or None.
         dtype: Type of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.steppers import Problem
+        >>> nothing = lambda keys, step: None  # no data, as it only clips here
+        >>> problem = Problem(None, None, nothing, clip=1.0, dtype=jnp.dtype("float32"))
+        >>> [round(float(entry), 2) for entry in problem.clipped(jnp.array([3.0, 4.0]))]
+        [0.6, 0.8]
     """
 
     first_model: PyTree

@@ -21,6 +21,15 @@ class Sampler:
         task: The task to draw from.
         moments: Whether to draw moments instead of prompts.
         dtype: Name of the precision.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.steppers import Sampler
+        >>> model = LinearTransformer.init(jax.random.key(0), layers=1, dim=2)
+        >>> sampler = Sampler.for_model(model, RegressionTask(dim=2), "float32")
+        >>> sampler.moments, sampler(jax.random.key(1), 10).gram.shape
+        (True, (10, 2, 2))
     """
 
     task: Task

@@ -59,6 +59,15 @@ def derived_key(key: Array, *numbers: int | jax.Array) -> Array:
 
     It is used like `jax.random.fold_in`, whose hash is a loop of small steps on the CPU and would
     take as long as a kernel. This one compiles to code without a loop.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import derived_key
+        >>> key = jax.random.key(0)
+        >>> bool(derived_key(key, 3) == derived_key(key, 3, 0))
+        True
+        >>> bool(derived_key(key, 3) == derived_key(key, 4))
+        False
     """
     first, second = (jnp.asarray(n, jnp.uint32) for n in (*numbers, 0)[:2])
     return jax.random.wrap_key_data(jnp.stack(threefry(key_words(key), first, second)))

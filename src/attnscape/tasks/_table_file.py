@@ -33,6 +33,10 @@ def read_table(
         UsageError: If the file cannot be read; its first line holds no names, or one of them twice;
             its first column only counts the rows; or a column is missing, not numeric, not finite
             or constant.
+
+    Examples:
+        >>> from attnscape.tasks import read_table
+        >>> points, responses = read_table("houses.csv", target="price")  # doctest: +SKIP
     """
     path = Path(path)
     frame = _read(path)

@@ -21,7 +21,17 @@ from attnscape.tasks.radius import radius_table, tabulated_radius
 
 @runtime_checkable
 class Distribution(Protocol):
-    """A distribution of covariates: any function of a key and three sizes."""
+    """A distribution of covariates: any function of a key and three sizes.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import RegressionTask
+        >>> def signs(key, batch, n, d):
+        ...     return jax.random.rademacher(key, (batch, n, d), "float32")
+        >>> prompts = RegressionTask(dim=2, covariates=signs).sample(jax.random.key(0), batch=10)
+        >>> bool((abs(prompts.x) == 1).all())
+        True
+    """
 
     def __call__(self, key: Array, batch: int, n: int, d: int, /) -> Float[Array, "batch n d"]:
         """Draws the covariates of `batch` prompts."""
@@ -38,6 +48,15 @@ class Gaussian:
 
     Raises:
         UsageError: If the covariance is not a symmetric positive definite matrix.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import Gaussian
+        >>> x = Gaussian([[4.0, 0.0], [0.0, 1.0]])(jax.random.key(0), batch=1000, n=20, d=2)
+        >>> x.shape
+        (1000, 20, 2)
+        >>> round(float(x[..., 0].std()), 1)
+        2.0
     """
 
     covariance: ArrayLike | None = None
@@ -58,6 +77,11 @@ class Gaussian:
 
         Raises:
             UsageError: If the covariance has another dimension.
+
+        Examples:
+            >>> from attnscape.tasks import Gaussian
+            >>> Gaussian([[4.0, 0.0], [0.0, 9.0]]).factor(2).tolist()
+            [[2.0, 0.0], [0.0, 3.0]]
         """
         if self.covariance is None:
             return np.eye(d, dtype=np.float32)
@@ -77,7 +101,16 @@ class Gaussian:
 
 @dataclasses.dataclass(frozen=True)
 class Sphere:
-    """The uniform distribution on the unit sphere."""
+    """The uniform distribution on the unit sphere.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import Sphere
+        >>> x = Sphere()(jax.random.key(0), batch=10, n=5, d=2)
+        >>> norms = (x**2).sum(axis=-1)
+        >>> round(float(norms.min()), 3), round(float(norms.max()), 3)
+        (1.0, 1.0)
+    """
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n, d)
@@ -94,6 +127,15 @@ class Radial:
 
     Raises:
         UsageError: If it is not a frozen distribution, or may be negative.
+
+    Examples:
+        >>> import jax
+        >>> from scipy import stats
+        >>> from attnscape.tasks import Radial
+        >>> x = Radial(stats.uniform(1, 3))(jax.random.key(0), batch=1000, n=20, d=2)
+        >>> squares = (x**2).sum(axis=-1)  # uniform from 1 to 1 + 3
+        >>> [round(float(number), 1) for number in (squares.min(), squares.mean(), squares.max())]
+        [1.0, 2.5, 4.0]
     """
 
     squared_radius: Any  # any object, checked below

@@ -20,6 +20,14 @@ class Prompts(eqx.Module):
 
     Raises:
         UsageError: If the shapes do not fit together.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import Prompts
+        >>> x, y = jnp.array([[[1.0, 0.0], [0.0, 1.0]]]), jnp.array([[2.0, 3.0]])
+        >>> prompts = Prompts(x, y, query=jnp.array([[1.0, 1.0]]), target=jnp.array([5.0]))
+        >>> prompts.tokens()[0].tolist()
+        [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [2.0, 3.0, 0.0]]
     """
 
     x: Float[Array, "batch n d"]
@@ -71,6 +79,14 @@ class Moments(eqx.Module):
         square: (1/n) sum y^2 (used only by the full form of P and Q).
         query: The covariate whose response is to be predicted.
         target: The response to be predicted.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import Prompts
+        >>> x, y = jnp.array([[[1.0], [3.0]]]), jnp.array([[2.0, 4.0]])
+        >>> moments = Prompts(x, y, query=jnp.ones((1, 1)), target=jnp.ones(1)).moments()
+        >>> moments.gram.tolist(), moments.cross.tolist(), moments.square.tolist()
+        ([[[5.0]]], [[7.0]], [10.0])
     """
 
     gram: Float[Array, "batch d d"]

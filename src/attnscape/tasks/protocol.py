@@ -20,6 +20,19 @@ class Task(Protocol):
     Attributes:
         dim: d, the dimension of the covariates.
         context: n, the number of examples in a prompt.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import Prompts, Task
+        >>> class Signs:
+        ...     dim, context = 2, 5  # y is the first entry of x, which holds signs
+        ...     def sample(self, key, batch, dtype="float32"):
+        ...         x = jax.random.rademacher(key, (batch, 6, 2), dtype)
+        ...         return Prompts(x[:, :5], x[:, :5, 0], x[:, 5], x[:, 5, 0])
+        ...     def sample_moments(self, key, batch, dtype="float32"):
+        ...         return self.sample(key, batch, dtype).moments()
+        >>> isinstance(Signs(), Task)
+        True
     """
 
     @property
@@ -51,6 +64,12 @@ def as_task(thing: Any) -> Task:
 
     Raises:
         UsageError: If it is neither.
+
+    Examples:
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.tasks import as_task
+        >>> as_task(RegressionTask) == RegressionTask()
+        True
     """
     makes_one = isinstance(thing, type) or (callable(thing) and _lacking(thing))
     try:

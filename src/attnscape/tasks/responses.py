@@ -22,7 +22,15 @@ Response = Callable[[Float[Array, "batch n d"], Float[Array, "batch d"]], Float[
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-    """The linear response y = <w, x>."""
+    """The linear response y = <w, x>.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.tasks import Linear
+        >>> x, w = jnp.array([[[1.0, 2.0], [3.0, 4.0]]]), jnp.array([[10.0, 1.0]])
+        >>> Linear()(x, w).tolist()
+        [[12.0, 34.0]]
+    """
 
     def __call__(
         self, x: Float[Array, "batch n d"], w: Float[Array, "batch d"]
@@ -37,6 +45,16 @@ class ReluNetwork:
     Attributes:
         hidden: Hidden units, at least 1.
         seed: Seed of the network, which `ReluMLP.init` draws.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.tasks import ReluNetwork
+        >>> response = ReluNetwork(hidden=3, seed=0)
+        >>> response.network(2).W1.shape
+        (3, 2)
+        >>> x, w = jnp.ones((1, 4, 2)), jnp.ones((1, 2))
+        >>> bool(jnp.allclose(response(x, 2 * w), 2 * response(x, w)))  # linear in w, not in x
+        True
     """
 
     hidden: int = 5

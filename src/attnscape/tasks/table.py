@@ -28,6 +28,13 @@ class Empirical:
 
     Raises:
         UsageError: If it is not a table of finite numbers.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import Empirical
+        >>> x = Empirical([[1.0, 0.0], [0.0, 1.0]])(jax.random.key(0), batch=20, n=2, d=2)
+        >>> sorted(set(map(tuple, x.reshape(40, 2).tolist())))
+        [(0.0, 1.0), (1.0, 0.0)]
     """
 
     points: Any  # converted to an array in __post_init__; the same below
@@ -60,6 +67,14 @@ class TableTask:
     Raises:
         UsageError: If points and responses are not finite or their shapes do not fit, there are
             fewer rows than a prompt needs, or a number is out of range.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import TableTask
+        >>> task = TableTask(points=[[1.0], [2.0], [3.0]], responses=[2.0, 4.0, 6.0], context=2)
+        >>> prompts = task.sample(jax.random.key(0), batch=10)
+        >>> prompts.x.shape, bool((prompts.target == 2 * prompts.query[:, 0]).all())
+        ((10, 2, 1), True)
     """
 
     points: Any

@@ -33,6 +33,16 @@ class HessianDiagonal:
         probes: Number of products with random signs in the estimate; 0 if the diagonal is exact.
         eigenvalues: Eigenvalues of the Hessian, (p,), ascending; None in an estimate.
         row_norm: Norms of the Hessian's rows, (p,); None in an estimate.
+
+    Examples:
+        >>> import torch
+        >>> from attnscape.torch import Objective
+        >>> batch = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> loss = lambda module, x: (module(x) ** 2).mean()  # its Hessian is 2 x^T x / n
+        >>> objective = Objective(torch.nn.Linear(2, 1, bias=False), loss, [batch])
+        >>> diagonal = objective.hessian_diagonal()
+        >>> diagonal.value.tolist(), diagonal.exact, diagonal.condition_number().estimate
+        ([1.0, 4.0], True, 4.0)
     """
 
     value: Float64[np.ndarray, " p"]

@@ -59,6 +59,16 @@ class Objective:
     Raises:
         UsageError: If an argument has a wrong type, or the loss is random or is not one number that
             depends on a parameter; in later calls, if an operation has no second derivative.
+
+    Examples:
+        >>> import torch
+        >>> from attnscape.torch import Objective
+        >>> def mean_square(module, x):
+        ...     return (module(x) ** 2).mean()
+        >>> batch = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> objective = Objective(torch.nn.Linear(2, 1, bias=False), mean_square, [batch])
+        >>> objective.hvp(torch.ones(2)).tolist()  # the Hessian is 2 x^T x / n, diagonal here
+        [1.0, 4.0]
     """
 
     def __init__(

@@ -67,6 +67,21 @@ class Probe:
     Raises:
         UsageError: If a schedule is negative or all are 0, the batches are too few, or the
             condition number is unknown or asks for eigenvalues of a Hessian that is not formed.
+
+    Examples:
+        >>> import torch
+        >>> from attnscape.torch import Objective, Probe
+        >>> module, batch = torch.nn.Linear(2, 1, bias=False), torch.eye(2)
+        >>> loss = lambda module, x: (module(x) ** 2).mean()  # its Hessian is the identity
+        >>> probe = Probe(Objective(module, loss, [batch]), every=1)
+        >>> optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        >>> for _ in range(3):
+        ...     optimizer.zero_grad()
+        ...     loss(module, batch).backward()
+        ...     optimizer.step()
+        ...     record = probe.step()
+        >>> probe.dataset()["directional_smoothness"].values.round(3).tolist()
+        [1.0, 1.0, 1.0]
     """
 
     def __init__(

@@ -78,6 +78,18 @@ def train(
 
     Raises:
         UsageError: If an argument is out of range, with a sentence that says what is allowed.
+
+    Examples:
+        >>> from functools import partial
+        >>> from attnscape import LinearTransformer, RegressionTask, train
+        >>> from attnscape.measures import EvaluationLoss
+        >>> task, model = RegressionTask(dim=2), partial(LinearTransformer.init, layers=1, dim=2)
+        >>> measures = [EvaluationLoss()]  # every 50 steps
+        >>> result = train(task, model, ["sgd"], [0.1, 0.2], (0, 1), steps=100, measures=measures)
+        >>> dict(result["loss"].sizes)
+        {'optimizer': 1, 'learning_rate': 2, 'seed': 2, 'step': 3}
+        >>> bool((result["loss"].sel(step=100) < result["loss"].sel(step=0)).all())
+        True
     """
     if precision not in ("float32", "float64"):
         raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")

@@ -71,6 +71,17 @@ def callback_errors() -> Generator[None]:
 
     Raises:
         UsageError: If a callback fails.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.validation import callback_errors
+        >>> def fail(number):
+        ...     raise ValueError("no luck")
+        >>> with callback_errors():
+        ...     jax.jit(lambda x: jax.pure_callback(fail, x, x))(1.0).block_until_ready()
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: A callback of yours failed: ValueError: no luck.
     """
     try:
         yield

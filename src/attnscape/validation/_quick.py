@@ -42,6 +42,17 @@ def check_parts(
 
     Raises:
         UsageError: If a part breaks its contract, in a sentence with file and line.
+
+    Examples:
+        >>> from functools import partial
+        >>> from attnscape import LinearTransformer, RegressionTask
+        >>> from attnscape.optimizers import adam
+        >>> from attnscape.steppers import Group
+        >>> from attnscape.validation import check_parts
+        >>> parts = RegressionTask(dim=2), partial(LinearTransformer.init, dim=2)
+        >>> groups = [Group("adam", adam, (0.01, 0.02))]
+        >>> check_parts(*parts, groups, clip=1.0, batch=8, dtype="float32")[0].traced_rates
+        True
     """
     problem, data = require_model(model, task, clip, batch, jnp.dtype(dtype))
     return tuple(require_optimizer(group, problem, data) for group in groups)

@@ -26,6 +26,12 @@ class CheckResult:
         check: Name of the check.
         ok: Whether the contract is kept.
         sentence: The finding.
+
+    Examples:
+        >>> from attnscape.tasks import Sphere
+        >>> from attnscape.validation import check_distribution
+        >>> check_distribution(Sphere())[1]
+        CheckResult(check='finite', ok=True, sentence='Its numbers are finite.')
     """
 
     check: str

@@ -20,6 +20,15 @@ def check_distribution(distribution: Any) -> list[CheckResult]:
 
     Args:
         distribution: Function `(key, batch, n, d) -> x` with x of shape (batch, n, d).
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from attnscape.validation import check_distribution
+        >>> def equal(key, batch, n, d):
+        ...     return jnp.tile(jax.random.normal(key, (1, n, d)), (batch, 1, 1))
+        >>> [result.sentence for result in check_distribution(equal) if not result.ok]
+        ['Two prompts of a batch are equal; draw each anew.']
     """
     shape = _BATCH, _N, _D
     one, other = jax.random.key(0), jax.random.key(1)
@@ -55,6 +64,14 @@ def check_response(response: Any) -> list[CheckResult]:
 
     Args:
         response: Function `(x, w) -> y` with shapes (batch, n, d), (batch, d) and (batch, n).
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape.validation import check_response
+        >>> def centred(x, w):
+        ...     return jnp.einsum("bnd,bd->bn", x - x.mean(axis=0, keepdims=True), w)
+        >>> [result.sentence for result in check_response(centred) if not result.ok]
+        ['The response of a prompt depends on the other prompts of its batch.']
     """
     shape = _BATCH, _N, _D
     x = Gaussian()(jax.random.key(0), *shape)

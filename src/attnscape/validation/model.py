@@ -37,6 +37,14 @@ def check_model(thing: Any, task: Any = RegressionTask) -> list[CheckResult]:
     Args:
         thing: The model, in any form that `attnscape.models.as_model` takes.
         task: A task, or a function without arguments that makes one.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.validation import check_model
+        >>> model = (lambda w, prompts: prompts.query @ w, jnp.zeros(2))  # function, parameters
+        >>> all(result.ok for result in check_model(model, RegressionTask(dim=2)))
+        True
     """
     checks = _Checks(thing, as_task(task))
     return run_checks(

@@ -36,6 +36,15 @@ def check_optimizer(factory: OptaxFactory) -> list[CheckResult]:
 
     Args:
         factory: Function from a learning rate to an optax transformation.
+
+    Examples:
+        >>> from attnscape.optimizers import adam
+        >>> from attnscape.validation import check_optimizer
+        >>> results = check_optimizer(adam)
+        >>> all(result.ok for result in results)
+        True
+        >>> results[-1].sentence
+        'A state that was saved and read again gives the same next update.'
     """
     checks = _Checks(factory)
     return run_checks(

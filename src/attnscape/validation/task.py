@@ -25,7 +25,17 @@ _BATCH = 16
 
 
 def check_task(thing: Any) -> list[CheckResult]:
-    """Checks a task, or a function without arguments that makes one."""
+    """Checks a task, or a function without arguments that makes one.
+
+    Examples:
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.validation import check_task
+        >>> results = check_task(RegressionTask(dim=2, context=5))
+        >>> all(result.ok for result in results)
+        True
+        >>> results[0].sentence
+        'It has dim, context, sample and sample_moments.'
+    """
     key = jax.random.key(0)
 
     def finite(dtype: str) -> str:
