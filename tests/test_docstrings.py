@@ -1,0 +1,67 @@
+"""Each public function and class shows an example, and every example runs."""
+
+import doctest
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+
+import pytest
+
+import attnscape
+
+# Rooms whose names users import; the other rooms are for those who change attnscape.
+PUBLIC = (
+    "attnscape",
+    *(
+        f"attnscape.{room}"
+        for room in (
+            *("identity", "loading", "measures", "models", "objective", "optimizers"),
+            *("statistics", "steppers", "tasks", "torch", "training", "validation"),
+        )
+    ),
+)
+# Parts of attnscape that need no example: what goes wrong is shown by its sentence.
+PLAIN = (Warning, Exception)
+OPTIONAL = {"attnscape.torch": "torch", "attnscape.optimizers.pytorch": "torch"}
+OPTIONAL |= {"attnscape.optimizers._random_states": "torch", "attnscape._moved": ""}
+
+
+def is_there(module):
+    wanted = [need for name, need in OPTIONAL.items() if module.startswith(name)]
+    return all(need and importlib.util.find_spec(need) is not None for need in wanted)
+
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(attnscape.__path__, "attnscape.")
+    if is_there(module.name) and not module.name.endswith(("__main__", "_kernels"))
+]
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_every_public_name_has_an_example(room):
+    if not is_there(room):
+        pytest.skip(f"{room} needs {OPTIONAL[room]}")
+    module = importlib.import_module(room)
+    lacking = [
+        name
+        for name in dir(module)
+        if not name.startswith("_")
+        and inspect.isroutine(thing := getattr(module, name)) | inspect.isclass(thing)
+        and getattr(thing, "__module__", "").startswith("attnscape")
+        and not (inspect.isclass(thing) and issubclass(thing, PLAIN))
+        and ">>>" not in (inspect.getdoc(thing) or "")
+    ]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_say(name):
+    module = importlib.import_module(name)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for test in finder.find(module, name):
+        if test.examples:
+            result = doctest.DocTestRunner(optionflags=flags).run(test)
+            assert result.failed == 0, test.name
