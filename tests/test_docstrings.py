@@ -1,5 +1,6 @@
 """Each public function and class shows an example, and every example runs."""
 
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -39,18 +40,27 @@ MODULES = [
 ]
 
 
+def is_part(thing):
+    """A function or class of attnscape, apart from warnings and errors."""
+    if not (inspect.isroutine(thing) or inspect.isclass(thing)):
+        return False
+    is_plain = inspect.isclass(thing) and issubclass(thing, PLAIN)
+    return getattr(thing, "__module__", "").startswith("attnscape") and not is_plain
+
+
 @pytest.mark.parametrize("room", PUBLIC)
 def test_every_public_name_has_an_example(room):
     if not is_there(room):
         pytest.skip(f"{room} needs {OPTIONAL[room]}")
     module = importlib.import_module(room)
+    tree = ast.parse(inspect.getsource(module))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    exported = {alias.name for node in imports for alias in node.names if alias.asname}
     lacking = [
         name
-        for name in dir(module)
+        for name, thing in inspect.getmembers(module, is_part)
         if not name.startswith("_")
-        and inspect.isroutine(thing := getattr(module, name)) | inspect.isclass(thing)
-        and getattr(thing, "__module__", "").startswith("attnscape")
-        and not (inspect.isclass(thing) and issubclass(thing, PLAIN))
+        and (name in exported or thing.__module__ == room)
         and ">>>" not in (inspect.getdoc(thing) or "")
     ]
     assert lacking == []

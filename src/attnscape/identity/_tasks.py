@@ -61,6 +61,19 @@ def check_draws(draw: Sampler, batch: int) -> None:
     """Raises UsageError if a task's prompts do not depend on its key, and so never change.
 
     Numbers drawn with numpy while JAX traces a distribution become constants of the program.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.identity import check_draws
+        >>> from attnscape.steppers import Sampler
+        >>> def frozen(key, batch, n, d):
+        ...     return jnp.ones((batch, n, d))
+        >>> task = RegressionTask(dim=2, context=3, covariates=frozen)
+        >>> check_draws(Sampler(task, moments=False, dtype="float32"), 4)
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: The distribution of the covariates ...
     """
     task = draw.task
     if is_own(task):
