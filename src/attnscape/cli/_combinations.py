@@ -22,6 +22,7 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
     "table": ("covariates", "dim"),
     "target": ("weights", "response"),
     "model": ("layers", "form", "scale"),
+    "tune": ("learning_rates",),
 }
 # An option, the options it belongs to, and the value that one of them must have.
 _BELONGS_TO: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -92,6 +93,9 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "steps": (0, _STEPS),
     "Bench.steps": (1, _STEPS),
     "measure_every": (1, _STEPS),
+    "smoothness_every": (0, _STEPS),
+    "noise_every": (0, _STEPS),
+    "curvature_every": (0, _STEPS),
     "dim": (1, 10_000),
     "context": (1, _PROMPTS),
     "layers": (1, 1000),
@@ -119,9 +123,10 @@ def check_numbers(options: Any) -> None:
                 f"{_option(field.name)} is {value}; it must be "
                 + (f"at least {least}." if value < least else f"at most {most}.")
             )
-    if hasattr(options, "measure_every") and options.steps > _MEASUREMENTS * options.measure_every:
-        enough = -(-options.steps // _MEASUREMENTS)
+    steps = getattr(options, "steps", None) or 0
+    if hasattr(options, "measure_every") and steps > _MEASUREMENTS * options.measure_every:
+        enough = -(-steps // _MEASUREMENTS)
         raise UsageError(
-            f"--measure-every {options.measure_every} measures at {options.steps} steps, more than "
+            f"--measure-every {options.measure_every} measures at {steps} steps, more than "
             f"{_MEASUREMENTS}; make it at least {enough}."
         )

@@ -164,10 +164,55 @@ class Bench:
 
 
 @dataclasses.dataclass(frozen=True)
+class Networks:
+    """Lists real networks with their data, or trains one: `networks train ptb-transformer`.
+
+    Finished runs are found in the folder and not repeated.
+    """
+
+    do: tyro.conf.Positional[Literal["list", "train"]] = "list"
+    """List the workloads, or train one."""
+    workload: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[WORKLOAD]")] = (
+        None
+    )
+    """A name from the list, or your own `my_file.py:thing`."""
+    size: Literal["published", "small", "tiny"] = "small"
+    """That of the source, one for two cores, or one for tests."""
+    data: str = "packaged"
+    """packaged (files of installed packages), hub (the Hugging Face hub), or a folder of files."""
+    optimizers: tuple[str, ...] = ("sgdm", "adam")
+    """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
+    learning_rates: tuple[str, ...] = ("0.001",)
+    """Numbers for all optimizers, or `sgdm=0.1,0.3 adam=0.001` for each."""
+    tune: bool = False
+    """Search for the learning rates, on seeds of its own."""
+    seeds: int = 3
+    """Seeds 0, 1, ..., seeds - 1 for each optimizer and learning rate."""
+    steps: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the size's)")
+    ] = None
+    """Updates of each run."""
+    clip: float = 0.0
+    """Global norm that gradients are clipped to; 0 for no clipping."""
+    measure_every: int = 50
+    """Steps between measurements of loss and metric; the last step is always measured."""
+    smoothness_every: int = 0
+    """Steps between measurements of directional smoothness; 0 for none."""
+    noise_every: int = 0
+    """Steps between measurements of gradient noise; 0 for none."""
+    curvature_every: int = 0
+    """Steps between measurements of the Hessian's diagonal; 0 for none."""
+    out: Path = Path("results")
+    """Folder for the results."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Check:
     """Checks that a part of your own keeps its contract: what training asks for, and more."""
 
-    kind: tyro.conf.Positional[Literal["optimizer", "model", "task", "distribution", "response"]]
+    kind: tyro.conf.Positional[
+        Literal["optimizer", "model", "task", "distribution", "response", "workload"]
+    ]
     """What it is; a distribution is one of covariates or weights."""
     reference: tyro.conf.Positional[str]
     """`my_file.py:thing` or `package.module:thing`."""

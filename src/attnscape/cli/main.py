@@ -16,7 +16,7 @@ import tyro
 
 from attnscape.cli._combinations import check_artifacts, check_combination, check_numbers
 from attnscape.cli._ending import orderly, to_its_end
-from attnscape.cli._options import Bench, Check, Doctor, Report, Reproduce, Train
+from attnscape.cli._options import Bench, Check, Doctor, Networks, Report, Reproduce, Train
 from attnscape.paper.catalog import ARTIFACTS
 
 _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.items())
@@ -32,6 +32,7 @@ Command = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Networks, tyro.conf.subcommand("networks")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -11,14 +11,17 @@ table in `attnscape.identity._settings`.
 
 from attnscape.identity._identity import Identity as Identity
 from attnscape.identity._identity import NotFoundAgainWarning as NotFoundAgainWarning
+from attnscape.identity._identity import with_reasons as with_reasons
 from attnscape.identity._measures import of_measure as of_measure
 from attnscape.identity._models import of_model as of_model
+from attnscape.identity._optimizers import of_module_optimizer as of_module_optimizer
 from attnscape.identity._optimizers import of_optimizer as of_optimizer
 from attnscape.identity._own import is_own as is_own
 from attnscape.identity._program import Program as Program
 from attnscape.identity._program import program as program
 from attnscape.identity._settings import NUMBERS as NUMBERS
 from attnscape.identity._settings import settings as settings
+from attnscape.identity._sources import pinned_by as pinned_by
 from attnscape.identity._stage import Stage as Stage
 from attnscape.identity._tasks import check_draws as check_draws
 from attnscape.identity._tasks import of_task as of_task

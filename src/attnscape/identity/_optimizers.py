@@ -62,6 +62,42 @@ def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Sta
         return by_programs(name, factory, lambda: _programs(group, stage))
 
 
+def of_module_optimizer(
+    name: str, factory: Factory, rate: float, clip: float | None, parameters: PyTree
+) -> Identity:
+    """The identity of an optimizer that steps the parameters of a PyTorch module.
+
+    Args:
+        name: The optimizer's name, for messages.
+        factory: The optimizer.
+        rate: Its learning rate.
+        clip: Global norm that gradients are clipped to, or None.
+        parameters: Shapes and dtypes of the parameters.
+    """
+    if isinstance(factory, ExternalOptimizer):
+        content, outside = pinned_by(factory)
+        return with_reasons(name, factory, content, outside)
+
+    def traced() -> list[Program]:
+        optimizer = clipped(lambda rate: accepting(factory(rate)), clip)(rate)
+        init = program(optimizer.init, parameters)
+
+        def update(
+            gradient: PyTree, state: PyTree, values: PyTree, loss: Array
+        ) -> tuple[PyTree, PyTree]:
+            keywords = {"value": loss, "grad": gradient}
+            updates, state = optimizer.update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
+            return optax.apply_updates(values, updates), state
+
+        loss = jax.ShapeDtypeStruct((), jnp.float32)
+        programs = [init, program(update, parameters, init.results, parameters, loss)]
+        if isinstance(optimizer, WithEvalParams):
+            programs.append(program(optimizer.eval_params, init.results, parameters))
+        return programs
+
+    return by_programs(name, factory, traced)
+
+
 @functools.lru_cache(maxsize=512)
 def _of_named(factory: Any, stage: _Hashable, libraries: int) -> Identity:
     del libraries  # only part of the cache's key: a trace is valid for the same libraries

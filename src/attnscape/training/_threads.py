@@ -71,7 +71,7 @@ def for_each_seed(
         return _one_by_one(run, seeds, report)
     reports: queue.SimpleQueue[tuple[int, int | None]] = queue.SimpleQueue()
     stopped = threading.Event()
-    x64 = bool(jax.config.jax_enable_x64)
+    x64 = bool(jax.config.values["jax_enable_x64"])
 
     def on_thread(index: int) -> _Result:
         def tell(steps: int) -> None:

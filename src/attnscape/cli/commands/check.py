@@ -54,10 +54,19 @@ def run(options: Check) -> None:
         )
 
 
+def _check_workload(thing: Any) -> list[CheckResult]:
+    try:
+        from attnscape.networks import check_workload
+    except ImportError as error:
+        raise UsageError(str(error)) from None
+    return check_workload(thing)
+
+
 _CHECKS: Mapping[str, Callable[[Any], list[CheckResult]]] = {
     "optimizer": check_optimizer,
     "model": check_model,
     "task": check_task,
     "distribution": check_distribution,
     "response": check_response,
+    "workload": _check_workload,
 }

@@ -1,0 +1,152 @@
+"""`attnscape networks`: lists the workloads, and trains one."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from attnscape.cli._options import Networks
+from attnscape.cli.commands._parts import learning_rates
+from attnscape.errors import UsageError
+from attnscape.experiments.network_tuning import search_networks
+from attnscape.experiments.summary import summary
+from attnscape.loading import is_reference, load_object, user_errors
+from attnscape.optimizers import Factory
+from attnscape.optimizers.references import resolve
+from attnscape.workflows.progress import with_progress
+
+if TYPE_CHECKING:
+    from attnscape.networks import NetworkRun, Workload
+
+
+def run(options: Networks) -> None:
+    """Lists the workloads, or trains one and prints a summary.
+
+    Raises:
+        UsageError: If PyTorch is missing, or an option cannot be used.
+    """
+    try:
+        from attnscape import networks
+    except ImportError as error:
+        raise UsageError(str(error)) from None
+    if options.do == "list":
+        _list(networks.WORKLOADS)
+        return
+    if options.workload is None:
+        raise UsageError(
+            "No workload was given; give a name that `attnscape networks` lists, or "
+            "my_file.py:thing."
+        )
+    with user_errors():
+        _train(options)
+
+
+def _list(workloads: Mapping[str, Workload]) -> None:
+    table = Table("workload", "network", "size", "batch", "steps", "source")
+    for name, workload in workloads.items():
+        sizes = {key: size for key, size in workload.sizes.items() if key != "tiny"}
+        for number, (key, size) in enumerate(sizes.items()):
+            first = (name, workload.title) if number == 0 else ("", "")
+            reference = workload.reference if number == 0 else ""
+            table.add_row(*first, key, f"{size.batch:,}", f"{size.steps:,}", reference)
+    Console().print(table)
+
+
+def _train(options: Networks) -> None:
+    from attnscape.networks import Schedules, train_workload
+
+    workload = _workload(str(options.workload))
+    factories = resolve(options.optimizers)
+    source: Any = options.data if options.data in ("packaged", "hub") else Path(options.data)
+    train = functools.partial(
+        train_workload,
+        workload,
+        size=options.size,
+        source=source,
+        steps=options.steps,
+        clip=options.clip or None,
+    )
+    load_or_run = functools.partial(_with_progress, out=options.out)
+    schedules = Schedules(
+        loss=options.measure_every,
+        smoothness=options.smoothness_every,
+        curvature=options.curvature_every,
+        noise=options.noise_every,
+    )
+    rates = learning_rates(options.learning_rates, tuple(factories))
+    if options.tune:
+        # Only the last tenth of the steps decides.
+        every = max(1, (options.steps or workload.sizes[options.size].steps) // 40)
+
+        def train_for_search(
+            chosen: Mapping[str, Factory],
+            rates: Mapping[str, Sequence[float]],
+            seeds: Sequence[int],
+        ) -> xr.Dataset:
+            trained = train(chosen, rates, seeds, schedules=Schedules(loss=every), run=load_or_run)
+            last = int(trained["step"][-1])
+            return trained.sel(step=trained["step"] >= 0.9 * last)
+
+        found = search_networks(factories, train_for_search)
+        rates = {name: (rate,) for name, rate in found.rates.items()}
+        if warning := found.warning():
+            print(f"attnscape: {warning}", file=sys.stderr)
+    dataset = train(
+        factories, rates, tuple(range(options.seeds)), schedules=schedules, run=load_or_run
+    )
+    _show(dataset)
+
+
+def _with_progress(one: NetworkRun, out: Path) -> xr.Dataset:
+    def log(words: str) -> None:
+        print(f"attnscape: {one.name} {words}", file=sys.stderr, flush=True)
+
+    return with_progress(one, out / "networks", log)
+
+
+def _workload(name: str) -> Workload:
+    from attnscape.networks import WORKLOADS, Workload
+
+    if not is_reference(name):
+        if name not in WORKLOADS:
+            raise UsageError(
+                f"There is no workload {name!r}; there are {', '.join(WORKLOADS)}, and your own as "
+                "my_file.py:thing."
+            )
+        return WORKLOADS[name]
+    thing: object = load_object(name)
+    if not isinstance(thing, Workload):
+        raise UsageError(
+            f"{name} is {type(thing).__name__}; it must be an attnscape.networks.Workload."
+        )
+    return thing
+
+
+def _show(dataset: xr.Dataset) -> None:
+    """The final losses, with what the data really are above them."""
+    print(f"{dataset.attrs['title']} on {dataset.attrs['data']}, {dataset.attrs['size']} size")
+    metric = dataset.attrs["metric"]
+    table = Table(
+        "optimizer", "learning rate", "median final loss", "95 % interval", metric, "runs"
+    )
+    for row in summary(dataset).to_dict("records"):
+        mine = dataset["metric"].sel(optimizer=row["optimizer"], learning_rate=row["learning_rate"])
+        count = round(row["diverged"] * row["runs"])
+        ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
+        table.add_row(
+            row["optimizer"],
+            f"{row['learning_rate']:g}",
+            f"{row['loss']:.4g}",
+            ends,
+            f"{float(mine.isel(step=-1).median()):.4g}",
+            f"{row['runs']}" + (f", {count} diverged" if count else ""),
+        )
+    Console().print(table)

@@ -1,0 +1,179 @@
+"""Trains a workload with every optimizer, learning rate and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from attnscape.errors import UsageError
+from attnscape.networks.run import NetworkRun
+from attnscape.networks.training import Schedules
+from attnscape.networks.workload import SizeName, Source, Workload
+from attnscape.networks.workloads import WORKLOADS
+from attnscape.optimizers import NAMED, Factory, check_learning_rate
+from attnscape.training import Status
+
+_RUN = ("optimizer", "learning_rate", "seed")
+
+
+def train_workload(
+    workload: Workload | str,
+    optimizers: Mapping[str, Factory] | Sequence[str],
+    learning_rates: Mapping[str, Sequence[float]] | Sequence[float],
+    seeds: Sequence[int],
+    *,
+    size: SizeName = "small",
+    source: Source = "packaged",
+    steps: int | None = None,
+    clip: float | None = None,
+    schedules: Schedules = Schedules(),
+    run: Callable[[NetworkRun], xr.Dataset] = NetworkRun.run,
+) -> xr.Dataset:
+    """Trains every (optimizer, learning rate, seed) of a workload, one run after the other.
+
+    All runs of a seed start at the same weights and see the same batches and the same dropout.
+
+    Args:
+        workload: A workload, or the name of one of `attnscape.networks.WORKLOADS`.
+        optimizers: The engine's factories or PyTorch optimizers, by name; or names of
+            `attnscape.optimizers.NAMED`.
+        learning_rates: Rates for all optimizers, or rates for each by name.
+        seeds: Each determines weights, batches and dropout.
+        size: Name of a size of the workload.
+        source: Where the data come from: `packaged`, `hub`, or a folder.
+        steps: Updates of each run; None for the size's.
+        clip: Global norm that gradients are clipped to, or None.
+        schedules: What is measured when.
+        run: Runs one run, or loads its result.
+
+    Returns:
+        A Dataset with the dims (optimizer, learning_rate, seed, step) and the variables of
+        `attnscape.networks.training.train_run`; combinations that were not run have the status
+        `not_run`.
+
+    Raises:
+        UsageError: If a name is unknown, or an argument is out of range.
+    """
+    workload = _workload(workload)
+    if size not in workload.sizes:
+        raise UsageError(
+            f"{workload.name} has no size {size!r}; it has {', '.join(workload.sizes)}."
+        )
+    factories = _factories(optimizers)
+    rates = _rates(learning_rates, factories)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UsageError(f"seeds are {list(seeds)}; give at least one, and none twice.")
+    chosen = workload.sizes[size]
+    steps = chosen.steps if steps is None else steps
+    if steps < 0:
+        raise UsageError(f"steps is {steps}; it must be at least 0.")
+    data = workload.data(source, **chosen.data)
+    if data.examples < chosen.batch:
+        raise UsageError(
+            f"{data.name} has {data.examples} training examples, fewer than a batch of "
+            f"{chosen.batch} of the size {size}; give more data or a smaller size."
+        )
+    own = WORKLOADS.get(workload.name) is workload
+    results = [
+        run(
+            NetworkRun(
+                workload, own, data, chosen, name, factory, rate, seed, steps, clip, schedules
+            )
+        )
+        for name, factory in factories.items()
+        for rate in rates[name]
+        for seed in seeds
+    ]
+    return combined(results, list(factories), list(seeds)).assign_attrs(
+        workload=workload.name,
+        title=workload.title,
+        data=data.name,
+        size=size,
+        metric=workload.metric.name,
+        steps=steps,
+        batch=chosen.batch,
+    )
+
+
+def combined(
+    results: Sequence[xr.Dataset], optimizers: Sequence[str], seeds: Sequence[int]
+) -> xr.Dataset:
+    """One Dataset of the Datasets of single runs; runs that there are not have NaN.
+
+    Args:
+        results: Datasets of `NetworkRun.run`.
+        optimizers: The order of the optimizers.
+        seeds: The order of the seeds.
+    """
+    rates = sorted({float(each["learning_rate"].item()) for each in results})
+    labels = {"optimizer": list(optimizers), "learning_rate": rates, "seed": list(seeds)}
+    steps = sorted({int(step) for each in results for step in each["step"].values})
+    fill = {"status": Status.not_run, "diverged_at": -1}
+    first = results[0]
+    variables = {}
+    for name in first.data_vars:
+        kept = (
+            [each[name].reindex(step=steps) for each in results if name in each]
+            if ("step" in first[name].dims)
+            else [each[name] for each in results]
+        )
+        further = [dim for dim in kept[0].dims if dim not in _RUN]
+        shape = (*(len(labels[dim]) for dim in _RUN), *(kept[0].sizes[dim] for dim in further))
+        values = np.full(shape, fill.get(str(name), np.nan), kept[0].dtype)
+        for each in kept:
+            place = tuple(labels[dim].index(each[dim].item()) for dim in _RUN)
+            values[place] = each.transpose(*_RUN, *further).values[0, 0, 0]
+        variables[name] = ((*_RUN, *further), values, first[name].attrs)
+    others = {dim: first[dim] for dim in first.dims if dim in first.coords and dim not in labels}
+    return xr.Dataset(variables, {**others, **labels, "step": steps})
+
+
+def _workload(workload: Workload | str) -> Workload:
+    if isinstance(workload, Workload):
+        return workload
+    if workload not in WORKLOADS:
+        raise UsageError(
+            f"There is no workload {workload!r}; there are {', '.join(WORKLOADS)}, and your own as "
+            "an attnscape.networks.Workload."
+        )
+    return WORKLOADS[workload]
+
+
+def _factories(optimizers: Mapping[str, Factory] | Sequence[str]) -> dict[str, Factory]:
+    if not optimizers:
+        raise UsageError("No optimizer was given; name at least one.")
+    if isinstance(optimizers, Mapping):
+        return dict(optimizers)
+    names = [optimizers] if isinstance(optimizers, str) else list(optimizers)
+    unknown = [name for name in names if name not in NAMED]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]!r} is no name of an optimizer; give a dict from names to functions of a "
+            f"learning rate, or some of {', '.join(NAMED)}."
+        )
+    return {name: NAMED[name] for name in names}
+
+
+def _rates(
+    learning_rates: Mapping[str, Sequence[float]] | Sequence[float],
+    factories: Mapping[str, Factory],
+) -> dict[str, tuple[float, ...]]:
+    given = (
+        learning_rates
+        if isinstance(learning_rates, Mapping)
+        else dict.fromkeys(factories, learning_rates)
+    )
+    if set(given) != set(factories):
+        raise UsageError(
+            f"Learning rates were given for {sorted(given)}, optimizers are {sorted(factories)}: "
+            "give rates for each of them and no other."
+        )
+    rates = {
+        name: tuple(dict.fromkeys(check_learning_rate(rate) for rate in given[name]))
+        for name in factories
+    }
+    if empty := [name for name, each in rates.items() if not each]:
+        raise UsageError(f"No learning rate was given for {empty[0]}; give at least one.")
+    return rates
