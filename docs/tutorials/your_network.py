@@ -43,6 +43,7 @@ spirals = Workload(
     name="spirals",
     title="MLP",
     reference="this tutorial",
+    packaged="two spirals",
     data=two_spirals,
     model=mlp,
     loss=class_cross_entropy,

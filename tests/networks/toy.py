@@ -34,6 +34,7 @@ TOY = Workload(
     name="toy",
     title="Toy",
     reference="none",
+    packaged="toy data",
     data=toy_data,
     model=toy_model,
     loss=toy_loss,

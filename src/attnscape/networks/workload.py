@@ -95,6 +95,7 @@ class Workload:
         name: Name on the command line, such as `mnist-lenet5`.
         title: Name in figures, such as "LeNet5"; figures add the name of the data.
         reference: Where network and sizes come from, for people.
+        packaged: What its packaged data are, for people; a stand-in has its own name.
         data: Function `(source, **size.data)` that gives the data.
         model: Function `(facts, **size.model)` that makes the network with random weights drawn
             from PyTorch's generator; `facts` are those of the data.
@@ -106,6 +107,7 @@ class Workload:
     name: str
     title: str
     reference: str
+    packaged: str
     data: Callable[..., Data]
     model: Callable[..., nn.Module]
     loss: Callable[[nn.Module, Batch], Tensor]

@@ -50,14 +50,15 @@ def run(options: Networks) -> None:
 
 
 def _list(workloads: Mapping[str, Workload]) -> None:
-    table = Table("workload", "network", "size", "batch", "steps", "source")
+    table = Table("workload", "network", "packaged data", "small", "published")
     for name, workload in workloads.items():
-        sizes = {key: size for key, size in workload.sizes.items() if key != "tiny"}
-        for number, (key, size) in enumerate(sizes.items()):
-            first = (name, workload.title) if number == 0 else ("", "")
-            reference = workload.reference if number == 0 else ""
-            table.add_row(*first, key, f"{size.batch:,}", f"{size.steps:,}", reference)
+        sizes = (workload.sizes[key] for key in ("small", "published"))
+        of_sizes = (f"{size.steps:,} x {size.batch:,}" for size in sizes)
+        table.add_row(name, workload.title, workload.packaged, *of_sizes)
     Console().print(table)
+    print("Sizes: steps x batch. A stand-in has its own name: speeches are not Penn Treebank.")
+    for name, workload in workloads.items():
+        print(f"{name}: {workload.reference}")
 
 
 def _train(options: Networks) -> None:
