@@ -17,14 +17,18 @@ PUBLIC = (
     *(
         f"attnscape.{room}"
         for room in (
-            *("identity", "loading", "measures", "models", "objective", "optimizers"),
+            *("identity", "loading", "measures", "models", "networks", "objective", "optimizers"),
             *("statistics", "steppers", "tasks", "torch", "training", "validation"),
         )
     ),
 )
 # Parts of attnscape that need no example: what goes wrong is shown by its sentence.
 PLAIN = (Warning, Exception)
-OPTIONAL = {"attnscape.torch": "torch", "attnscape.optimizers.pytorch": "torch"}
+OPTIONAL = {
+    "attnscape.torch": "torch",
+    "attnscape.networks": "torch",
+    "attnscape.optimizers.pytorch": "torch",
+}
 OPTIONAL |= {"attnscape.optimizers._random_states": "torch", "attnscape._moved": ""}
 
 

@@ -23,6 +23,11 @@ def check_workload(thing: Any, source: Source = "packaged") -> list[CheckResult]
     Args:
         thing: A `Workload`.
         source: Where its data come from.
+
+    Examples:
+        >>> from attnscape.networks import WORKLOADS, check_workload
+        >>> all(each.ok for each in check_workload(WORKLOADS["softmax-regression"]))
+        True
     """
     first = run_check("is a workload", lambda: _is_workload(thing))
     if not first.ok:

@@ -55,6 +55,14 @@ def train_workload(
 
     Raises:
         UsageError: If a name is unknown, or an argument is out of range.
+
+    Examples:
+        >>> from attnscape.networks import train_workload
+        >>> result = train_workload(
+        ...     "softmax-regression", ["sgd", "sign"], (0.01,), (0, 1), size="tiny", steps=5
+        ... )
+        >>> dict(result.loss.sizes), result.attrs["data"]
+        ({'optimizer': 2, 'learning_rate': 1, 'seed': 2, 'step': 2}, '7 imbalanced classes')
     """
     workload = _workload(workload)
     if size not in workload.sizes:
@@ -106,6 +114,15 @@ def combined(
         results: Datasets of `NetworkRun.run`.
         optimizers: The order of the optimizers.
         seeds: The order of the seeds.
+
+    Examples:
+        >>> import xarray as xr
+        >>> from attnscape.networks import combined
+        >>> def run(seed, loss):
+        ...     labels = {"optimizer": ["sgd"], "learning_rate": [0.1], "seed": [seed], "step": [0]}
+        ...     return xr.Dataset({"loss": (tuple(labels), [[[[loss]]]])}, labels)
+        >>> combined([run(1, 3.0), run(0, 2.0)], ["sgd"], [0, 1]).loss.values.ravel().tolist()
+        [2.0, 3.0]
     """
     rates = sorted({float(each["learning_rate"].item()) for each in results})
     labels = {"optimizer": list(optimizers), "learning_rate": rates, "seed": list(seeds)}

@@ -47,6 +47,18 @@ class NetworkRun:
         steps: Updates.
         clip: Global norm that gradients are clipped to, or None.
         schedules: What is measured when.
+
+    Examples:
+        >>> from attnscape.networks import WORKLOADS, NetworkRun
+        >>> from attnscape.optimizers import sgd
+        >>> workload = WORKLOADS["softmax-regression"]
+        >>> size = workload.sizes["tiny"]
+        >>> data = workload.data("packaged", **size.data)
+        >>> run = NetworkRun(workload, True, data, size, "sgd", sgd, 0.1, seed=0, steps=5)
+        >>> run.name
+        'softmax-regression-sgd-0.1-seed-0'
+        >>> run.run_id == NetworkRun(workload, True, data, size, "x", sgd, 0.1, 0, 5).run_id
+        True
     """
 
     workload: Workload

@@ -30,6 +30,11 @@ class Schedules:
         smoothness: Of the directional smoothness of the realised step.
         noise: Of gradient noise over fresh batches.
         curvature: Of the Hessian's diagonal and the robust condition number.
+
+    Examples:
+        >>> from attnscape.networks import Schedules
+        >>> Schedules(loss=10, smoothness=50).curvature  # not measured
+        0
     """
 
     loss: int = 50
@@ -75,6 +80,16 @@ def train_run(
         test examples) in eval mode, `training_loss` and `gradient_norm` on the batch of the next
         update as it is trained, `status` and `diverged_at` as in `attnscape.train`, and what
         `attnscape.torch.Probe` measures.
+
+    Examples:
+        >>> from attnscape.networks import WORKLOADS, train_run
+        >>> from attnscape.optimizers import sgd
+        >>> workload = WORKLOADS["softmax-regression"]
+        >>> size = workload.sizes["tiny"]
+        >>> data = workload.data("packaged", **size.data)
+        >>> run = train_run(workload, data, size, "sgd", sgd, 0.1, 0, steps=5)
+        >>> dict(run.loss.sizes)
+        {'optimizer': 1, 'learning_rate': 1, 'seed': 1, 'step': 2}
     """
     with _own_random_numbers():
         torch.manual_seed(_stream(seed, _INIT))

@@ -31,6 +31,13 @@ class Data(Protocol):
         digest: SHA-256 of the contents that are used.
         facts: Numbers that a model needs: `classes`, `vocabulary`, `length`, `channels`, ...
         examples: Number of training examples.
+
+    Examples:
+        >>> from attnscape.networks import Data
+        >>> from attnscape.networks.data import imbalanced_classes
+        >>> data = imbalanced_classes("packaged", groups=3)  # 1, 2 and 4 classes
+        >>> isinstance(data, Data), data.facts["classes"], data.examples
+        (True, 7, 24)
     """
 
     name: str
@@ -63,6 +70,11 @@ class Size:
         model: Arguments of the model, by name.
         data: Arguments of the data, by name: how many examples or tokens are used, their length.
         evaluations: Fixed batches of training examples on which the loss is evaluated.
+
+    Examples:
+        >>> from attnscape.networks import Size
+        >>> Size(batch=64, steps=500, model={"width": 32}).evaluations
+        4
     """
 
     batch: int
@@ -80,6 +92,12 @@ class Metric:
         name: Name in figures, such as "accuracy".
         of: Function (module, batch) that gives the mean over the batch's examples.
         higher_is_better: Whether the best value is the largest.
+
+    Examples:
+        >>> from attnscape.networks import Metric
+        >>> from attnscape.networks.models import perplexity
+        >>> Metric("perplexity", perplexity, higher_is_better=False).name
+        'perplexity'
     """
 
     name: str
@@ -102,6 +120,12 @@ class Workload:
         loss: Function (module, batch) that gives the mean loss.
         metric: What is measured beside the loss, on test examples.
         sizes: The sizes, by name; at least `small`.
+
+    Examples:
+        >>> from attnscape.networks import WORKLOADS
+        >>> lenet = WORKLOADS["mnist-lenet5"]
+        >>> lenet.title, lenet.sizes["published"].batch
+        ('LeNet5', 256)
     """
 
     name: str
