@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 
 # Most of the suite's time is LLVM's, for programs that run once. Without its optimizations it takes
 # two thirds; the reproduction in .ci/run has them. Before anything starts XLA.
@@ -26,6 +27,30 @@ settings.load_profile("attnscape")
 def pytest_configure(config):
     # The suite also passes where the kernels are missing or switched off.
     config.addinivalue_line("filterwarnings", "ignore:The native kernels:RuntimeWarning")
+    keep_what_is_compiled(config)
+
+
+def keep_what_is_compiled(config):
+    """No test compiles again what another has compiled, nor do the commands that tests start.
+
+    The folder of programs serves one run of the suite, all workers of xdist, and nothing after it.
+    Programs that call Python back are never kept. XLA compiles for its number of threads and for
+    the processors that it may use, which JAX does not look at: tests that change them set
+    JAX_ENABLE_COMPILATION_CACHE.
+    """
+    # JAX writes files in place: who reads half of one is told so, and compiles the program itself.
+    unread = "ignore:Error reading persistent compilation cache entry:UserWarning"
+    config.addinivalue_line("filterwarnings", unread)
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # by the process that started this worker
+        return
+    folder = tempfile.TemporaryDirectory(prefix="attnscape-compiled-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    for name, value in {
+        "jax_compilation_cache_dir": folder.name,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 def pytest_collection_modifyitems(config, items):

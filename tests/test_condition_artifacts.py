@@ -10,7 +10,7 @@ import pytest
 from attnscape.errors import UsageError
 from attnscape.experiments.setting import Plan
 from attnscape.measures import Curvature, DirectionalSmoothness, EvaluationLoss, every
-from attnscape.paper.ablation import ABLATION
+from attnscape.paper.ablation import ABLATION, DEFINITION_CHANGES
 from attnscape.paper.condition_curves import FIG14
 from attnscape.paper.condition_table import PRINTED, TAB_CONDITION
 from attnscape.paper.settings import SETTING_2, SPHERE
@@ -74,29 +74,46 @@ def test_a_plan_that_ends_too_early_is_refused():
 def test_curves_have_a_row_a_definition(tmp_path):
     small = dataclasses.replace(_SMALL, measures=(Curvature(every(2)),))
     artifact = dataclasses.replace(FIG14, settings=(small,))
-    made = make(artifact, tmp_path, Plan(seeds=2, steps=4), print)
+    made = make(artifact, tmp_path, Plan(seeds=2, steps=4, evaluations=2), print)
     assert set(made.frame["convention"]) == {PUBLIC_CODE, f"{PUBLIC_CODE}-live"}
     assert set(made.frame["step"]) == {0, 2, 4}
     assert (made.frame["condition_number"] > 1).all()
 
 
+def test_the_ablation_changes_one_convention_at_a_time():
+    artifact = dataclasses.replace(ABLATION, settings=(SETTING_2, SPHERE), steps=_STEPS)
+    experiments = artifact.experiments(Plan(seeds=3, steps=4))
+    assert list(experiments) == [
+        "setting-2|code",
+        "setting-2|full form of P, Q",
+        "setting-2|printed rates",  # swapped in print; the clip is 1 in both
+        "setting-2|all of the text",
+        "sphere|code",
+        "sphere|full form of P, Q",
+        "sphere|clip at 1",  # 0.1 in the public code; the rates are the same in both
+        "sphere|all of the text",
+    ]
+    code, printed = (experiments[f"setting-2|{change}"] for change in ("code", "printed rates"))
+    assert printed.learning_rates == {"sgdm": (0.01,), "adam": (0.02,)}
+    # In all else the two are the same.
+    fields = {"learning_rates": code.learning_rates, "measures": code.measures}
+    assert dataclasses.replace(printed, **fields).run_id == code.run_id
+
+
 @pytest.fixture(scope="module")
 def ablation(tmp_path_factory: pytest.TempPathFactory) -> Made:
     measures = (EvaluationLoss(every(1)), Curvature(every(2)), DirectionalSmoothness(every(1)))
-    settings = tuple(
-        dataclasses.replace(setting, layers=2, batch=50, measures=measures)
-        for setting in (SETTING_2, SPHERE)
-    )
-    artifact = dataclasses.replace(ABLATION, settings=settings, steps=_STEPS, measures=measures)
-    return make(artifact, tmp_path_factory.mktemp("ablation"), Plan(seeds=3, steps=4), print)
+    small = dataclasses.replace(SPHERE, layers=2, batch=50, measures=measures)
+    artifact = dataclasses.replace(ABLATION, settings=(small,), steps=_STEPS, measures=measures)
+    plan = Plan(seeds=3, steps=4, evaluations=2)
+    return make(artifact, tmp_path_factory.mktemp("ablation"), plan, print)
 
 
-def test_the_ablation_changes_one_convention_at_a_time(ablation: Made):
-    changes = ablation.frame.groupby("setting")["change"].unique()
-    assert "printed rates" in changes["setting-2"]  # swapped in print
-    assert "printed rates" not in changes["sphere"]  # the same in both
-    assert "clip at 1" in changes["sphere"]  # 0.1 in the public code
-    assert "clip at 1" not in changes["setting-2"]
+def test_the_ablation_has_a_row_a_change_definition_and_statistic(ablation: Made):
+    assert set(ablation.frame["change"]) == {
+        *("code", "full form of P, Q", "clip at 1", "all of the text"),
+        *DEFINITION_CHANGES,
+    }
     assert set(ablation.frame["statistic"]) == {
         "final loss",
         "R at step 2",
@@ -107,9 +124,9 @@ def test_the_ablation_changes_one_convention_at_a_time(ablation: Made):
 
 def test_the_ablation_reads_the_ratio_from_the_runs(ablation: Made):
     row = ablation.frame.query(
-        "setting == 'setting-2' and change == 'code' and statistic == 'final loss'"
+        "setting == 'sphere' and change == 'code' and statistic == 'final loss'"
     ).iloc[0]
-    loss = ablation.results["setting-2|code"]["loss"]
+    loss = ablation.results["sphere|code"]["loss"]
     final = {
         name: loss.sel(optimizer=name).dropna("learning_rate", how="all").median("step").values[0]
         for name in ("sgdm", "adam")

@@ -23,7 +23,7 @@ from attnscape.optimizers import adam, sgdm
 from support import make_case, relative
 
 TASK = RegressionTask(dim=2, context=5)
-BUILT_IN = functools.partial(LinearTransformer.init, layers=2, dim=2, form="full", scale=0.1)
+BUILT_IN = functools.partial(LinearTransformer.init, layers=1, dim=2, form="full", scale=0.1)
 
 
 def predictions(parameters, prompts):
@@ -78,7 +78,7 @@ def trained(model, precision="float64"):
         TrainingLoss(at(0, 7, 12)),
         Curvature(at(0, 12)),
         DirectionalSmoothness(at(7)),
-        GradientNoise(at(0), samples=5, batch_sizes=(8,)),
+        GradientNoise(at(0), samples=5, batch_sizes=(8,), reference=1000),
     )
     return train(
         TASK, model, {"sgdm": sgdm, "adam": adam}, [0.01, 0.05], (0, 1), steps=12, batch=16,

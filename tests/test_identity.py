@@ -132,25 +132,22 @@ warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 from test_identity import experiment
 from attnscape.optimizers.references import get_optimizer
-print(experiment(get_optimizer(sys.argv[1])).run_id)
+for file in sys.argv[1:]:
+    print(experiment(get_optimizer(file + ":part")).run_id)
 """
-
-
-def ids_of_two_processes(reference):
-    script = SCRIPT.format(tests=str(Path(__file__).parent))
-    command = [sys.executable, "-c", script, reference]
-    return [
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)
-    ]
 
 
 def test_another_process_finds_what_can_be_pinned_down_and_nothing_else(tmp_path):
     sure = written(tmp_path / "sure.py", "import optax\npart = lambda rate: optax.lion(rate)")
-    first, second = ids_of_two_processes(f"{sure}:part")
-    assert first == second
     asking = written(tmp_path / "asking.py", CALLBACK)
-    first, second = ids_of_two_processes(f"{asking}:part")
-    assert first != second
+    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    command = [sys.executable, "-c", script, sure, asking]
+    one, other = (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(2)
+    )
+    assert one[0] == other[0]
+    assert one[1] != other[1]
 
 
 def test_a_model_that_predicts_otherwise_than_the_one_it_inherits_from_is_run_as_itself():

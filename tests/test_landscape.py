@@ -107,9 +107,10 @@ def test_noise_is_a_stochastic_gradient_minus_the_reference(iterate):
     taken = {name: np.asarray(values) for name, values in measure(iterate).items()}
     assert taken["noise_norm"].shape == (2, 60)
 
+    @functools.partial(jax.jit, static_argnums=2)
     def gradient(stream, index, batch):
         prompts = iterate.draw(derived_key(iterate.key, index, stream), batch)
-        return np.asarray(ravel_pytree(value_and_grad(iterate.model, prompts)[1])[0])
+        return ravel_pytree(value_and_grad(iterate.model, prompts)[1])[0]
 
     reference = np.mean([gradient(0, index, 1000) for index in range(4)], axis=0)
     np.testing.assert_allclose(taken["reference_gradient"], reference, atol=1e-13)

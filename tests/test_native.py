@@ -37,18 +37,26 @@ HASH_EVERYTHING = """
 import functools, hashlib, os
 import jax, numpy as np
 from attnscape import LinearTransformer, RegressionTask, objective, train
+from attnscape.models import AttentionTransformer, WithMLP
 from attnscape.optimizers import PAPER
 
 task, model = RegressionTask(), LinearTransformer.init(jax.random.key(1))
-prompts = task.sample_moments(jax.random.key(2), 1001)
+prompts, whole = task.sample_moments(jax.random.key(2), 1001), task.sample(jax.random.key(3), 1111)
+with_mlp = WithMLP.init(jax.random.key(0))
+softmax = AttentionTransformer.init(jax.random.key(4), scale=0.3)
 runs = train(
     task, functools.partial(LinearTransformer.init, layers=3, dim=5), PAPER, (0.02, 0.1), (0, 1),
     steps=50, batch=300,
 )
+
+@jax.jit
+def derivatives(model, prompts):
+    return objective.value_and_grad(model, prompts), objective.hvp(model, prompts, model)
+
 arrays = [
-    *jax.tree.leaves((prompts, task.sample(jax.random.key(3), 333))),
-    *jax.tree.leaves(objective.value_and_grad(model, prompts)),
-    *jax.tree.leaves(objective.hvp(model, prompts, model)),
+    *jax.tree.leaves((prompts, whole)),
+    *jax.tree.leaves((derivatives(model, prompts), derivatives(with_mlp, whole))),
+    *jax.tree.leaves(derivatives(softmax, whole)),
     objective.hessian(model, prompts),
     *(runs[name].values for name in sorted(runs.data_vars)),
 ]
@@ -59,12 +67,15 @@ print(*(hashlib.sha256(np.asarray(a).tobytes()).hexdigest() for a in arrays))
 
 @needs_kernels
 @two_cores
-def test_one_thread_and_two_give_the_same_bits():
+def test_one_thread_and_three_on_two_cores_give_the_same_bits():
+    """Each compiles its own programs, since XLA compiles for its number of threads (NPROC)."""
     first, second = sorted(os.sched_getaffinity(0))[:2]
-    one = python(HASH_EVERYTHING, "taskset", "-c", f"{first}").split()
-    two = python(HASH_EVERYTHING, "taskset", "-c", f"{first},{second}").split()
-    assert (one[0], two[0]) == ("1", "2")
-    assert one[1:] == two[1:]
+    afresh = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    one = python(HASH_EVERYTHING, "taskset", "-c", f"{first}", **afresh).split()
+    cores = f"{first},{second}"
+    three = python(HASH_EVERYTHING, "taskset", "-c", cores, NPROC="3", **afresh).split()
+    assert (one[0], three[0]) == ("1", "2")
+    assert one[1:] == three[1:]
 
 
 def test_switched_off_kernels_say_so_once_and_draw_the_same_prompts(tmp_path):

@@ -52,7 +52,8 @@ def gaussian() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    small = dataclasses.replace(FIG3, settings=(SETTING_1, SETTING_3))
+    settings = tuple(dataclasses.replace(s, batch=50) for s in (SETTING_1, SETTING_3))
+    small = dataclasses.replace(FIG3, settings=settings)
     return make(small, tmp_path_factory.mktemp("noise"), Plan(seeds=2, steps=200), print)
 
 

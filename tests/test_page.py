@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import io
 import itertools
 import json
 from html.parser import HTMLParser
@@ -41,16 +43,25 @@ def run(name: str) -> Run:
     return Run(name, run_id, file, 6, 10_000, "float32", "native, 256 bits", versions)
 
 
-def made(out: Path, name: str, panels: int, comparison: pd.DataFrame | None) -> Manifest:
-    """A manifest, with the files that it names."""
-    runs = {f"setting-{i}": run(f"setting-{i}") for i in range(1, panels + 1)}
+@functools.cache
+def pictures(panels: int) -> dict[str, bytes]:
+    """A figure in each format; most tests look at the page only."""
     figure = Figure(figsize=(3.6 * panels, 3.2))
     for axes in figure.subplots(1, panels, squeeze=False)[0]:
         axes.plot(np.geomspace(1, 1e-3, 50))
         axes.set(yscale="log", xlabel="step", ylabel="loss")
+    files = {suffix: io.BytesIO() for suffix in ("png", "pdf")}
+    for suffix, file in files.items():
+        figure.savefig(file, format=suffix, dpi=150)
+    return {suffix: file.getvalue() for suffix, file in files.items()}
+
+
+def made(out: Path, name: str, panels: int, comparison: pd.DataFrame | None) -> Manifest:
+    """A manifest, with the files that it names."""
+    runs = {f"setting-{i}": run(f"setting-{i}") for i in range(1, panels + 1)}
     files = {suffix: f"{name}.{suffix}" for suffix in ("csv", "txt", "png", "pdf")}
-    figure.savefig(out / files["png"], dpi=150)
-    figure.savefig(out / files["pdf"])
+    for suffix, picture in pictures(panels).items():
+        (out / files[suffix]).write_bytes(picture)
     for path in (files["csv"], files["txt"], *(run.file for run in runs.values())):
         (out / path).parent.mkdir(exist_ok=True)
         (out / path).write_text("step,loss\n0,1\n")

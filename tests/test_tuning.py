@@ -7,13 +7,14 @@ import xarray as xr
 
 from attnscape.experiments import tuning
 from attnscape.experiments.experiment import Experiment
+from attnscape.measures import EvaluationLoss, at
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER
 from attnscape.tasks import RegressionTask
 from attnscape.training import Status
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment() -> Experiment:
     return Experiment(
         name="tiny",
@@ -28,11 +29,43 @@ def experiment() -> Experiment:
     )
 
 
+@pytest.fixture(scope="module")
+def trained(experiment: Experiment) -> xr.Dataset:
+    return experiment.run()
+
+
+@pytest.fixture
+def dataset(trained: xr.Dataset) -> xr.Dataset:
+    """To be changed."""
+    return trained.copy(deep=True)
+
+
+def untrained(trial: Experiment) -> xr.Dataset:
+    """A dataset of the form of `trial.run()`, where all losses are 1 (one test compares the two).
+
+    The search looks at losses and statuses only, so nothing is compiled for it here.
+    """
+    (measure,) = trial.measures
+    rates = sorted({rate for of_name in trial.learning_rates.values() for rate in of_name})
+    ran = [[rate in trial.learning_rates[name] for rate in rates] for name in trial.optimizers]
+    ran = np.repeat(np.array(ran)[..., None], len(trial.seeds), axis=2)
+    coordinates = {
+        "optimizer": list(trial.optimizers),
+        "learning_rate": rates,
+        "seed": list(trial.seeds),
+        "step": list(measure.schedule.within(trial.steps)),
+    }
+    dims = tuple(coordinates)
+    losses = np.where(ran[..., None], np.ones(len(coordinates["step"])), np.nan)
+    status = np.where(ran, Status.finished, Status.not_run)
+    return xr.Dataset({"loss": (dims, losses), "status": (dims[:3], status)}, coordinates)
+
+
 def with_losses(loss_of):
     """Stands in for training: the loss is a function of optimizer, rate and seed."""
 
     def run(trial: Experiment):
-        dataset = trial.run()
+        dataset = untrained(trial)
         for name in trial.optimizers:
             for rate in trial.learning_rates[name]:
                 for seed in trial.seeds:
@@ -41,6 +74,16 @@ def with_losses(loss_of):
         return dataset
 
     return run
+
+
+def test_what_stands_in_for_training_has_the_form_of_a_training(experiment):
+    measures = (EvaluationLoss(at(1, 3)),)
+    rates = {"sgdm": (0.1, 0.02), "adam": (0.1, 0.5)}
+    trial = dataclasses.replace(experiment, learning_rates=rates, measures=measures)
+    trained, stand_in = trial.run(), untrained(trial)
+    xr.testing.assert_equal(trained["status"], stand_in["status"])
+    xr.testing.assert_equal(trained["loss"].notnull(), stand_in["loss"].notnull())
+    assert trained["loss"].dims == stand_in["loss"].dims
 
 
 def test_the_grid_is_the_1_2_5_sequence_and_neighbours_continue_it():
@@ -154,7 +197,7 @@ def test_the_final_loss_is_the_median_of_evaluations_in_the_last_tenth(experimen
 
     def run(trial):
         trials.append(trial)
-        dataset = trial.run()
+        dataset = untrained(trial)
         steps = xr.DataArray(np.arange(dataset.sizes["step"], dtype=float), dims="step")
         optimum = abs(np.log(dataset["learning_rate"] / 0.1))
         loss = (1 + optimum) * xr.where(steps == steps[-1], 1e9, steps + 1)  # a spike at the end
@@ -174,8 +217,8 @@ def test_full_runs_are_judged_by_the_evaluations_that_claims_take():
     assert tuning._evaluated(0) == (0,)
 
 
-def test_evaluation_batches_count_by_their_median_and_one_that_is_lost_loses_the_run(experiment):
-    dataset = experiment.run().expand_dims(evaluation=3).copy(deep=True)
+def test_evaluation_batches_count_by_their_median_and_one_that_is_lost_loses_the_run(dataset):
+    dataset = dataset.expand_dims(evaluation=3).copy(deep=True)
     dataset["status"] = dataset["status"].isel(evaluation=0)
     dataset["loss"][:] = 2.0
     dataset["loss"][0] = 1e12  # a rare prompt in one of three batches
@@ -185,15 +228,13 @@ def test_evaluation_batches_count_by_their_median_and_one_that_is_lost_loses_the
     assert lost.to_dict() == {"sgdm": 2.0, "adam": np.inf}
 
 
-def test_a_run_that_diverged_is_infinite_whatever_was_recorded(experiment):
-    dataset = experiment.run()
+def test_a_run_that_diverged_is_infinite_whatever_was_recorded(dataset):
     dataset["status"].loc[{"optimizer": "adam"}] = Status.diverged
     lost = tuning.final_losses(dataset).set_index("optimizer")["loss"]
     assert lost["adam"] == np.inf
     assert np.isfinite(lost["sgdm"])
 
 
-def test_final_losses_leave_out_what_was_not_run(experiment):
-    dataset = experiment.run()
+def test_final_losses_leave_out_what_was_not_run(dataset):
     dataset["status"].loc[{"optimizer": "adam"}] = Status.not_run
     assert set(tuning.final_losses(dataset)["optimizer"]) == {"sgdm"}

@@ -10,12 +10,14 @@ import pytest
 
 from attnscape.experiments import tuning
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.setting import FULL, LOSSES, Plan
+from attnscape.experiments.setting import FULL, Plan
 from attnscape.measures import (
     Curvature,
     DirectionalSmoothness,
     EvaluationLoss,
     GradientNoise,
+    LargeBatchLoss,
+    TrainingLoss,
     every,
 )
 from attnscape.models import AttentionTransformer, FactoredLinearTransformer, WithMLP
@@ -61,13 +63,13 @@ def test_the_larger_transformer_is_shortened_unless_all_steps_are_asked_for():
 
 @pytest.mark.parametrize("artifact", [FIG7, FIG8_LEFT, FIG8_RIGHT], ids=lambda each: each.name)
 def test_loss_curves_of_other_models_are_made(artifact, tmp_path):
+    losses = (EvaluationLoss(), TrainingLoss(), LargeBatchLoss(every(2500), batch=1000))
     settings = tuple(
-        dataclasses.replace(setting, batch=10, layers=2, measures=LOSSES)
+        dataclasses.replace(setting, batch=10, layers=2, measures=losses)
         for setting in artifact.settings
     )
-    made = make(
-        dataclasses.replace(artifact, settings=settings), tmp_path, Plan(seeds=2, steps=2), print
-    )
+    plan = Plan(seeds=2, steps=2, evaluations=2)
+    made = make(dataclasses.replace(artifact, settings=settings), tmp_path, plan, print)
     assert set(made.frame["setting"]) == {setting.name for setting in settings}
     assert made.frame["loss"].notna().all()
     assert "10 fresh prompts a step" in made.caption
@@ -76,9 +78,11 @@ def test_loss_curves_of_other_models_are_made(artifact, tmp_path):
 @pytest.fixture(scope="module")
 def landscape(tmp_path_factory: pytest.TempPathFactory) -> Made:
     measures = (EvaluationLoss(every(2)), Curvature(every(2)), DirectionalSmoothness(every(2)))
-    small = dataclasses.replace(NONLINEAR, layers=1, batch=20, measures=measures)
+    task = dataclasses.replace(NONLINEAR.task, dim=2, context=4)
+    small = dataclasses.replace(NONLINEAR, task=task, layers=1, batch=20, measures=measures)
     artifact = dataclasses.replace(FIG15, settings=(small,))
-    return make(artifact, tmp_path_factory.mktemp("landscape"), Plan(seeds=2, steps=4), print)
+    plan = Plan(seeds=2, steps=4, evaluations=2)
+    return make(artifact, tmp_path_factory.mktemp("landscape"), plan, print)
 
 
 def test_four_panels_stand_in_one_table_and_one_picture(landscape: Made):
@@ -97,9 +101,10 @@ def test_noise_of_the_landscape_is_of_its_own_batch_size(landscape: Made):
 
 @pytest.fixture(scope="module")
 def tuned() -> Plan:
-    setting = dataclasses.replace(SETTING_2, batch=10, measures=LOSSES)
+    setting = dataclasses.replace(SETTING_2, batch=10)
     said: list[str] = []
-    plan = searches.with_searches(Plan(tune=True, steps=2), (setting,), Experiment.run, said.append)
+    plan = Plan(tune=True, steps=2, evaluations=1)
+    plan = searches.with_searches(plan, (setting,), Experiment.run, said.append)
     assert said[0].startswith("setting-2: found ")
     return plan
 
