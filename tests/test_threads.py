@@ -1,5 +1,7 @@
 """Seeds on threads: in parallel where that is safe, stopped together, the same bits."""
 
+import contextlib
+import contextvars
 import functools
 import threading
 import time
@@ -65,6 +67,16 @@ def with_callback(learning_rate):
     return optax.GradientTransformation(lambda params: (), update)
 
 
+def with_print(learning_rate):
+    """SGD whose updates print, one seed after the other."""
+
+    def update(updates, state, params=None):
+        jax.debug.print("step")
+        return jax.tree.map(lambda u: -learning_rate * u, updates), state
+
+    return optax.GradientTransformation(lambda params: (), update)
+
+
 class OwnLoss(EvaluationLoss):
     """A measure of the user's own."""
 
@@ -74,6 +86,7 @@ class OwnLoss(EvaluationLoss):
     [
         {"optimizers": {"outside": PlainExternal()}},
         {"optimizers": {"callback": with_callback}},
+        {"optimizers": {"print": with_print}},
         {"measures": (OwnLoss(at(0)),)},
     ],
 )
@@ -161,17 +174,57 @@ def test_first_calls_are_made_one_at_a_time():
     assert max(most) == 1
 
 
+def test_users_models_are_made_one_at_a_time(threads_used):
+    busy = []
+
+    def model(key):
+        busy.append(1)
+        assert len(busy) == 1
+        time.sleep(0.02)
+        busy.pop()
+        return MODEL(key)
+
+    train(TASK, model, {"mine": lambda rate: optax.sgd(rate)}, 0.1, SEEDS, steps=2, batch=40)
+    assert threads_used == [4]
+
+
+def test_each_seed_sees_the_callers_context():
+    word = contextvars.ContextVar("word", default="nothing")
+    word.set("something")
+    assert for_each_seed(lambda *_: word.get(), SEEDS, 2, lambda done: None) == ["something"] * 4
+
+
+def test_kernels_are_told_how_many_threads_call_them(threads_used, monkeypatch):
+    calls, callers = [], _threads.native.callers
+
+    @contextlib.contextmanager
+    def watched(count):
+        calls.append(count)
+        with callers(count):
+            yield
+        calls.append(-count)
+
+    monkeypatch.setattr(_threads.native, "callers", watched)
+    trained()
+    assert calls == [4, -4]
+
+
 def test_blas_has_one_thread_until_the_last_context_ends():
     def threads():
         return [
             pool["num_threads"] for pool in _threads._pools().info() if pool["user_api"] == "blas"
         ]
 
-    before = threads()
+    with _threads._pools().limit(limits=2, user_api="blas"):
+        before = threads()
+        check_blas(threads)
+        assert threads() == before != [1] * len(before)
+
+
+def check_blas(threads):
     outer, inner = _threads.one_blas_thread(), _threads.one_blas_thread()
     outer.__enter__()
     inner.__enter__()
     outer.__exit__(None, None, None)  # as two threads leave in any order
     assert set(threads()) == {1}
     inner.__exit__(None, None, None)
-    assert threads() == before

@@ -22,7 +22,8 @@ from attnscape.optimizers import (
 from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
 
-_CALLBACK = re.compile(r"\b(pure|io|debug)_callback\[")  # as JAX prints a program
+# As JAX prints a program.
+_CALLBACK = re.compile(r"\b((pure|io|debug)_callback|debug_print)\[")
 
 
 class CompiledStepper:
@@ -82,7 +83,12 @@ class CompiledStepper:
 
     def calls_python(self, runs: Runs) -> bool:
         """Whether a user's part has callbacks, which run at every update."""
-        return _CALLBACK.search(str(self._advance.trace(runs, 0, 1).jaxpr)) is not None
+        programs = [
+            self._advance.trace(runs, 0, 1),
+            self._preconditioned.trace(runs),
+            self._eval_params.trace(runs),
+        ]
+        return any(_CALLBACK.search(str(each.jaxpr)) for each in programs)
 
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:
         """The parameters that are measured, for each optimizer."""

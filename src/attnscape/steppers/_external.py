@@ -135,10 +135,6 @@ class ExternalStepper:
                         run.step(number, self._loss_and_gradient, data)
         return self._snapshot(runs.data_keys)
 
-    def calls_python(self, runs: Runs) -> bool:
-        """True: external optimizers are Python code."""
-        return True
-
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:
         """The parameters that are measured, for each optimizer."""
         return runs.models

@@ -99,10 +99,6 @@ class Stepper(Protocol):
         """The runs after the updates first, ..., last - 1."""
         ...
 
-    def calls_python(self, runs: Runs) -> bool:
-        """Whether Python code runs at every update."""
-        ...
-
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:
         """The parameters that are measured, for each optimizer."""
         ...

@@ -1,6 +1,8 @@
 """Training: makes many runs on shared prompts and measures them at scheduled steps."""
 
 from attnscape.training._train import Precision as Precision
+from attnscape.training._train import check_clip as check_clip
+from attnscape.training._train import check_seeds as check_seeds
 from attnscape.training._train import train as train
 from attnscape.training.status import Progress as Progress
 from attnscape.training.status import Status as Status

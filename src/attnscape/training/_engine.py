@@ -10,6 +10,7 @@ bits for any set of seeds.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -90,7 +91,8 @@ class Engine:
         training_data = functools.partial(sampler.training_data, batch=batch)
         problem = Problem(first_parameters, static, training_data, clip, dtype)
         self._steppers = _steppers(problem, groups)
-        self._first_alone = FirstCallAlone()
+        self._own = is_own((task, model, [group.factory for group in groups]))
+        self._first_alone, self._starting = FirstCallAlone(), threading.Lock()
         self.groups = tuple(group for stepper in self._steppers for group in stepper.groups)
         self.evaluation_seeds = tuple(evaluation_seeds)
         draw = jax.jit(lambda key: sampler(key, evaluation_batch))
@@ -103,13 +105,10 @@ class Engine:
 
     def start(self, seed: int) -> States:
         """The runs of a seed at step 0."""
-
-        def start() -> States:
+        with self._starting:  # the user's model and `init` run, not a compiled program
             init_keys, data_keys = _keys(seed)
             initial_models = self._parameters(init_keys)
             return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
-
-        return self._first_alone("start", start)
 
     def advance(self, runs: States, first: int, last: int) -> States:
         """The runs after the updates first, ..., last - 1."""
@@ -120,7 +119,7 @@ class Engine:
                 for stepper, own in zip(self._steppers, runs, strict=True)
             )
 
-        return self._first_alone("advance", advance)
+        return self._first_alone(("advance", _types(runs)), advance)
 
     def evaluate(
         self, measure: Measure, runs: States, step: int, ahead: States | None
@@ -145,7 +144,7 @@ class Engine:
                 self._preconditioners(runs) if measure.needs_preconditioner else None,
             )
 
-        return self._first_alone(measure, evaluate)
+        return self._first_alone((measure, _types(runs)), evaluate)
 
     def seeds_at_once(self, seeds: Sequence[int], measures: Sequence[Measure], memory: int) -> int:
         """How many seeds are trained at once.
@@ -161,11 +160,13 @@ class Engine:
         most = min(len(seeds), memory, processors())
         if most < 2 or jax.default_backend() != "cpu" or not settings_reach_threads():
             return 1
-        runs = self.start(seeds[0])
-        if any(
-            stepper.calls_python(own) for stepper, own in zip(self._steppers, runs, strict=True)
-        ):
+        compiled = [each for each in self._steppers if isinstance(each, CompiledStepper)]
+        if len(compiled) < len(self._steppers):
             return 1
+        if not self._own:
+            runs = self.start(seeds[0])
+            if any(each.calls_python(own) for each, own in zip(compiled, runs, strict=True)):
+                return 1
         return most if all(map(is_own, measures)) else 1
 
     def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
@@ -182,6 +183,11 @@ class Engine:
             for stepper, own in zip(self._steppers, runs, strict=True)
             for parameters in stepper.eval_params(own)
         ]
+
+
+def _types(runs: States) -> tuple[object, ...]:
+    """What decides whether JAX traces a program again for these runs."""
+    return tuple(jax.typeof(leaf) for leaf in jax.tree.leaves(runs))
 
 
 def _keys(seed: int) -> tuple[Key[Array, 1], Key[Array, 1]]:

@@ -7,12 +7,14 @@ other. A seed's numbers are the same bits on any number of threads.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -29,11 +31,18 @@ class _StoppedError(Exception):
     """Another seed failed, or the user pressed Ctrl-C."""
 
 
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use, such as "200000 100000"
+
+
 def processors() -> int:
     """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text("ascii").split()
+        return max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):  # there is no such file, or no limit ("max")
+        return count
 
 
 def settings_reach_threads() -> bool:
@@ -89,7 +98,11 @@ def for_each_seed(
 
     with native.callers(threads), one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         try:
-            futures = [pool.submit(on_thread, index) for index in range(len(seeds))]
+            # Each thread sees the caller's context variables, such as numpy's error state.
+            futures = [
+                pool.submit(contextvars.copy_context().run, on_thread, index)
+                for index in range(len(seeds))
+            ]
             _wait(futures, reports, report)
             return [future.result() for future in futures]
         finally:
@@ -133,8 +146,8 @@ def _wait(
 class FirstCallAlone:
     """Makes the first call of each program while no other program is called for the first time.
 
-    The first call traces users' code and compiles it, so that their code never runs on two threads
-    at once.
+    The first call traces users' code and compiles it, so that their code is never traced on two
+    threads at once.
     """
 
     def __init__(self) -> None:

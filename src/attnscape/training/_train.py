@@ -107,8 +107,8 @@ def train(
         measures=measures, precision=precision,
     ).checked()  # fmt: skip
     seeds = tuple(seeds)
-    _check_seeds("seeds", seeds)
-    _check_clip(clip, precision)
+    check_seeds("seeds", seeds)
+    check_clip(clip, precision)
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         groups = check_parts(task, model, groups, clip=clip, batch=batch, dtype=precision)
         engine = Engine(
@@ -194,11 +194,21 @@ def _evaluation_batches(seeds: int | Sequence[int]) -> tuple[int, ...]:
         seeds = (int(seeds),)
     if not _is_sequence(seeds):
         raise UsageError(f"evaluation_seeds is {seeds!r}; give a seed, or a sequence of seeds.")
-    _check_seeds("evaluation_seeds", seeds := tuple(seeds))
+    check_seeds("evaluation_seeds", seeds := tuple(seeds))
     return seeds
 
 
-def _check_clip(clip: float | None, precision: Precision) -> None:
+def check_clip(clip: float | None, precision: Precision) -> None:
+    """Raises UsageError unless it is a norm that gradients can be clipped to, or None.
+
+    Examples:
+        >>> from attnscape.training import check_clip
+        >>> check_clip(1.0, "float32")
+        >>> check_clip(-1.0, "float32")
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: clip is -1.0; it must be positive, or None for no clipping.
+    """
     if clip is None:
         return
     if not clip > 0:
@@ -223,7 +233,17 @@ def _check_counts(**counts: int) -> None:
             raise UsageError(f"{name} is {count}; it must be a whole number of at least {least}.")
 
 
-def _check_seeds(name: str, seeds: Sequence[int]) -> None:
+def check_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Raises UsageError unless they are different whole numbers of 32 bits, at least one.
+
+    Examples:
+        >>> from attnscape.training import check_seeds
+        >>> check_seeds("seeds", (0, 1))
+        >>> check_seeds("seeds", (1, 1))
+        Traceback (most recent call last):
+            ...
+        attnscape.errors.UsageError: seeds are [1, 1]; give at least one, and none twice.
+    """
     if not seeds or len(set(seeds)) != len(seeds):
         raise UsageError(f"{name} are {list(seeds)}; give at least one, and none twice.")
     for seed in seeds:

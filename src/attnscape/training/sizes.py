@@ -6,10 +6,12 @@ that is refused would certainly fail. The time is for two cores of 2024, to a fa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -24,6 +26,7 @@ from attnscape.tasks import Task
 
 _YEAR = 365 * 24 * 3600.0
 _ARRAY = 100  # bytes of a numpy array in addition to its numbers
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 _LARGEST = 2**31 - 1  # JAX counts the elements along an axis, and steps, in 32 bits
 # Seconds per number drawn, and per product in the layers; a step of Setting 1 takes 0.25 ms.
 _SECONDS_A_NUMBER = 1e-9
@@ -187,11 +190,13 @@ def _sizes(program: Any) -> Iterator[int]:
 
 
 def available_memory() -> int:
-    """Bytes of the machine's memory; a huge number if it is unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 2**63
+    """Bytes of the machine's or the container's memory; a huge number if it is unknown."""
+    sizes = [2**63]
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(ValueError, OSError):  # there is no such file, or no limit ("max")
+        sizes.append(int(_LIMIT.read_text("ascii")))
+    return min(sizes)
 
 
 def in_bytes(count: int) -> str:
