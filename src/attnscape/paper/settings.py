@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from scipy import stats
 
-from attnscape.experiments.setting import JUDGED, Setting, rates_of
+from attnscape.experiments.setting import Setting, rates_of
 from attnscape.tasks import Radial, RegressionTask, Sphere
 
 _HEAVY = Radial(stats.gamma(0.1, scale=10))
@@ -21,7 +21,6 @@ SETTING_1 = Setting(
     rates_of(0.02, 0.02, paper=(0.02, 0.005)),
     found=MappingProxyType({"sgdm": 0.2, "adam": 0.01}),
     seeds=_MAIN_SEEDS,
-    measures=JUDGED,  # no figure shows its condition number along training
 )
 SETTING_2 = Setting(
     "setting-2",
@@ -30,7 +29,6 @@ SETTING_2 = Setting(
     rates_of(0.01, 0.005, paper=(0.01, 0.02)),
     found=MappingProxyType({"sgdm": 0.02, "adam": 0.01}),
     seeds=_MAIN_SEEDS,
-    measures=JUDGED,
 )
 SETTING_3 = Setting(
     "setting-3",
