@@ -16,6 +16,7 @@ from attnscape.networks import NetworkRun, Schedules, train_run, train_workload 
 from attnscape.networks.steps import steps_of  # noqa: E402
 from attnscape.networks.training import _BATCHES, _INIT, _stream  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
+from attnscape.optimizers.pytorch import TorchOptimizer  # noqa: E402
 from attnscape.optimizers.references import get_optimizer  # noqa: E402
 from attnscape.training import Status  # noqa: E402
 from networks.toy import TOY, toy_data, toy_model  # noqa: E402
@@ -45,9 +46,9 @@ def plain_loop(make, seed=3, steps=12, clip=None):
         optimizer.zero_grad()
         loss = TOY.loss(module, batch)
         loss.backward()
+        norms.append(torch.cat([p.grad.flatten() for p in module.parameters()]).norm().item())
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
-        norms.append(torch.cat([p.grad.flatten() for p in module.parameters()]).norm().item())
         losses.append(loss.item())
         optimizer.step()
     return losses, norms
@@ -74,8 +75,10 @@ def test_the_steps_are_those_of_a_plain_loop(name):
 @pytest.mark.parametrize("name", ["sgdm", "torch:RMSprop"])
 def test_gradients_are_clipped_before_the_optimizer(name):
     got = run(name, clip=0.1)
-    losses, _ = plain_loop(TWINS[name], clip=0.1)
+    losses, norms = plain_loop(TWINS[name], clip=0.1)
     assert relative(got["training_loss"].values[:-1], losses) < 1e-5
+    assert relative(got["gradient_norm"].values[:-1], norms) < 1e-5
+    assert max(norms) > 0.1  # measured before clipping
 
 
 def test_runs_of_a_seed_share_weights_batches_and_dropout():
@@ -108,12 +111,28 @@ def test_a_diverged_run_ends_with_its_status(name):
 
 
 def test_optimizers_are_measured_where_they_evaluate():
-    """Schedule-free keeps an average; at a rate that jumps, the average is the better point."""
-    got = run("schedule-free", rate=0.02)
-    reference, average = run("sgd", rate=0.02), got["loss"].values
-    assert np.isfinite(average).all()
-    assert average[0] == reference["loss"].values[0]
-    assert not np.array_equal(average[1:], reference["loss"].values[1:])
+    """Schedule-free SGD without momentum evaluates at the mean of its fast iterates."""
+    factory = NAMED["schedule-free"]
+    data = toy_data("packaged")
+    module = toy_model(data.facts)
+    steps = steps_of("schedule-free", factory, 0.02, dict(module.named_parameters()), None)
+
+    def backward():
+        module.zero_grad()
+        loss = TOY.loss(module, data.fixed(16, 1)[0])
+        loss.backward()
+        return loss
+
+    for _ in range(5):
+        steps.step(backward)
+    at_gradient = [p.detach().clone() for p in module.parameters()]
+    optimizer = factory(0.02)
+    wanted = optimizer.eval_params(steps._state, steps._values)
+    with steps.at_eval_params():
+        for name, parameter in module.named_parameters():
+            np.testing.assert_allclose(parameter.detach(), wanted[name], rtol=1e-6)
+        assert not all(map(torch.equal, module.parameters(), at_gradient))
+    assert all(map(torch.equal, module.parameters(), at_gradient))
 
 
 def test_closures_are_called_at_the_present_parameters():
@@ -136,6 +155,11 @@ def test_an_optimizer_that_asks_for_further_losses_is_refused_in_one_sentence():
 
     with pytest.raises(UsageError, match="mine asks for the loss, gradient or Hessian at further"):
         steps.step(backward)
+
+
+def test_a_negative_schedule_is_refused():
+    with pytest.raises(UsageError, match="The schedule of noise is -5"):
+        Schedules(noise=-5)
 
 
 def test_a_probe_measures_along_the_run():
@@ -174,6 +198,9 @@ def test_all_runs_stand_in_one_dataset():
         ({"learning_rates": {"adam": (1.0,)}}, "Learning rates were given for"),
         ({"seeds": (1, 1)}, "give at least one, and none twice"),
         ({"steps": -1}, "steps is -1"),
+        ({"clip": -1.0}, "clip is -1.0; it must be positive"),
+        ({"seeds": (2**32,)}, "The seed 4294967296 is not usable"),
+        ({"optimizers": ["sophia"]}, "sophia asks for the loss, gradient or Hessian at further"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(changes, sentence):
@@ -230,3 +257,75 @@ def test_a_finished_run_is_found_again(tmp_path):
     again = store.load_or_run(computation(), tmp_path, lambda done, total: pytest.fail("it runs"))
     assert again.identical(first)
     assert first.attrs["data"] == "toy data"
+
+
+def test_a_run_is_found_under_another_name_of_the_same_optimizer(tmp_path):
+    from attnscape.experiments import store
+
+    def run(one):
+        return store.load_or_run(one, tmp_path)
+
+    both = {"one": NAMED["sgd"], "other": NAMED["sgd"]}
+    got = train_workload(TOY, both, (0.1,), (0,), steps=3, run=run)
+    assert got["loss"].notnull().all()
+    assert len(list(tmp_path.glob("*.nc"))) == 1
+
+
+def test_what_a_diverged_run_lacks_the_others_keep():
+    schedules = Schedules(loss=1, smoothness=1)
+    got = train_workload(TOY, ["sgd"], (1e30, 0.01), (0,), steps=4, schedules=schedules)
+    assert got["directional_smoothness"].sel(learning_rate=0.01, step=[0, 1, 2, 3]).notnull().all()
+    assert got.attrs["condition"]
+
+
+def test_pretrained_weights_are_part_of_a_runs_identity():
+    def with_weights(value):
+        def model(facts):
+            module = toy_model(facts)
+            with torch.no_grad():
+                module[0].weight.fill_(value)
+            return module
+
+        return dataclasses.replace(TOY, model=model)
+
+    ids = {computation(workload=with_weights(value)).run_id for value in (0.0, 1.0)}
+    assert len(ids) == 2
+
+
+class Moves(torch.optim.SGD):
+    """Clears the gradient before it calls its closure."""
+
+    def step(self, closure):
+        self.zero_grad()
+        loss = closure()
+        super().step()
+        return loss
+
+
+def test_a_closure_fills_gradients_that_were_cleared():
+    data = toy_data("packaged")
+    module = toy_model(data.facts)
+    steps = steps_of("mine", TorchOptimizer(Moves), 0.1, dict(module.named_parameters()), None)
+    before = [p.detach().clone() for p in module.parameters()]
+
+    def backward():
+        module.zero_grad()
+        loss = TOY.loss(module, data.fixed(16, 1)[0])
+        loss.backward()
+        return loss
+
+    steps.step(backward)
+    assert not any(map(torch.equal, module.parameters(), before))
+
+
+def test_part_of_the_parameters_is_refused():
+    module = toy_model({"features": 3})
+    partly = TorchOptimizer(lambda parameters, lr: torch.optim.SGD(parameters[:1], lr=lr))
+    with pytest.raises(UsageError, match="leave out parameters number"):
+        steps_of("mine", partly, 0.1, dict(module.named_parameters()), None)
+
+
+def test_double_precision_is_refused_where_it_would_be_lost():
+    module = toy_model({"features": 3}).double()
+    with pytest.raises(UsageError, match=r"parameters of torch\.float64, but sgd steps float32"):
+        steps_of("sgd", NAMED["sgd"], 0.1, dict(module.named_parameters()), None)

@@ -49,7 +49,8 @@ def search_networks(
         extended |= {name for name, more in due.items() if _is_beyond(more, table, name)}
         if not due:
             break
-    return Search(best_rates(table), table, tuple(sorted(extended)), tuple(due))
+    at_edge = tuple(name for name, more in due.items() if _is_beyond(more, table, name))
+    return Search(best_rates(table), table, tuple(sorted(extended)), at_edge)
 
 
 def _next(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, ...]:

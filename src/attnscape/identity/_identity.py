@@ -58,6 +58,13 @@ def with_reasons(name: str, thing: object, content: Any, unpinned: Sequence[str]
     """The identity of a part that depends on its content and on `unpinned`.
 
     If `unpinned` is not empty, the identity holds for this object in this process only.
+
+    Examples:
+        >>> from attnscape.identity import with_reasons
+        >>> with_reasons("mine", object, {"files": {}}, []).reasons
+        ()
+        >>> len(with_reasons("mine", object, {"files": {}}, ["the time"]).reasons)
+        1
     """
     if not unpinned:
         return Identity(content)

@@ -26,6 +26,7 @@ from attnscape.optimizers import (
     WithEvalParams,
     accepting,
     clipped,
+    keywords_of_step,
 )
 from attnscape.steppers import Group, Problem
 
@@ -73,6 +74,17 @@ def of_module_optimizer(
         rate: Its learning rate.
         clip: Global norm that gradients are clipped to, or None.
         parameters: Shapes and dtypes of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from attnscape.identity import of_module_optimizer
+        >>> shapes = {"weight": jnp.zeros((2, 3))}
+        >>> one = of_module_optimizer("one", optax.sgd, 0.1, None, shapes)
+        >>> one == of_module_optimizer("two", lambda rate: optax.sgd(rate), 0.1, None, shapes)
+        True
+        >>> one == of_module_optimizer("one", optax.sgd, 0.1, 1.0, shapes)  # clipped
+        False
     """
     if isinstance(factory, ExternalOptimizer):
         content, outside = pinned_by(factory)
@@ -85,7 +97,7 @@ def of_module_optimizer(
         def update(
             gradient: PyTree, state: PyTree, values: PyTree, loss: Array
         ) -> tuple[PyTree, PyTree]:
-            keywords = {"value": loss, "grad": gradient}
+            keywords = keywords_of_step(name, loss, gradient)
             updates, state = optimizer.update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
             return optax.apply_updates(values, updates), state
 

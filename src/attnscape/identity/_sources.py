@@ -23,7 +23,14 @@ from attnscape.loading import brought_in, is_installed, is_installed_file, known
 
 
 def pinned_by(value: Any) -> tuple[dict[str, Any], list[str]]:
-    """The content of a part's files as JSON data, and its other dependences in words."""
+    """The content of a part's files as JSON data, and its other dependences in words.
+
+    Examples:
+        >>> from attnscape.identity import pinned_by
+        >>> content, outside = pinned_by(3.0)
+        >>> content["files"], outside
+        ({}, [])
+    """
     part = PartContents(value)
     sources: dict[str, bytes | None] = {}
     for name in part.modules:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from attnscape.networks.training import initial_module, own_random_numbers
 from attnscape.networks.workload import Batch, Data, Size, SizeName, Source, Workload
 from attnscape.validation import CheckResult
 from attnscape.validation._result import require, run_check
@@ -17,6 +19,7 @@ from attnscape.validation._result import require, run_check
 _UPDATES = 20
 
 
+@own_random_numbers()
 def check_workload(thing: Any, source: Source = "packaged") -> list[CheckResult]:
     """Checks a workload: its data, model, loss and metric.
 
@@ -59,14 +62,17 @@ class _Parts:
         self.batch: Batch = data.fixed(size.batch, 1)[0]
 
     def module(self, seed: int = 0) -> nn.Module:
-        torch.manual_seed(seed)
-        return self.workload.model(self.data.facts, **self.size.model)
+        return initial_module(self.workload, self.data, self.size, seed)
 
 
 def _is_workload(thing: Any) -> str:
     require(
         isinstance(thing, Workload),
         f"It is {type(thing).__name__}; it must be an attnscape.networks.Workload.",
+    )
+    require(
+        re.fullmatch(r"\w[\w.,=+-]*", thing.name),
+        f"Its name is {thing.name!r}; give letters, digits and any of '_.,=+-', as in file names.",
     )
     require("small" in thing.sizes, f"Its sizes are {', '.join(thing.sizes)}; add `small`.")
     return f"It has the sizes {', '.join(thing.sizes)}."

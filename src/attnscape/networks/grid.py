@@ -13,7 +13,7 @@ from attnscape.networks.training import Schedules
 from attnscape.networks.workload import SizeName, Source, Workload
 from attnscape.networks.workloads import WORKLOADS
 from attnscape.optimizers import NAMED, Factory, check_learning_rate
-from attnscape.training import Status
+from attnscape.training import Status, check_clip, check_seeds
 
 _RUN = ("optimizer", "learning_rate", "seed")
 
@@ -71,8 +71,9 @@ def train_workload(
         )
     factories = _factories(optimizers)
     rates = _rates(learning_rates, factories)
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise UsageError(f"seeds are {list(seeds)}; give at least one, and none twice.")
+    seeds = tuple(seeds)
+    check_seeds("seeds", seeds)
+    check_clip(clip, "float32")
     chosen = workload.sizes[size]
     steps = chosen.steps if steps is None else steps
     if steps < 0:
@@ -85,11 +86,12 @@ def train_workload(
         )
     own = WORKLOADS.get(workload.name) is workload
     results = [
+        # A result that is found may have been stored under another name of the same optimizer.
         run(
             NetworkRun(
                 workload, own, data, chosen, name, factory, rate, seed, steps, clip, schedules
             )
-        )
+        ).assign_coords(optimizer=[name])
         for name, factory in factories.items()
         for rate in rates[name]
         for seed in seeds
@@ -128,23 +130,28 @@ def combined(
     labels = {"optimizer": list(optimizers), "learning_rate": rates, "seed": list(seeds)}
     steps = sorted({int(step) for each in results for step in each["step"].values})
     fill = {"status": Status.not_run, "diverged_at": -1}
-    first = results[0]
     variables = {}
-    for name in first.data_vars:
-        kept = (
-            [each[name].reindex(step=steps) for each in results if name in each]
-            if ("step" in first[name].dims)
-            else [each[name] for each in results]
-        )
+    # A run that diverged early may lack what others have.
+    for name in dict.fromkeys(name for each in results for name in each.data_vars):
+        kept = [each[name] for each in results if name in each]
+        if "step" in kept[0].dims:
+            kept = [each.reindex(step=steps) for each in kept]
         further = [dim for dim in kept[0].dims if dim not in _RUN]
         shape = (*(len(labels[dim]) for dim in _RUN), *(kept[0].sizes[dim] for dim in further))
         values = np.full(shape, fill.get(str(name), np.nan), kept[0].dtype)
         for each in kept:
             place = tuple(labels[dim].index(each[dim].item()) for dim in _RUN)
             values[place] = each.transpose(*_RUN, *further).values[0, 0, 0]
-        variables[name] = ((*_RUN, *further), values, first[name].attrs)
-    others = {dim: first[dim] for dim in first.dims if dim in first.coords and dim not in labels}
-    return xr.Dataset(variables, {**others, **labels, "step": steps})
+        variables[name] = ((*_RUN, *further), values, kept[0].attrs)
+    others = {
+        dim: each[dim]
+        for each in results
+        for dim in each.dims
+        if dim in each.coords and dim not in (*labels, "step")
+    }
+    attributes = [xr.Dataset(attrs=each.attrs) for each in results]
+    common = xr.merge(attributes, combine_attrs="drop_conflicts").attrs
+    return xr.Dataset(variables, {**others, **labels, "step": steps}, common)
 
 
 def _workload(workload: Workload | str) -> Workload:

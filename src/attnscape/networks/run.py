@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import re
 import warnings
@@ -15,6 +16,7 @@ import torch
 import xarray as xr
 
 from attnscape import spec
+from attnscape.identity import NUMBERS as ENGINE_NUMBERS
 from attnscape.identity import (
     Identity,
     NotFoundAgainWarning,
@@ -22,7 +24,12 @@ from attnscape.identity import (
     pinned_by,
     with_reasons,
 )
-from attnscape.networks.training import Schedules, train_run
+from attnscape.networks.training import (
+    Schedules,
+    initial_module,
+    own_random_numbers,
+    train_run,
+)
 from attnscape.networks.workload import Data, Size, Workload
 from attnscape.optimizers import Factory
 from attnscape.training import Progress, silent
@@ -86,7 +93,7 @@ class NetworkRun:
 
     @functools.cached_property
     def _identity(self) -> Identity:
-        shapes = _parameter_shapes(self.workload, self.data, self.size)
+        shapes, weights = _initial(self.workload, self.data, self.size)
         parts = {
             "workload": self._of_workload(),
             "optimizer": of_module_optimizer(
@@ -98,10 +105,11 @@ class NetworkRun:
             warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
         content = {name: part.content for name, part in parts.items()}
         plain = {
-            "numbers": NUMBERS,
-            "data": self.data.digest,
+            "numbers": [NUMBERS, ENGINE_NUMBERS],
+            "data": [self.data.digest, dict(self.data.facts)],
+            "weights": weights,
             "size": spec.describe(self.size),
-            "versions": _versions(("torch", "transformers", "jax", "optax")),
+            "versions": _versions(("torch", "transformers", "jax", "jaxlib", "optax")),
             **{key: spec.describe(value) for key, value in self._numbers().items()},
         }
         return Identity({**content, **plain}, reasons)
@@ -110,7 +118,9 @@ class NetworkRun:
         if self.own:
             return Identity({"name": self.workload.name})
         content, outside = pinned_by(self.workload)
-        return with_reasons(self.workload.name, self.workload, content, outside)
+        # The generators that its code may draw from are seeded before each call.
+        unpinned = [words for words in outside if not words.startswith("random numbers")]
+        return with_reasons(self.workload.name, self.workload, content, unpinned)
 
     @property
     def run_id(self) -> str:
@@ -166,16 +176,28 @@ class NetworkRun:
         return {name: getattr(self, name) for name in names}
 
 
-def _parameter_shapes(
-    workload: Workload, data: Data, size: Size
-) -> Mapping[str, jax.ShapeDtypeStruct]:
-    with torch.device("meta"):
-        module = workload.model(data.facts, **size.model)
-    return {
-        name: jax.ShapeDtypeStruct(tuple(p.shape), str(p.dtype).removeprefix("torch."))
-        for name, p in module.named_parameters()
-        if p.requires_grad
-    }
+_Described = tuple[Mapping[str, jax.ShapeDtypeStruct], str]
+_described: dict[tuple[int, int, str], tuple[object, _Described]] = {}
+
+
+def _initial(workload: Workload, data: Data, size: Size) -> _Described:
+    """The shapes of the parameters, and a hash of seed 0's weights: pretrained ones can change."""
+    key = (id(workload), id(data), repr(size))
+    if key not in _described:
+        with own_random_numbers():
+            module = initial_module(workload, data, size, 0)
+        shapes = {
+            name: jax.ShapeDtypeStruct(tuple(p.shape), str(p.dtype).removeprefix("torch."))
+            for name, p in module.named_parameters()
+            if p.requires_grad
+        }
+        sha = hashlib.sha256()
+        for name, tensor in module.state_dict().items():
+            sha.update(name.encode())
+            sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        # The parts are kept, so that no id is used again.
+        _described[key] = ((workload, data), (shapes, sha.hexdigest()))
+    return _described[key][1]
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ from attnscape.optimizers import (
     WithEvalParams,
     accepting,
     clipped,
-    update_keywords,
+    keywords_of_step,
+    pytorch,
 )
 
 Parameters = Mapping[str, nn.Parameter]
@@ -65,13 +66,13 @@ def steps_of(
     """
     if not isinstance(factory, ExternalOptimizer):
         return _OptaxSteps(name, factory, learning_rate, parameters, clip)
-    make = getattr(factory, "make", None)
-    if make is None:
+    if not isinstance(factory, pytorch.TorchOptimizer):
         raise UsageError(
             f"{name} is an external optimizer of the engine and cannot step a network; give an "
             "optax factory, or a torch.optim.Optimizer as torch:package.Class."
         )
-    return _TorchSteps(make(list(parameters.values()), lr=learning_rate), parameters, clip)
+    optimizer = factory.of_parameters(learning_rate, list(parameters.values()))
+    return _TorchSteps(optimizer, parameters, clip)
 
 
 class _OptaxSteps:
@@ -84,6 +85,12 @@ class _OptaxSteps:
         clip: float | None,
     ) -> None:
         self._name, self._parameters = name, parameters
+        others = {str(p.dtype) for p in parameters.values()} - {"torch.float32"}
+        if others:
+            raise UsageError(
+                f"The network has parameters of {', '.join(sorted(others))}, but {name} steps "
+                "float32; make it with .float(), or give an optimizer of PyTorch."
+            )
         optimizer = clipped(lambda rate: accepting(factory(rate)), clip)(learning_rate)
         self._optimizer = optimizer
         self._values = {name: _as_jax(p) for name, p in parameters.items()}
@@ -120,15 +127,9 @@ class _OptaxSteps:
         gradient: dict[str, Float[Array, ...]],
         loss: Float[Array, ""],
     ) -> tuple[PyTree, PyTree]:
-        keywords = update_keywords(loss, gradient, self._refuse, self._refuse, self._refuse)
+        keywords = keywords_of_step(self._name, loss, gradient)
         updates, state = self._optimizer.update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
         return optax.apply_updates(values, updates), state
-
-    def _refuse(self, parameters: PyTree) -> NoReturn:
-        raise UsageError(
-            f"{self._name} asks for the loss, gradient or Hessian at further points, which are not "
-            "computed for networks; choose an optimizer that needs the gradient of the step only."
-        )
 
     def _write(self, values: Mapping[str, Float[Array, ...]]) -> None:
         with torch.no_grad():
@@ -141,48 +142,69 @@ class _TorchSteps:
     def __init__(
         self, optimizer: torch.optim.Optimizer, parameters: Parameters, clip: float | None
     ) -> None:
-        self._optimizer, self._parameters, self._clip = optimizer, parameters, clip
-        self._takes_closure = "closure" in inspect.signature(type(optimizer).step).parameters
+        self._optimizer, self._parameters, self._clip = optimizer, list(parameters.values()), clip
+        self._closure = pytorch.closure_of(type(optimizer))
+        # Some optimizers with a separate evaluation point step only after `train`.
+        self._switches = hasattr(optimizer, "eval") and hasattr(optimizer, "train")
+        self._switch("train")
 
     def step(self, backward: Backward) -> float:
-        first, at, calls = self._clipped(backward), self._place(), 0
+        loss = backward()
+        factor = self._clipping()
+        self._scale(factor)
+        first = (loss.detach() * factor).clone()
+        before, calls = self._tensors() if self._closure else [], 0
 
         def closure() -> Any:
             nonlocal calls
             calls += 1
-            if calls == 1 and self._place() == at:
+            if calls == 1 and _equal(before, self._tensors()):
                 return first  # its gradient is in `.grad` already
             with torch.enable_grad():
-                return self._clipped(backward)
+                again = backward()
+            # The factor of the step's first point, so that all belong to one function.
+            self._scale(factor)
+            return again.detach() * factor
 
-        loss = first.item()
-        if self._takes_closure:
-            self._optimizer.step(closure)
-        else:
+        if self._closure is None:
             self._optimizer.step()
-        return loss
+        elif self._closure.kind is inspect.Parameter.KEYWORD_ONLY:
+            self._optimizer.step(closure=closure)
+        else:
+            self._optimizer.step(closure)
+        return loss.item()
 
     @contextlib.contextmanager
     def at_eval_params(self) -> Generator[None]:
-        # Optimizers with a separate evaluation point switch to it by `eval`.
-        switches = hasattr(self._optimizer, "eval") and hasattr(self._optimizer, "train")
-        if switches:
-            self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+        self._switch("eval")
         try:
             yield
         finally:
-            if switches:
-                self._optimizer.train()  # pyright: ignore[reportAttributeAccessIssue]
+            self._switch("train")
 
-    def _clipped(self, backward: Backward) -> Tensor:
-        loss = backward()
-        if self._clip is not None:
-            nn.utils.clip_grad_norm_(self._parameters.values(), self._clip)
-        return loss.detach()
+    def _switch(self, mode: str) -> None:
+        if self._switches:
+            getattr(self._optimizer, mode)()
 
-    def _place(self) -> list[tuple[int, int]]:
-        """Changes whenever a parameter is changed in place or replaced."""
-        return [(p._version, p.data_ptr()) for p in self._parameters.values()]
+    def _clipping(self) -> float:
+        """The factor that clips the gradient to the norm `clip`."""
+        norm = float(torch.stack([_gradient(p).norm() for p in self._parameters]).norm())
+        return 1.0 if self._clip is None or not norm > self._clip else self._clip / norm
+
+    def _scale(self, factor: float) -> None:
+        if factor != 1.0:
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
+    def _tensors(self) -> list[Tensor]:
+        """Copies of all parameters and gradients."""
+        both = [(p.detach(), _gradient(p)) for p in self._parameters]
+        return [tensor.clone() for pair in both for tensor in pair]
+
+
+def _equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _as_jax(tensor: Tensor) -> Float[Array, ...]:

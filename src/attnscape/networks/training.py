@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import random
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from attnscape.errors import UsageError
 from attnscape.networks.steps import Steps, steps_of
 from attnscape.networks.workload import Batch, Data, Size, Workload
 from attnscape.optimizers import Factory
@@ -23,13 +25,19 @@ _INIT, _BATCHES, _DROPOUT = range(3)  # streams of random numbers of a seed
 
 @dataclasses.dataclass(frozen=True)
 class Schedules:
-    """Steps between measurements; 0 for none. The last step is always measured.
+    """Steps between measurements; 0 for none.
+
+    Loss and metric are also measured at the last step. What belongs to an update is not: there is
+    no update after the last step.
 
     Attributes:
         loss: Of `loss`, `metric` (on test examples), `training_loss` and `gradient_norm`.
         smoothness: Of the directional smoothness of the realised step.
         noise: Of gradient noise over fresh batches.
         curvature: Of the Hessian's diagonal and the robust condition number.
+
+    Raises:
+        UsageError: If a schedule is negative.
 
     Examples:
         >>> from attnscape.networks import Schedules
@@ -41,6 +49,15 @@ class Schedules:
     smoothness: int = 0
     noise: int = 0
     curvature: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value < 0:
+                raise UsageError(
+                    f"The schedule of {field.name} is {value}; it must be a number of steps, or 0 "
+                    "for none."
+                )
 
 
 def train_run(
@@ -91,9 +108,8 @@ def train_run(
         >>> dict(run.loss.sizes)
         {'optimizer': 1, 'learning_rate': 1, 'seed': 1, 'step': 2}
     """
-    with _own_random_numbers():
-        torch.manual_seed(_stream(seed, _INIT))
-        module = workload.model(data.facts, **size.model)
+    with own_random_numbers():
+        module = initial_module(workload, data, size, seed)
         run = _Run(workload, data, size, module, seed, steps, schedules)
         parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         return run.train(steps_of(name, factory, learning_rate, parameters, clip), progress).pipe(
@@ -117,6 +133,7 @@ class _Run:
         self._training = data.fixed(size.batch, size.evaluations)
         self._test = data.fixed(size.batch, size.evaluations, test=True)
         self._records: dict[int, dict[str, float]] = {}
+        self._norm: float | None = None  # of the step's gradient, before clipping
         self._probe = self._made_probe()
 
     def train(self, stepper: Steps, progress: Progress) -> xr.Dataset:
@@ -135,9 +152,11 @@ class _Run:
                     break
             if step == self._steps:
                 break
+            self._norm = None
             loss = stepper.step(lambda batch=batch, step=step: self._backward(batch, step))
             if due:
-                self._records[step] |= self._on_batch(loss)
+                norm = np.nan if self._norm is None else self._norm
+                self._records[step] |= {"training_loss": loss, "gradient_norm": norm}
             if not math.isfinite(loss):
                 diverged_at = step
                 break
@@ -153,20 +172,27 @@ class _Run:
         """Batches of one pass after the other."""
         passes = 0
         while True:
-            yield from self._data.batches(self._batch, _stream(self._seed, _BATCHES, passes))
+            empty = True
+            for batch in self._data.batches(self._batch, _stream(self._seed, _BATCHES, passes)):
+                empty = False
+                yield batch
+            if empty:
+                raise UsageError(
+                    f"{self._data.name} gives no batch of {self._batch} examples; give more data "
+                    "or a smaller batch."
+                )
             passes += 1
 
     def _backward(self, batch: Batch, step: int) -> Tensor:
-        torch.manual_seed(_stream(self._seed, _DROPOUT, step))
+        seed_all(_stream(self._seed, _DROPOUT, step))
         self._module.train()
         self._module.zero_grad()
         loss = self._workload.loss(self._module, batch)
         loss.backward()
+        if self._norm is None:  # a closure may be called again, at other points
+            norms = [p.grad.norm() for p in self._module.parameters() if p.grad is not None]
+            self._norm = torch.stack(norms).norm().item()
         return loss
-
-    def _on_batch(self, loss: float) -> dict[str, float]:
-        norms = [p.grad.norm() for p in self._module.parameters() if p.grad is not None]
-        return {"training_loss": loss, "gradient_norm": torch.stack(norms).norm().item()}
 
     def _evaluated(self) -> dict[str, float]:
         self._module.eval()
@@ -209,7 +235,7 @@ class _Run:
         if self._probe is not None:
             measured = self._probe.dataset()
             renamed = measured.rename({"loss": "probe_loss"}) if "loss" in measured else measured
-            dataset = xr.merge([dataset, renamed], join="outer", combine_attrs="drop")
+            dataset = xr.merge([dataset, renamed], join="outer", combine_attrs="no_conflicts")
         status = Status.finished if diverged_at < 0 else Status.diverged
         return dataset.assign(status=np.int8(status), diverged_at=np.int32(diverged_at))
 
@@ -244,11 +270,26 @@ def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
+def initial_module(workload: Workload, data: Data, size: Size, seed: int) -> nn.Module:
+    """The network of a seed at step 0; to be called inside `own_random_numbers`."""
+    seed_all(_stream(seed, _INIT))
+    return workload.model(data.facts, **size.model)
+
+
+def seed_all(seed: int) -> None:
+    """Seeds the generators that users' code may draw from: PyTorch's, numpy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+
+
 @contextlib.contextmanager
-def _own_random_numbers() -> Generator[None]:
-    """Context manager: afterwards PyTorch's random state is as it was before."""
-    before = torch.get_rng_state()
+def own_random_numbers() -> Generator[None]:
+    """Context manager: afterwards the global generators are in the states of before."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield
     finally:
-        torch.set_rng_state(before)
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])

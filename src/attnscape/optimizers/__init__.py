@@ -39,4 +39,5 @@ from attnscape.optimizers.transformations import Transformation as Transformatio
 from attnscape.optimizers.transformations import WithEvalParams as WithEvalParams
 from attnscape.optimizers.transformations import accepting as accepting
 from attnscape.optimizers.transformations import clipped as clipped
+from attnscape.optimizers.transformations import keywords_of_step as keywords_of_step
 from attnscape.optimizers.transformations import update_keywords as update_keywords

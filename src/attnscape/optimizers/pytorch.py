@@ -58,14 +58,25 @@ class TorchOptimizer(ExternalOptimizer):
         generators = RandomStates(leaves)
         parameters = [torch.from_numpy(leaf.copy()).requires_grad_() for leaf in leaves]
         with generators.in_use():
-            optimizer = _made(self.make, parameters, learning_rate)
+            optimizer = self.of_parameters(learning_rate, parameters)
+        return _Run(optimizer, parameters, leaves, generators)
+
+    def of_parameters(
+        self, learning_rate: float, parameters: Sequence[torch.Tensor]
+    ) -> torch.optim.Optimizer:
+        """The optimizer of these parameters.
+
+        Raises:
+            UsageError: If `make` does not return an optimizer of exactly these parameters.
+        """
+        optimizer = _made(self.make, list(parameters), learning_rate)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UsageError(
                 f"{_name(self.make)} gave {type(optimizer).__name__}; it must give a "
                 f"torch.optim.Optimizer{_at(self.make)}."
             )
         _check_parameters(optimizer, parameters, self.make)
-        return _Run(optimizer, parameters, leaves, generators)
+        return optimizer
 
 
 class _Run:
@@ -80,7 +91,7 @@ class _Run:
     ) -> None:
         self._optimizer, self._parameters, self._leaves = optimizer, parameters, leaves
         self._generators = generators
-        self._closure = _closure_of(type(optimizer))
+        self._closure = closure_of(type(optimizer))
 
     def step(self, loss_and_gradient: LossAndGradient) -> None:
         first, calls = loss_and_gradient(), 0
@@ -141,7 +152,7 @@ class _Run:
         return point
 
 
-def _made(make: Callable[..., object], parameters: list[torch.Tensor], rate: float) -> object:
+def _made(make: Callable[..., object], parameters: Sequence[torch.Tensor], rate: float) -> object:
     """The optimizer that a class or function makes from parameters and a learning rate."""
     try:
         inspect.signature(make).bind(parameters, lr=rate)
@@ -156,7 +167,9 @@ def _made(make: Callable[..., object], parameters: list[torch.Tensor], rate: flo
 
 
 def _check_parameters(
-    optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor], make: Callable[..., object]
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[torch.Tensor],
+    make: Callable[..., object],
 ) -> None:
     """Raises UsageError unless the optimizer's groups hold all parameters and no other."""
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -193,7 +206,7 @@ def get_torch_optimizer(reference: str) -> TorchOptimizer:
 
 
 @functools.cache
-def _closure_of(kind: type[torch.optim.Optimizer]) -> inspect.Parameter | None:
+def closure_of(kind: type[torch.optim.Optimizer]) -> inspect.Parameter | None:
     """The parameter of `step` that takes a closure, if there is one."""
     parameters = inspect.signature(kind.step).parameters
     if "closure" in parameters:

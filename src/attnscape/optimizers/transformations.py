@@ -5,12 +5,14 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 import optax
 from jaxtyping import PyTree, Scalar
+
+from attnscape.errors import UsageError
 
 
 class WithEvalParams(NamedTuple):
@@ -188,6 +190,33 @@ def update_keywords(
         "grad_fn": grad_fn,
         "hessian_diagonal_fn": hessian_diagonal,
     }
+
+
+def keywords_of_step(name: str, value: Scalar, grad: PyTree) -> dict[str, object]:
+    """The keywords of `update_keywords` where only the gradient of the step is computed.
+
+    Args:
+        name: The optimizer's name, for messages.
+        value: The loss.
+        grad: The gradient before clipping.
+
+    Raises:
+        UsageError: When the optimizer asks for loss, gradient or Hessian at a point.
+
+    Examples:
+        >>> from attnscape.optimizers import keywords_of_step
+        >>> keywords_of_step("mine", 2.0, {})["value"]
+        2.0
+    """
+
+    def refuse(parameters: PyTree) -> NoReturn:
+        del parameters
+        raise UsageError(
+            f"{name} asks for the loss, gradient or Hessian at further points, which are not "
+            "computed for networks; choose an optimizer that needs the gradient of the step only."
+        )
+
+    return update_keywords(value, grad, refuse, refuse, refuse)
 
 
 def accepting(transformation: Transformation) -> Transformation:

@@ -37,7 +37,14 @@ def run(options: Networks) -> None:
         from attnscape import networks
     except ImportError as error:
         raise UsageError(str(error)) from None
+    if not options.clip >= 0:
+        raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
     if options.do == "list":
+        if options.workload is not None:
+            raise UsageError(
+                f"`networks list` shows all workloads; leave {options.workload!r} out, or write "
+                "`networks train`."
+            )
         _list(networks.WORKLOADS)
         return
     if options.workload is None:
@@ -50,15 +57,14 @@ def run(options: Networks) -> None:
 
 
 def _list(workloads: Mapping[str, Workload]) -> None:
-    table = Table("workload", "network", "packaged data", "small", "published")
+    table = Table("workload", "network", "small", "published")
     for name, workload in workloads.items():
         sizes = (workload.sizes[key] for key in ("small", "published"))
-        of_sizes = (f"{size.steps:,} x {size.batch:,}" for size in sizes)
-        table.add_row(name, workload.title, workload.packaged, *of_sizes)
+        table.add_row(name, workload.title, *(f"{s.steps:,} x {s.batch:,}" for s in sizes))
     Console().print(table)
-    print("Sizes: steps x batch. A stand-in has its own name: speeches are not Penn Treebank.")
+    print("Sizes are steps x batch. The packaged data, which may be a stand-in, and the source:")
     for name, workload in workloads.items():
-        print(f"{name}: {workload.reference}")
+        print(f"{name}: {workload.packaged}; {workload.reference}")
 
 
 def _train(options: Networks) -> None:
@@ -147,7 +153,7 @@ def _show(dataset: xr.Dataset) -> None:
             f"{row['learning_rate']:g}",
             f"{row['loss']:.4g}",
             ends,
-            f"{float(mine.isel(step=-1).median()):.4g}",
+            f"{float(mine.isel(step=-1).median(skipna=False)):.4g}",
             f"{row['runs']}" + (f", {count} diverged" if count else ""),
         )
     Console().print(table)

@@ -54,10 +54,10 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
-        self.attention = CausalSelfAttention(width, heads, dropout)
+        self.attention: CausalSelfAttention = CausalSelfAttention(width, heads, dropout)
         self.dropout = nn.Dropout(dropout)
         self.attention_norm = nn.LayerNorm(width)
-        self.feed_forward = feed_forward(width, inner, dropout)
+        self.feed_forward: nn.Sequential = feed_forward(width, inner, dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
 
     def forward(

@@ -85,10 +85,10 @@ class RelativeLayer(nn.Module):
         attention_dropout: float,
     ) -> None:
         super().__init__()
-        self.attention = RelativeAttention(width, heads, head, attention_dropout)
+        self.attention: RelativeAttention = RelativeAttention(width, heads, head, attention_dropout)
         self.dropout = nn.Dropout(dropout)
         self.attention_norm = nn.LayerNorm(width)
-        self.feed_forward = feed_forward(width, inner, dropout)
+        self.feed_forward: nn.Sequential = feed_forward(width, inner, dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
 
     def forward(

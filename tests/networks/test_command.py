@@ -1,0 +1,72 @@
+"""`attnscape networks` from the command line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+from attnscape.errors import UsageError
+
+TOY = f"{Path(__file__).parent / 'toy.py'}:TOY"
+
+
+def train(attnscape, out, *words):
+    quick = ("--steps", "20", "--seeds", "2", "--measure-every", "10")
+    return attnscape("networks", "train", TOY, *quick, *words, "--out", out)
+
+
+def test_the_list_names_workloads_and_what_their_packaged_data_are(attnscape):
+    shown = attnscape("networks")
+    assert "ptb-transformer" in shown
+    assert "ptb-transformer: State of the Union speeches; Kunstner" in shown
+    assert "Kunstner et al. (2023)" in shown
+
+
+def test_a_workload_is_trained_and_found_again(attnscape, tmp_path, monkeypatch):
+    words = ("--optimizers", "sgdm", "torch:Adam", "--learning-rates", "0.01", "0.1")
+    first = train(attnscape, tmp_path, *words)
+    assert "Toy on toy data, small size" in first
+    assert "torch.Adam" in first
+    assert len(list((tmp_path / "networks").glob("*.nc"))) == 8
+    monkeypatch.setattr("attnscape.networks.run.train_run", lambda *a, **k: pytest.fail("it runs"))
+    assert train(attnscape, tmp_path, *words) == first
+
+
+def test_rates_are_searched_on_seeds_of_their_own(attnscape, tmp_path):
+    shown = train(attnscape, tmp_path, "--optimizers", "adam", "--tune")
+    rate = float(shown.rpartition("adam")[2].split("│")[1])
+    assert 0.001 < rate <= 1
+    seeds = {path.stem.split("seed-")[1].partition("-")[0] for path in tmp_path.rglob("*.nc")}
+    assert seeds == {"0", "1", "1000", "1001"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("networks", "train"), "No workload was given; give a name that `attnscape networks`"),
+        (("networks", "train", "nope"), "There is no workload 'nope'; there are mnist-lenet5"),
+        (("networks", "train", f"{TOY[:-4]}:toy_model"), "it must be an attnscape.networks.Workl"),
+        (
+            ("networks", "train", "mnist-lenet5", "--data", "/nowhere"),
+            "must be 'packaged', 'hub' o",
+        ),
+        (("networks", "train", TOY, "--size", "published"), "toy has no size 'published'"),
+        (("networks", "train", TOY, "--tune", "--learning-rates", "1"), "--tune replaces --learni"),
+        (("networks", "train", TOY, "--noise-every", "-1"), "--noise-every is -1; it must be at"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(words, sentence, attnscape, tmp_path):
+    with pytest.raises((UsageError, SystemExit)) as raised:
+        attnscape(*words, *(("--out", tmp_path) if len(words) > 2 else ()))
+    assert sentence in str(raised.value)
+
+
+def test_without_pytorch_the_command_says_what_to_install(attnscape, monkeypatch):
+    monkeypatch.delattr("attnscape.networks")
+    for name in [name for name in sys.modules if name.startswith("attnscape.networks")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None, raising=True)
+    with pytest.raises((UsageError, SystemExit), match=r"pip install 'attnscape\[networks\]'"):
+        attnscape("networks")
