@@ -141,7 +141,7 @@ def _programs(group: Group, stage: Stage) -> list[Program]:
         stage.parameters,
         stage.static,
         lambda data_keys, step: stage.prompts(stage.batch),  # only shapes: nothing is drawn
-        stage.clip,
+        None if stage.clip is None else float(stage.clip),
         jnp.dtype(stage.precision),
     )
     try:
