@@ -50,10 +50,14 @@ from attnscape.statistics._quantiles import fitted_norm_qq as fitted_norm_qq
 from attnscape.statistics._quantiles import gaussian_norm_qq as gaussian_norm_qq
 from attnscape.statistics._quantiles import normal_qq as normal_qq
 from attnscape.statistics._quantiles import plotting_positions as plotting_positions
+from attnscape.statistics._rank_correlation import RankCorrelation as RankCorrelation
+from attnscape.statistics._rank_correlation import rank_correlation as rank_correlation
 from attnscape.statistics._ratios import PairedRatio as PairedRatio
 from attnscape.statistics._ratios import paired_ratio as paired_ratio
 from attnscape.statistics._significance import permutation_test as permutation_test
 from attnscape.statistics._significance import sign_test as sign_test
+from attnscape.statistics._similarity import Closeness as Closeness
+from attnscape.statistics._similarity import closer_to as closer_to
 from attnscape.statistics._tail_weight import FourthMoment as FourthMoment
 from attnscape.statistics._tail_weight import TailExcess as TailExcess
 from attnscape.statistics._tail_weight import excess_kurtosis as excess_kurtosis
