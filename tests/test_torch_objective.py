@@ -14,7 +14,7 @@ from attnscape.errors import UsageError
 from attnscape.measures import Curvature, DirectionalSmoothness, Iterate
 from attnscape.models import LinearTransformer
 from attnscape.statistics import condition_number, fit_smoothness
-from support import make_case, make_direction, relative
+from support import flat, make_case, make_direction, relative
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -155,6 +155,15 @@ def test_a_probe_in_a_training_loop_measures_what_the_jax_path_does(
         assert float(got["loss"]) == pytest.approx(float(loss), rel=tolerance)
         for name in ("evaluation_gradient_norm", "directional_smoothness", "update_norm"):
             assert float(got[name]) == pytest.approx(float(wanted[name]), rel=tolerance)
+        # Both gradients have their rounding, and their difference is divided by half the step.
+        length = float(wanted["update_norm"]) / 2
+        halfway = jax.tree.map(lambda a, u: a + u / 2, model, change)
+        ends = [jax_objective.value_and_grad(m, prompts[0])[1] for m in (model, halfway)]
+        norms = [np.linalg.norm(flat(each)) for each in ends]
+        difference = np.linalg.norm(flat(ends[1]) - flat(ends[0])) / length
+        assert float(got["gradient_difference_smoothness"]) == pytest.approx(
+            difference, rel=tolerance, abs=tolerance * sum(norms) / length
+        )
         if step == 2:
             assert np.isnan(got["noise_norm"]).all()
             assert np.isnan(got["hessian_eigenvalues"]).all()
@@ -225,6 +234,7 @@ def test_on_a_quadratic_every_number_has_its_closed_form():
             "evaluation_gradient_norm": np.linalg.norm(gradient),
             "update_norm": np.linalg.norm(step),
             "directional_smoothness": step @ A @ step / (step @ step),
+            "gradient_difference_smoothness": np.linalg.norm(A @ step) / np.linalg.norm(step),
             "noise_norm": np.abs(np.array(noise) - np.mean(noise)) * 2,  # times |(1, 1, 1, 1)|
             "hessian_diagonal": np.diag(A),
             "hessian_row_norm": np.linalg.norm(A, axis=1),
@@ -235,6 +245,41 @@ def test_on_a_quadratic_every_number_has_its_closed_form():
             assert record[name] == pytest.approx(value, rel=1e-10), name
         x = x + step
     assert probe.dataset()["directional_smoothness"].min() < 0  # the sign is kept
+
+
+def test_pseudo_steps_on_a_quadratic_have_their_closed_form():
+    rng = np.random.default_rng(0)
+    A = gaussian(4)
+    objective = quadratic(A, rng.standard_normal(4))
+    probe = Probe(objective, every=0, pseudo_every=2)
+    given = {name: rng.standard_normal((4, 4)) for name in ("b", "a")}
+    for step in range(4):
+        updates = {name: torch.tensor(each[step]) for name, each in given.items()}
+        # The order in which they are given may change, and nobody needs those of step 1.
+        record = probe.step(updates if step < 2 else dict(reversed(updates.items())))
+        assert bool(record) == (step in (0, 2))
+    got = probe.dataset()["pseudo_smoothness"]
+    assert got.dims == ("step", "pseudo_optimizer")
+    for name, each in given.items():
+        for step in (0, 2):
+            v = each[step]
+            number = float(got.sel(pseudo_optimizer=name, step=step))
+            assert number == pytest.approx(v @ A @ v / (v @ v), rel=1e-12)
+    assert np.isnan(probe.step({"a": torch.zeros(4), "b": torch.ones(4)})["pseudo_smoothness"][1])
+
+
+def test_smoothness_of_a_step_is_measured_at_its_start_and_its_middle():
+    """Of the loss x^4 the Hessian at x is 12 x^2, and that between two points lies between."""
+    module = torch.nn.Linear(1, 1, bias=False, dtype=F64)
+    objective = Objective(module, lambda m, batch: (m.weight * batch).sum() ** 4, [1.0])
+    torch.nn.init.constant_(module.weight, 2.0)
+    probe = Probe(objective, every=1, pseudo_every=1)
+    torch.nn.init.constant_(module.weight, 3.0)
+    got = probe.step({"backwards": torch.tensor([-5.0])})
+    assert got["directional_smoothness"] == pytest.approx(12 * 2**2)
+    assert got["pseudo_smoothness"] == pytest.approx([12 * 2**2])
+    assert got["gradient_difference_smoothness"] == pytest.approx(4 * (2.5**3 - 2**3) / 0.5)
+    assert module.weight.item() == 3.0
 
 
 def test_fused_attention_has_no_second_derivative_and_is_measured_without():
@@ -465,6 +510,8 @@ def test_estimated_numbers_stand_in_the_dataset_with_their_errors():
         numbers = [float(got[f"condition_number{end}"]) for end in ("", "_low", "_high")]
         assert numbers == [interval.estimate, interval.low, interval.high]
     assert data.attrs["curvature"] == "Hutchinson's estimate"
+    assert data["layer"].values.tolist() == ["x"]
+    assert data["layer_size"].values.tolist() == [30]
     assert "hessian_eigenvalues" not in data
     assert "loss" not in data
 
@@ -521,6 +568,12 @@ def linear(**options):
     return Objective(torch.nn.Linear(2, 1), cubes, [torch.ones(3, 2)], **options)
 
 
+def given_in_turn(*names):
+    probe = Probe(linear(), pseudo_every=1)
+    for name in names:
+        probe.step({name: torch.ones(3)})
+
+
 MISTAKES = {
     r"determinism is 'maybe'; it must be one of check, eval": lambda: linear(determinism="maybe"),
     r"batches is a tensor": lambda: Objective(torch.nn.Linear(2, 1), cubes, torch.ones(3, 2)),
@@ -543,9 +596,11 @@ MISTAKES = {
         [torch.ones(3, 2)],
     ).hvp(torch.ones(3)),
     r"There is no condition number 'kappa'": lambda: Probe(linear(), condition="kappa"),
-    r"are \(-1, 0, 0\); give 0 or more": lambda: Probe(linear(), every=-1),
-    r"are \(0, 0, 0\); give 0 or more": lambda: Probe(linear(), every=0),
+    r"are \(-1, 0, 0, 0\); give 0 or more": lambda: Probe(linear(), every=-1),
+    r"are \(0, 0, 0, 0\); give 0 or more": lambda: Probe(linear(), every=0),
     r"needs at least two batches": lambda: Probe(linear(), noise_every=1),
+    r"measured at step 0, and none was given": lambda: Probe(linear(), pseudo_every=2).step(),
+    r"of mine were given, and before of sgd; give": lambda: given_in_turn("sgd", "mine"),
 }
 
 

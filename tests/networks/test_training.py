@@ -262,11 +262,11 @@ def test_a_finished_run_is_found_again(tmp_path):
 def test_a_run_is_found_under_another_name_of_the_same_optimizer(tmp_path):
     from attnscape.experiments import store
 
-    def run(one):
-        return store.load_or_run(one, tmp_path)
+    def run_all(runs):
+        return {key: store.load_or_run(run, tmp_path) for key, run in runs.items()}
 
     both = {"one": NAMED["sgd"], "other": NAMED["sgd"]}
-    got = train_workload(TOY, both, (0.1,), (0,), steps=3, run=run)
+    got = train_workload(TOY, both, (0.1,), (0,), steps=3, run_all=run_all)
     assert got["loss"].notnull().all()
     assert len(list(tmp_path.glob("*.nc"))) == 1
 

@@ -21,6 +21,7 @@ from attnscape.identity._stage import Stage
 from attnscape.optimizers import (
     ExternalOptimizer,
     Factory,
+    OptaxFactory,
     Preconditioned,
     Transformation,
     WithEvalParams,
@@ -68,6 +69,8 @@ def of_module_optimizer(
 ) -> Identity:
     """The identity of an optimizer that steps the parameters of a PyTorch module.
 
+    That of a built-in one does not depend on the rate, which its caller adds.
+
     Args:
         name: The optimizer's name, for messages.
         factory: The optimizer.
@@ -89,25 +92,52 @@ def of_module_optimizer(
     if isinstance(factory, ExternalOptimizer):
         content, outside = pinned_by(factory)
         return with_reasons(name, factory, content, outside)
+    if is_own(factory):
+        return _of_named_module(factory, clip, _Shapes(parameters), libraries())
+    return by_programs(name, factory, lambda: _of_module(name, factory, rate, clip, parameters))
 
-    def traced() -> list[Program]:
-        optimizer = clipped(lambda rate: accepting(factory(rate)), clip)(rate)
-        init = program(optimizer.init, parameters)
 
-        def update(
-            gradient: PyTree, state: PyTree, values: PyTree, loss: Array
-        ) -> tuple[PyTree, PyTree]:
-            keywords = keywords_of_step(name, loss, gradient)
-            updates, state = optimizer.update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
-            return optax.apply_updates(values, updates), state
+@functools.lru_cache(maxsize=512)
+def _of_named_module(factory: Any, clip: float | None, shapes: _Shapes, libraries: int) -> Identity:
+    del libraries  # only part of the cache's key: a trace is valid for the same libraries
+    traced = _of_module(factory.__name__, factory, 1.0, clip, shapes.parameters)
+    return Identity({"programs": [each.digest for each in traced]})
 
-        loss = jax.ShapeDtypeStruct((), jnp.float32)
-        programs = [init, program(update, parameters, init.results, parameters, loss)]
-        if isinstance(optimizer, WithEvalParams):
-            programs.append(program(optimizer.eval_params, init.results, parameters))
-        return programs
 
-    return by_programs(name, factory, traced)
+class _Shapes:
+    """Parameters as a cache key; those with equal shapes are equal."""
+
+    def __init__(self, parameters: PyTree) -> None:
+        self.parameters = parameters
+        leaves, tree = jax.tree.flatten(parameters)
+        self._content = (str(tree), tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shapes) and self._content == other._content
+
+
+def _of_module(
+    name: str, factory: OptaxFactory, rate: float, clip: float | None, parameters: PyTree
+) -> list[Program]:
+    """The programs of an optimizer on the parameters of a module."""
+    optimizer = clipped(lambda rate: accepting(factory(rate)), clip)(rate)
+    init = program(optimizer.init, parameters)
+
+    def update(
+        gradient: PyTree, state: PyTree, values: PyTree, loss: Array
+    ) -> tuple[PyTree, PyTree]:
+        keywords = keywords_of_step(name, loss, gradient)
+        updates, state = optimizer.update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
+        return optax.apply_updates(values, updates), state
+
+    loss = jax.ShapeDtypeStruct((), jnp.float32)
+    programs = [init, program(update, parameters, init.results, parameters, loss)]
+    if isinstance(optimizer, WithEvalParams):
+        programs.append(program(optimizer.eval_params, init.results, parameters))
+    return programs
 
 
 @functools.lru_cache(maxsize=512)

@@ -2,6 +2,8 @@
 
 A `Workload` is a network with its data, loss and metric. `train_workload` trains it with any
 optimizer of the engine or of PyTorch; the Dataset has the dims of `attnscape.train`.
+`NetworkNoise` measures gradient noise at the initial weights, and `layer_condition_numbers` gives
+the curvature of each layer from what a training has measured.
 """
 
 import importlib.util
@@ -14,8 +16,10 @@ if importlib.util.find_spec("torch") is None:
     )
 
 from attnscape.networks.contract import check_workload as check_workload
+from attnscape.networks.curvature import layer_condition_numbers as layer_condition_numbers
 from attnscape.networks.grid import combined as combined
 from attnscape.networks.grid import train_workload as train_workload
+from attnscape.networks.noise import NetworkNoise as NetworkNoise
 from attnscape.networks.run import NetworkRun as NetworkRun
 from attnscape.networks.training import Schedules as Schedules
 from attnscape.networks.training import train_run as train_run

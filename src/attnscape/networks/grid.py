@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import xarray as xr
@@ -10,12 +12,18 @@ import xarray as xr
 from attnscape.errors import UsageError
 from attnscape.networks.run import NetworkRun
 from attnscape.networks.training import Schedules
-from attnscape.networks.workload import SizeName, Source, Workload
+from attnscape.networks.workload import Data, Size, SizeName, Source, Workload
 from attnscape.networks.workloads import WORKLOADS
 from attnscape.optimizers import NAMED, Factory, check_learning_rate
 from attnscape.training import Status, check_clip, check_seeds
 
 _RUN = ("optimizer", "learning_rate", "seed")
+RunAll = Callable[[Mapping[str, NetworkRun]], Mapping[str, xr.Dataset]]
+
+
+def run_one_by_one(runs: Mapping[str, NetworkRun]) -> dict[str, xr.Dataset]:
+    """The results of runs, made one after the other."""
+    return {key: run.run() for key, run in runs.items()}
 
 
 def train_workload(
@@ -29,9 +37,11 @@ def train_workload(
     steps: int | None = None,
     clip: float | None = None,
     schedules: Schedules = Schedules(),
-    run: Callable[[NetworkRun], xr.Dataset] = NetworkRun.run,
+    full_batch: bool = False,
+    pseudo_optimizers: Mapping[str, Factory] = MappingProxyType({}),
+    run_all: RunAll = run_one_by_one,
 ) -> xr.Dataset:
-    """Trains every (optimizer, learning rate, seed) of a workload, one run after the other.
+    """Trains every (optimizer, learning rate, seed) of a workload.
 
     All runs of a seed start at the same weights and see the same batches and the same dropout.
 
@@ -46,7 +56,10 @@ def train_workload(
         steps: Updates of each run; None for the size's.
         clip: Global norm that gradients are clipped to, or None.
         schedules: What is measured when.
-        run: Runs one run, or loads its result.
+        full_batch: Whether each update uses the mean gradient of all complete batches of a pass.
+        pseudo_optimizers: Factories of the engine by name, whose updates are measured along each
+            run, every `schedules.pseudo` steps, and never made.
+        run_all: Runs all runs, given by name, or loads their results.
 
     Returns:
         A Dataset with the dims (optimizer, learning_rate, seed, step) and the variables of
@@ -65,37 +78,37 @@ def train_workload(
         ({'optimizer': 2, 'learning_rate': 1, 'seed': 2, 'step': 2}, '7 imbalanced classes')
     """
     workload = _workload(workload)
-    if size not in workload.sizes:
-        raise UsageError(
-            f"{workload.name} has no size {size!r}; it has {', '.join(workload.sizes)}."
-        )
+    chosen = _size(workload, size)
     factories = _factories(optimizers)
     rates = _rates(learning_rates, factories)
     seeds = tuple(seeds)
     check_seeds("seeds", seeds)
     check_clip(clip, "float32")
-    chosen = workload.sizes[size]
     steps = chosen.steps if steps is None else steps
     if steps < 0:
         raise UsageError(f"steps is {steps}; it must be at least 0.")
-    data = workload.data(source, **chosen.data)
-    if data.examples < chosen.batch:
-        raise UsageError(
-            f"{data.name} has {data.examples} training examples, fewer than a batch of "
-            f"{chosen.batch} of the size {size}; give more data or a smaller size."
-        )
-    own = WORKLOADS.get(workload.name) is workload
-    results = [
-        # A result that is found may have been stored under another name of the same optimizer.
-        run(
-            NetworkRun(
-                workload, own, data, chosen, name, factory, rate, seed, steps, clip, schedules
-            )
-        ).assign_coords(optimizer=[name])
+    data = _data(workload, source, chosen, size)
+    run = functools.partial(
+        NetworkRun,
+        workload,
+        WORKLOADS.get(workload.name) is workload,
+        data,
+        chosen,
+        steps=steps,
+        clip=clip,
+        schedules=schedules,
+        full_batch=full_batch,
+        pseudo_optimizers=pseudo_optimizers,
+    )
+    runs = {
+        f"{name} {rate} {seed}": run(optimizer=name, factory=factory, learning_rate=rate, seed=seed)
         for name, factory in factories.items()
         for rate in rates[name]
         for seed in seeds
-    ]
+    }
+    found = run_all(runs)
+    # A result that is found may have been stored under another name of the same optimizer.
+    results = [found[key].assign_coords(optimizer=[each.optimizer]) for key, each in runs.items()]
     return combined(results, list(factories), list(seeds)).assign_attrs(
         workload=workload.name,
         title=workload.title,
@@ -103,7 +116,8 @@ def train_workload(
         size=size,
         metric=workload.metric.name,
         steps=steps,
-        batch=chosen.batch,
+        # The examples of an update.
+        batch=data.examples // chosen.batch * chosen.batch if full_batch else chosen.batch,
     )
 
 
@@ -144,10 +158,10 @@ def combined(
             values[place] = each.transpose(*_RUN, *further).values[0, 0, 0]
         variables[name] = ((*_RUN, *further), values, kept[0].attrs)
     others = {
-        dim: each[dim]
+        name: coordinate.variable
         for each in results
-        for dim in each.dims
-        if dim in each.coords and dim not in (*labels, "step")
+        for name, coordinate in each.coords.items()
+        if not {*labels, "step"}.intersection(map(str, coordinate.dims))
     }
     attributes = [xr.Dataset(attrs=each.attrs) for each in results]
     common = xr.merge(attributes, combine_attrs="drop_conflicts").attrs
@@ -163,6 +177,24 @@ def _workload(workload: Workload | str) -> Workload:
             "an attnscape.networks.Workload."
         )
     return WORKLOADS[workload]
+
+
+def _size(workload: Workload, name: SizeName) -> Size:
+    if name not in workload.sizes:
+        raise UsageError(
+            f"{workload.name} has no size {name!r}; it has {', '.join(workload.sizes)}."
+        )
+    return workload.sizes[name]
+
+
+def _data(workload: Workload, source: Source, size: Size, name: SizeName) -> Data:
+    data = workload.data(source, **size.data)
+    if data.examples < size.batch:
+        raise UsageError(
+            f"{data.name} has {data.examples} training examples, fewer than a batch of "
+            f"{size.batch} of the size {name}; give more data or a smaller size."
+        )
+    return data
 
 
 def _factories(optimizers: Mapping[str, Factory] | Sequence[str]) -> dict[str, Factory]:

@@ -20,22 +20,26 @@ from attnscape.identity import NUMBERS as ENGINE_NUMBERS
 from attnscape.identity import (
     Identity,
     NotFoundAgainWarning,
+    is_own,
     of_module_optimizer,
     pinned_by,
     with_reasons,
 )
-from attnscape.networks.training import (
-    Schedules,
-    initial_module,
-    own_random_numbers,
-    train_run,
-)
+from attnscape.networks.generators import own_random_numbers
+from attnscape.networks.pseudo import check_pseudo
+from attnscape.networks.training import Schedules, initial_module, train_run
 from attnscape.networks.workload import Data, Size, Workload
 from attnscape.optimizers import Factory
 from attnscape.training import Progress, silent
 
-NUMBERS = 1
+NUMBERS = 2
 """The version of all numbers that built-in workloads and this room compute."""
+
+_PROBED = 2
+"""The version of which numbers a run's probe measures, beside those that it always has.
+
+Since 2 there are the smoothness by the difference of gradients, and the layers of the diagonal.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,11 @@ class NetworkRun:
         steps: Updates.
         clip: Global norm that gradients are clipped to, or None.
         schedules: What is measured when.
+        full_batch: Whether each update uses all complete batches of a pass over the data.
+        pseudo_optimizers: Optimizers by name, whose updates are measured and never made.
+
+    Raises:
+        UsageError: If pseudo-steps have optimizers and no schedule, or the reverse.
 
     Examples:
         >>> from attnscape.networks import WORKLOADS, NetworkRun
@@ -79,6 +88,11 @@ class NetworkRun:
     steps: int
     clip: float | None = None
     schedules: Schedules = Schedules()
+    full_batch: bool = False
+    pseudo_optimizers: Mapping[str, Factory] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_pseudo(self.schedules.pseudo, self.pseudo_optimizers)
 
     @property
     def name(self) -> str:
@@ -93,34 +107,20 @@ class NetworkRun:
 
     @functools.cached_property
     def _identity(self) -> Identity:
-        shapes, weights = _initial(self.workload, self.data, self.size)
-        parts = {
-            "workload": self._of_workload(),
-            "optimizer": of_module_optimizer(
-                self.optimizer, self.factory, self.learning_rate, self.clip, shapes
-            ),
-        }
-        reasons = tuple(reason for part in parts.values() for reason in part.reasons)
-        for reason in dict.fromkeys(reasons):
-            warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
-        content = {name: part.content for name, part in parts.items()}
-        plain = {
-            "numbers": [NUMBERS, ENGINE_NUMBERS],
-            "data": [self.data.digest, dict(self.data.facts)],
-            "weights": weights,
-            "size": spec.describe(self.size),
-            "versions": _versions(("torch", "transformers", "jax", "jaxlib", "optax")),
-            **{key: spec.describe(value) for key, value in self._numbers().items()},
-        }
-        return Identity({**content, **plain}, reasons)
+        shapes = parameters_of(self.workload, self.data, self.size)
 
-    def _of_workload(self) -> Identity:
-        if self.own:
-            return Identity({"name": self.workload.name})
-        content, outside = pinned_by(self.workload)
-        # The generators that its code may draw from are seeded before each call.
-        unpinned = [words for words in outside if not words.startswith("random numbers")]
-        return with_reasons(self.workload.name, self.workload, content, unpinned)
+        def of_optimizer(name: str, factory: Factory) -> Identity:
+            return of_module_optimizer(name, factory, self.learning_rate, self.clip, shapes)
+
+        network = of_network(self.workload, self.own, self.data, self.size)
+        stepper = of_optimizer(self.optimizer, self.factory)
+        pseudo = {name: of_optimizer(name, each) for name, each in self.pseudo_optimizers.items()}
+        content = {**network.content, "optimizer": stepper.content, **self._numbers()}
+        if pseudo:  # with their names and order, which the result has
+            content["pseudo_optimizers"] = [[name, each.content] for name, each in pseudo.items()]
+        if self.schedules.smoothness or self.schedules.curvature:
+            content["probed"] = _PROBED
+        return of_parts(content, (network, stepper, *pseudo.values()))
 
     @property
     def run_id(self) -> str:
@@ -131,6 +131,15 @@ class NetworkRun:
     def run_steps(self) -> int:
         """Its steps."""
         return self.steps
+
+    @property
+    def single_processor(self) -> bool:
+        """Whether several runs should be made at once, each in a process with one thread.
+
+        Another process cannot import what came from a user's file.
+        """
+        optimizers = (self.factory, *self.pseudo_optimizers.values())
+        return self.own and all(map(is_own, optimizers))
 
     @property
     def precision(self) -> str:
@@ -144,7 +153,8 @@ class NetworkRun:
             "data": self.data.name,
             "size": spec.describe(self.size),
             "optimizer": self.optimizer,
-            **{key: spec.describe(value) for key, value in self._numbers().items()},
+            **self._numbers(),
+            "pseudo_optimizers": list(self.pseudo_optimizers),
             "seeds": [self.seed],
         }
 
@@ -161,23 +171,82 @@ class NetworkRun:
             steps=self.steps,
             clip=self.clip,
             schedules=self.schedules,
+            full_batch=self.full_batch,
+            pseudo_optimizers=self.pseudo_optimizers,
             progress=progress,
         )
-        return dataset.assign_attrs(
-            workload=self.workload.name,
-            data=self.data.name,
-            torch=str(torch.__version__),
-            # PyTorch's sums depend on it: bits are the same on the same machine only.
-            torch_threads=torch.get_num_threads(),
-        )
+        return dataset.assign_attrs(how_made(self.workload, self.data))
 
     def _numbers(self) -> dict[str, Any]:
         names = ("learning_rate", "seed", "steps", "clip", "schedules")
-        return {name: getattr(self, name) for name in names}
+        numbers = {name: spec.describe(getattr(self, name)) for name in names}
+        # These count only where they are used, so that results from before they were there stay.
+        if not self.schedules.pseudo:
+            del numbers["schedules"]["fields"]["pseudo"]
+        if self.full_batch:
+            numbers["full_batch"] = True
+        return numbers
+
+
+def of_network(workload: Workload, own: bool, data: Data, size: Size) -> Identity:
+    """The identity of a workload with its data, initial weights and size.
+
+    Args:
+        workload: The workload.
+        own: Whether it is built in; a user's is identified by its files.
+        data: Its data.
+        size: Its size.
+    """
+    part = Identity({"name": workload.name}) if own else _of_users(workload)
+    content = {
+        "workload": part.content,
+        "numbers": [NUMBERS, ENGINE_NUMBERS],
+        "data": [data.digest, dict(data.facts)],
+        "weights": _initial(workload, data, size)[1],
+        "size": spec.describe(size),
+        "versions": _versions(("torch", "transformers", "jax", "jaxlib", "optax")),
+    }
+    return Identity(content, part.reasons)
+
+
+def of_parts(content: Mapping[str, Any], parts: Sequence[Identity]) -> Identity:
+    """An identity that has the reasons of its parts; warns of each reason.
+
+    Args:
+        content: The content of the identity.
+        parts: Identities whose content is in it.
+    """
+    reasons = [reason for part in parts for reason in part.reasons]
+    for reason in dict.fromkeys(reasons):
+        warnings.warn(reason, NotFoundAgainWarning, stacklevel=3)
+    return Identity(dict(content), tuple(reasons))
+
+
+def _of_users(workload: Workload) -> Identity:
+    content, outside = pinned_by(workload)
+    # The generators that its code may draw from are seeded before each call.
+    unpinned = [words for words in outside if not words.startswith("random numbers")]
+    return with_reasons(workload.name, workload, content, unpinned)
+
+
+def how_made(workload: Workload, data: Data) -> dict[str, str | int]:
+    """Attributes of a result that say what it was made of."""
+    return {
+        "workload": workload.name,
+        "data": data.name,
+        "torch": str(torch.__version__),
+        # PyTorch's sums depend on it: bits are the same on the same machine only.
+        "torch_threads": torch.get_num_threads(),
+    }
 
 
 _Described = tuple[Mapping[str, jax.ShapeDtypeStruct], str]
 _described: dict[tuple[int, int, str], tuple[object, _Described]] = {}
+
+
+def parameters_of(workload: Workload, data: Data, size: Size) -> Mapping[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of the parameters that are trained, by name."""
+    return _initial(workload, data, size)[0]
 
 
 def _initial(workload: Workload, data: Data, size: Size) -> _Described:

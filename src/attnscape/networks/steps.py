@@ -7,9 +7,10 @@ module's parameters as a dict of arrays. PyTorch's optimizers step the module th
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +21,12 @@ from jaxtyping import Array, Float, PyTree
 from torch import Tensor, nn
 
 from attnscape.errors import UsageError
+from attnscape.identity import is_own
 from attnscape.optimizers import (
     ExternalOptimizer,
     Factory,
     OptaxFactory,
+    Transformation,
     WithEvalParams,
     accepting,
     clipped,
@@ -75,6 +78,34 @@ def steps_of(
     return _TorchSteps(optimizer, parameters, clip)
 
 
+def optimizer_of(
+    name: str,
+    factory: OptaxFactory,
+    learning_rate: float,
+    parameters: Parameters,
+    clip: float | None,
+) -> Transformation:
+    """The optimizer that steps a module's parameters as arrays of JAX.
+
+    Args:
+        name: The optimizer's name, for messages.
+        factory: A factory of the engine.
+        learning_rate: The learning rate.
+        parameters: The module's parameters.
+        clip: Global norm that gradients are clipped to, or None.
+
+    Raises:
+        UsageError: If the parameters are not of single precision.
+    """
+    others = {str(p.dtype) for p in parameters.values()} - {"torch.float32"}
+    if others:
+        raise UsageError(
+            f"The network has parameters of {', '.join(sorted(others))}, but {name} steps "
+            "float32; make it with .float(), or give optimizers of PyTorch alone."
+        )
+    return clipped(lambda rate: accepting(factory(rate)), clip)(learning_rate)
+
+
 class _OptaxSteps:
     def __init__(
         self,
@@ -84,58 +115,81 @@ class _OptaxSteps:
         parameters: Parameters,
         clip: float | None,
     ) -> None:
-        self._name, self._parameters = name, parameters
-        others = {str(p.dtype) for p in parameters.values()} - {"torch.float32"}
-        if others:
-            raise UsageError(
-                f"The network has parameters of {', '.join(sorted(others))}, but {name} steps "
-                "float32; make it with .float(), or give an optimizer of PyTorch."
-            )
-        optimizer = clipped(lambda rate: accepting(factory(rate)), clip)(learning_rate)
-        self._optimizer = optimizer
-        self._values = {name: _as_jax(p) for name, p in parameters.items()}
-        self._state = jax.jit(optimizer.init)(self._values)
-        self._update = jax.jit(self._updated)
-        self._eval_params = (
-            jax.jit(optimizer.eval_params) if isinstance(optimizer, WithEvalParams) else None
+        self._parameters = parameters
+        optimizer = optimizer_of(name, factory, learning_rate, parameters, clip)
+        self._rate = jnp.asarray(learning_rate, jnp.float32)
+        self._programs = (
+            _shared_programs(factory, clip)
+            if is_own(factory)
+            else _programs(name, lambda rate: optimizer)
         )
+        self._has_eval_params = isinstance(optimizer, WithEvalParams)
+        self._values = {name: as_jax(p) for name, p in parameters.items()}
+        self._state = self._programs.init(self._rate, self._values)
 
     def step(self, backward: Backward) -> float:
         loss = backward()
-        gradient = {name: _as_jax(_gradient(p)) for name, p in self._parameters.items()}
-        self._values, self._state = self._update(
-            self._values, self._state, gradient, jnp.asarray(loss.item())
+        gradient = {name: as_jax(gradient_of(p)) for name, p in self._parameters.items()}
+        self._values, self._state = self._programs.update(
+            self._rate, self._values, self._state, gradient, jnp.asarray(loss.item())
         )
         self._write(self._values)
         return loss.item()
 
     @contextlib.contextmanager
     def at_eval_params(self) -> Generator[None]:
-        if self._eval_params is None:
+        if not self._has_eval_params:
             yield
             return
-        self._write(self._eval_params(self._state, self._values))
+        self._write(self._programs.eval_params(self._rate, self._state, self._values))
         try:
             yield
         finally:
             self._write(self._values)
-
-    def _updated(
-        self,
-        values: dict[str, Float[Array, ...]],
-        state: PyTree,
-        gradient: dict[str, Float[Array, ...]],
-        loss: Float[Array, ""],
-    ) -> tuple[PyTree, PyTree]:
-        keywords = keywords_of_step(self._name, loss, gradient)
-        updates, state = self._optimizer.update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
-        return optax.apply_updates(values, updates), state
 
     def _write(self, values: Mapping[str, Float[Array, ...]]) -> None:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 # A copy: numpy's view of a JAX array cannot be written.
                 parameter.copy_(torch.from_numpy(np.array(values[name])))
+
+
+class _Programs(NamedTuple):
+    """The compiled functions of an optimizer; the first argument of each is the learning rate."""
+
+    init: Callable[..., PyTree]
+    update: Callable[..., tuple[Any, PyTree]]
+    eval_params: Callable[..., Any]
+
+
+def _programs(name: str, make: Callable[[Float[Array, ""]], Transformation]) -> _Programs:
+    def updated(
+        rate: Float[Array, ""],
+        values: dict[str, Float[Array, ...]],
+        state: PyTree,
+        gradient: dict[str, Float[Array, ...]],
+        loss: Float[Array, ""],
+    ) -> tuple[PyTree, PyTree]:
+        keywords = keywords_of_step(name, loss, gradient)
+        updates, state = make(rate).update(gradient, state, values, **keywords)  # pyright: ignore[reportCallIssue]
+        return optax.apply_updates(values, updates), state
+
+    return _Programs(
+        jax.jit(lambda rate, values: make(rate).init(values)),
+        jax.jit(updated),
+        jax.jit(lambda rate, state, values: make(rate).eval_params(state, values)),  # pyright: ignore[reportAttributeAccessIssue]
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _shared_programs(factory: OptaxFactory, clip: float | None) -> _Programs:
+    """The programs of a built-in optimizer, which serve all learning rates and seeds.
+
+    Compiling takes as long as some hundred steps of a small network. A user's factory may need the
+    rate as a number, or have a state, so each of its runs has programs of its own.
+    """
+    make = clipped(lambda rate: accepting(factory(rate)), clip)
+    return _programs(factory.__name__, make)
 
 
 class _TorchSteps:
@@ -188,7 +242,7 @@ class _TorchSteps:
 
     def _clipping(self) -> float:
         """The factor that clips the gradient to the norm `clip`."""
-        norm = float(torch.stack([_gradient(p).norm() for p in self._parameters]).norm())
+        norm = float(torch.stack([gradient_of(p).norm() for p in self._parameters]).norm())
         return 1.0 if self._clip is None or not norm > self._clip else self._clip / norm
 
     def _scale(self, factor: float) -> None:
@@ -199,7 +253,7 @@ class _TorchSteps:
 
     def _tensors(self) -> list[Tensor]:
         """Copies of all parameters and gradients."""
-        both = [(p.detach(), _gradient(p)) for p in self._parameters]
+        both = [(p.detach(), gradient_of(p)) for p in self._parameters]
         return [tensor.clone() for pair in both for tensor in pair]
 
 
@@ -207,9 +261,11 @@ def _equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _as_jax(tensor: Tensor) -> Float[Array, ...]:
+def as_jax(tensor: Tensor) -> Float[Array, ...]:
+    """The tensor as an array of JAX."""
     return jnp.array(tensor.detach().cpu().numpy())  # a copy: PyTorch writes into its tensors
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """The gradient in `.grad`; zeros if the loss does not depend on the parameter."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import itertools
 import math
-import random
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -14,11 +14,14 @@ import xarray as xr
 from torch import Tensor, nn
 
 from attnscape.errors import UsageError
+from attnscape.networks.generators import own_random_numbers, seed_all
+from attnscape.networks.pseudo import PseudoSteps, check_pseudo
+from attnscape.networks.records import Records, labelled
 from attnscape.networks.steps import Steps, steps_of
 from attnscape.networks.workload import Batch, Data, Size, Workload
 from attnscape.optimizers import Factory
 from attnscape.torch import Objective, Probe
-from attnscape.training import Progress, Status, silent
+from attnscape.training import Progress, silent
 
 _INIT, _BATCHES, _DROPOUT = range(3)  # streams of random numbers of a seed
 
@@ -32,9 +35,12 @@ class Schedules:
 
     Attributes:
         loss: Of `loss`, `metric` (on test examples), `training_loss` and `gradient_norm`.
-        smoothness: Of the directional smoothness of the realised step.
-        noise: Of gradient noise over fresh batches.
+        smoothness: Of the smoothness of the realised step: directional, and by the difference of
+            gradients.
+        noise: Of gradient noise over the fixed training batches.
         curvature: Of the Hessian's diagonal and the robust condition number.
+        pseudo: Of the directional smoothness of pseudo-steps, the updates that the run's
+            `pseudo_optimizers` would make.
 
     Raises:
         UsageError: If a schedule is negative.
@@ -49,6 +55,7 @@ class Schedules:
     smoothness: int = 0
     noise: int = 0
     curvature: int = 0
+    pseudo: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -72,12 +79,18 @@ def train_run(
     steps: int,
     clip: float | None = None,
     schedules: Schedules = Schedules(),
+    full_batch: bool = False,
+    pseudo_optimizers: Mapping[str, Factory] = MappingProxyType({}),
     progress: Progress = silent,
 ) -> xr.Dataset:
     """Trains one run; the Dataset has the dims (optimizer, learning_rate, seed, step).
 
     All runs of a seed start at the same weights and see the same batches and the same dropout, for
     every optimizer and learning rate.
+
+    A full batch is all complete batches of one pass over the training data, in an order that is
+    the same for every step and seed. Their losses and gradients are averaged one after the other,
+    so that only one is in memory. Dropout is that of the seed, the step and the batch's number.
 
     Args:
         workload: The workload.
@@ -90,13 +103,22 @@ def train_run(
         steps: Updates.
         clip: Global norm that gradients are clipped to, or None.
         schedules: What is measured when.
+        full_batch: Whether each update uses the mean gradient over a full batch (Kunstner et al.,
+            2023), not that of one batch.
+        pseudo_optimizers: Factories of the engine by name, whose updates are measured at the run's
+            iterates (Pan and Li, 2023) and never made. Each gets the run's learning rate and
+            clipping, and its state has seen all gradients of the run so far.
         progress: Called with (steps done, steps in all).
 
     Returns:
         `loss` (mean over fixed batches of training examples) and `metric` (over fixed batches of
-        test examples) in eval mode, `training_loss` and `gradient_norm` on the batch of the next
-        update as it is trained, `status` and `diverged_at` as in `attnscape.train`, and what
-        `attnscape.torch.Probe` measures.
+        test examples) in eval mode, `training_loss` and `gradient_norm` on the batch, or full
+        batch, of the next update as it is trained, `status` and `diverged_at` as in
+        `attnscape.train`, and what `attnscape.torch.Probe` measures.
+
+    Raises:
+        UsageError: If pseudo-steps have optimizers and no schedule, or the reverse; or an optimizer
+            cannot be used.
 
     Examples:
         >>> from attnscape.networks import WORKLOADS, train_run
@@ -108,13 +130,18 @@ def train_run(
         >>> dict(run.loss.sizes)
         {'optimizer': 1, 'learning_rate': 1, 'seed': 1, 'step': 2}
     """
+    check_pseudo(schedules.pseudo, pseudo_optimizers)
     with own_random_numbers():
         module = initial_module(workload, data, size, seed)
-        run = _Run(workload, data, size, module, seed, steps, schedules)
         parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        return run.train(steps_of(name, factory, learning_rate, parameters, clip), progress).pipe(
-            _labelled, name, learning_rate, seed
+        pseudo = (
+            PseudoSteps(pseudo_optimizers, learning_rate, parameters, clip)
+            if pseudo_optimizers
+            else None
         )
+        run = _Run(workload, data, size, module, seed, steps, schedules, pseudo)
+        stepper = steps_of(name, factory, learning_rate, parameters, clip)
+        return run.train(stepper, full_batch, progress).pipe(labelled, name, learning_rate, seed)
 
 
 class _Run:
@@ -127,27 +154,28 @@ class _Run:
         seed: int,
         steps: int,
         schedules: Schedules,
+        pseudo: PseudoSteps | None,
     ) -> None:
-        self._workload, self._data, self._module = workload, data, module
+        self._workload, self._data, self._module, self._pseudo = workload, data, module, pseudo
         self._batch, self._seed, self._steps, self._schedules = size.batch, seed, steps, schedules
         self._training = data.fixed(size.batch, size.evaluations)
-        self._test = data.fixed(size.batch, size.evaluations, test=True)
-        self._records: dict[int, dict[str, float]] = {}
+        test = data.fixed(size.batch, size.evaluations, test=True)
+        self._records = Records(workload, module, self._training, test, self._planned())
         self._norm: float | None = None  # of the step's gradient, before clipping
         self._probe = self._made_probe()
 
-    def train(self, stepper: Steps, progress: Progress) -> xr.Dataset:
+    def train(self, stepper: Steps, full_batch: bool, progress: Progress) -> xr.Dataset:
         """Makes all steps, or those until the run diverges."""
         diverged_at = -1
-        batches = self._batches()
+        batches = itertools.repeat(None) if full_batch else self._batches()
         progress(0, self._steps)
         for step in range(self._steps + 1):
             batch = next(batches)
             due = _is_due(step, self._schedules.loss) or step == self._steps
             if due:
                 with stepper.at_eval_params():
-                    self._records[step] = self._evaluated()
-                if not math.isfinite(self._records[step]["loss"]):
+                    evaluated = self._records.evaluate(step)
+                if not math.isfinite(evaluated):
                     diverged_at = step
                     break
             if step == self._steps:
@@ -156,7 +184,7 @@ class _Run:
             loss = stepper.step(lambda batch=batch, step=step: self._backward(batch, step))
             if due:
                 norm = np.nan if self._norm is None else self._norm
-                self._records[step] |= {"training_loss": loss, "gradient_norm": norm}
+                self._records.add(step, training_loss=loss, gradient_norm=norm)
             if not math.isfinite(loss):
                 diverged_at = step
                 break
@@ -164,49 +192,67 @@ class _Run:
                 diverged_at = step + 1
                 break
             if self._probe is not None:
-                self._probe.step()
+                self._probe.step(self._pseudo_updates(step))
             progress(step + 1, self._steps)
-        return self._dataset(diverged_at)
+        return self._records.dataset(diverged_at, self._probe)
 
     def _batches(self) -> Iterator[Batch]:
         """Batches of one pass after the other."""
-        passes = 0
-        while True:
-            empty = True
-            for batch in self._data.batches(self._batch, _stream(self._seed, _BATCHES, passes)):
-                empty = False
-                yield batch
-            if empty:
-                raise UsageError(
-                    f"{self._data.name} gives no batch of {self._batch} examples; give more data "
-                    "or a smaller batch."
-                )
-            passes += 1
+        for number in itertools.count():
+            yield from self._pass(order_of_pass(self._seed, number))
 
-    def _backward(self, batch: Batch, step: int) -> Tensor:
-        seed_all(_stream(self._seed, _DROPOUT, step))
-        self._module.train()
+    def _pass(self, order: int) -> Iterator[Batch]:
+        empty = True
+        for batch in self._data.batches(self._batch, order):
+            empty = False
+            yield batch
+        if empty:
+            raise UsageError(
+                f"{self._data.name} gives no batch of {self._batch} examples; give more data "
+                "or a smaller batch."
+            )
+
+    def _backward(self, batch: Batch | None, step: int) -> Tensor:
+        """Fills `.grad` from the batch, or from all batches for None; returns the loss."""
         self._module.zero_grad()
-        loss = self._workload.loss(self._module, batch)
-        loss.backward()
+        loss = self._of_batch(batch, step) if batch is not None else self._of_all_batches(step)
         if self._norm is None:  # a closure may be called again, at other points
             norms = [p.grad.norm() for p in self._module.parameters() if p.grad is not None]
             self._norm = torch.stack(norms).norm().item()
+            if self._pseudo is not None:
+                self._pseudo.see(loss)
         return loss
 
-    def _evaluated(self) -> dict[str, float]:
-        self._module.eval()
-        with torch.no_grad():
-            losses = [self._workload.loss(self._module, b).item() for b in self._training]
-            values = [self._workload.metric.of(self._module, b).item() for b in self._test]
-        return {"loss": float(np.mean(losses)), "metric": float(np.mean(values))}
+    def _of_all_batches(self, step: int) -> Tensor:
+        # The same order for all seeds: the batches, and the examples left over, define the loss.
+        losses = [
+            self._of_batch(batch, step, number).detach()
+            for number, batch in enumerate(self._pass(order_of_pass(0, 0)))
+        ]
+        for parameter in self._module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.div_(len(losses))
+        return torch.stack(losses).mean()
+
+    def _of_batch(self, batch: Batch, step: int, *number: int) -> Tensor:
+        """Adds the gradient of a batch to `.grad`."""
+        seed_dropout(self._seed, step, *number)
+        self._module.train()
+        loss = self._workload.loss(self._module, batch)
+        loss.backward()
+        return loss
+
+    def _pseudo_updates(self, step: int) -> Mapping[str, Tensor]:
+        if self._pseudo is None or not _is_due(step, self._schedules.pseudo):
+            return {}
+        return self._pseudo.updates()
 
     def _is_finite(self) -> bool:
         return all(bool(torch.isfinite(p).all()) for p in self._module.parameters())
 
     def _made_probe(self) -> Probe | None:
         chosen = self._schedules
-        if not (chosen.smoothness or chosen.noise or chosen.curvature):
+        if not (chosen.smoothness or chosen.noise or chosen.curvature or chosen.pseudo):
             return None
         objective = Objective(self._module, self._workload.loss, self._training, determinism="eval")
         return Probe(
@@ -214,56 +260,27 @@ class _Run:
             every=chosen.smoothness,
             noise_every=chosen.noise,
             curvature_every=chosen.curvature,
+            pseudo_every=chosen.pseudo,
         )
-
-    def _dataset(self, diverged_at: int) -> xr.Dataset:
-        steps = sorted({*self._records, *self._planned()})
-        names = ("loss", "metric", "training_loss", "gradient_norm")
-        lost = diverged_at if diverged_at >= 0 else math.inf
-        variables = {
-            name: (
-                "step",
-                [
-                    self._records.get(step, {}).get(name, np.nan) if step < lost else np.nan
-                    for step in steps
-                ],
-                {"long_name": words},
-            )
-            for name, words in zip(names, self._long_names(), strict=True)
-        }
-        dataset = xr.Dataset(variables, {"step": steps})
-        if self._probe is not None:
-            measured = self._probe.dataset()
-            renamed = measured.rename({"loss": "probe_loss"}) if "loss" in measured else measured
-            dataset = xr.merge([dataset, renamed], join="outer", combine_attrs="no_conflicts")
-        status = Status.finished if diverged_at < 0 else Status.diverged
-        return dataset.assign(status=np.int8(status), diverged_at=np.int32(diverged_at))
 
     def _planned(self) -> Sequence[int]:
         every = self._schedules.loss
         return [*(range(0, self._steps + 1, every) if every else ()), self._steps]
 
-    def _long_names(self) -> tuple[str, str, str, str]:
-        return (
-            "loss on fixed training batches",
-            f"{self._workload.metric.name} on test examples",
-            "loss on the batch of the step",
-            "norm of the gradient on the batch of the step",
-        )
-
-
-def _labelled(dataset: xr.Dataset, name: str, learning_rate: float, seed: int) -> xr.Dataset:
-    labels: Mapping[str, Sequence[object]] = {
-        "optimizer": [name],
-        "learning_rate": [learning_rate],
-        "seed": [seed],
-    }
-    return dataset.expand_dims({key: list(values) for key, values in labels.items()})
-
 
 def _stream(seed: int, *path: int) -> int:
     """The seed of a stream of random numbers; different paths give independent streams."""
     return int(np.random.SeedSequence((seed, *path)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def order_of_pass(seed: int, number: int) -> int:
+    """The seed of the order of a run's pass with the given number over the training data."""
+    return _stream(seed, _BATCHES, number)
+
+
+def seed_dropout(seed: int, step: int, *number: int) -> None:
+    """Seeds all generators as for the update of a step, or for one of its batches."""
+    seed_all(_stream(seed, _DROPOUT, step, *number))
 
 
 def _is_due(step: int, every: int) -> bool:
@@ -274,22 +291,3 @@ def initial_module(workload: Workload, data: Data, size: Size, seed: int) -> nn.
     """The network of a seed at step 0; to be called inside `own_random_numbers`."""
     seed_all(_stream(seed, _INIT))
     return workload.model(data.facts, **size.model)
-
-
-def seed_all(seed: int) -> None:
-    """Seeds the generators that users' code may draw from: PyTorch's, numpy's and Python's."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    random.seed(seed)
-
-
-@contextlib.contextmanager
-def own_random_numbers() -> Generator[None]:
-    """Context manager: afterwards the global generators are in the states of before."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float
+from torch import Tensor
 
 from attnscape.errors import UsageError
 from attnscape.statistics import PUBLIC_CODE, SmoothnessFit, fit_smoothness
@@ -21,7 +22,9 @@ _VARIABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "loss": ("loss on the evaluation batch", ()),
     "evaluation_gradient_norm": ("norm of the gradient on the evaluation batch", ()),
     "directional_smoothness": ("directional smoothness of the step", ()),
+    "gradient_difference_smoothness": ("change of the gradient along half the step, by length", ()),
     "update_norm": ("norm of the step", ()),
+    "pseudo_smoothness": ("directional smoothness of a pseudo-step", ("pseudo_optimizer",)),
     "noise_norm": ("norm of a batch's gradient minus the mean over batches", ("sample",)),
     "condition_number": ("robust condition number", ()),
     "condition_number_low": ("lower end of its 95 % interval", ()),
@@ -45,15 +48,21 @@ class Probe:
     weights are initialised or loaded.
 
     - Every `every` steps: `loss`, `evaluation_gradient_norm`, the `directional_smoothness`
-      u^T H u / |u|^2 of the step u, with its sign, and `update_norm`, all on the evaluation batch.
-      This takes one gradient and one Hessian-vector product.
+      u^T H u / |u|^2 of the step u, with its sign, `update_norm`, and
+      `gradient_difference_smoothness` |g(x_t + u/2) - g(x_t)| / (|u|/2) (Zhang et al., 2020a),
+      all on the evaluation batch. This takes two gradients and one Hessian-vector product. The
+      difference of gradients has a rounding error of about eps |g| / |u|, eps = 1e-7 in float32.
+    - Every `pseudo_every` steps: `pseudo_smoothness` v^T H v / |v|^2 of each update v that is
+      given to `step` and not made (Pan and Li, 2023), on the evaluation batch. This takes one
+      product for each.
     - Every `noise_every` steps: `noise_norm` of each batch's gradient minus the mean over the n
       batches. This keeps n gradients in memory. Because the mean is over the same batches, squared
       norms are (n - 1)/n of the squared distances to the true gradient.
     - Every `curvature_every` steps: `condition_number` with the ends of its 95 % interval, and
       `hessian_diagonal` with its standard error; if the Hessian is formed (up to the objective's
       `dense_limit` parameters) also `hessian_eigenvalues` and `hessian_row_norm`. This takes one
-      product for each parameter or probe, and keeps 16 bytes for each parameter.
+      product for each parameter or probe, and keeps 16 bytes for each parameter. Condition numbers
+      of each layer follow from it: `attnscape.networks.layer_condition_numbers`.
 
     Args:
         objective: The objective to measure.
@@ -61,6 +70,7 @@ class Probe:
         noise_every: Steps between measurements of gradient noise, which needs at least two batches;
             0 for none.
         curvature_every: Steps between measurements of curvature, which takes long; 0 for none.
+        pseudo_every: Steps between measurements of pseudo-steps; 0 for none.
         condition: Name of a robust condition number of `attnscape.statistics.CONDITION_NUMBERS`.
         probes: Probes of an estimate, as in `Objective.hessian_diagonal`.
 
@@ -91,14 +101,15 @@ class Probe:
         *,
         noise_every: int = 0,
         curvature_every: int = 0,
+        pseudo_every: int = 0,
         condition: str = PUBLIC_CODE,
         probes: int | None = None,
     ) -> None:
-        schedules = (every, noise_every, curvature_every)
+        schedules = (every, noise_every, curvature_every, pseudo_every)
         if min(schedules) < 0 or not any(schedules):
             raise UsageError(
-                f"every, noise_every and curvature_every are {schedules}; give 0 or more, and at "
-                "least one above 0."
+                f"every, noise_every, curvature_every and pseudo_every are {schedules}; give 0 or "
+                "more, and at least one above 0."
             )
         if noise_every and len(objective.batches) < 2:
             raise UsageError(
@@ -109,18 +120,31 @@ class Probe:
         self.objective: Objective = objective
         self.condition: str = condition
         self.probes: int | None = probes
-        self._every, self._noise_every, self._curvature_every = schedules
+        self._schedules = schedules
         self._records: dict[int, Record] = {}
+        self._pseudo_optimizers: tuple[str, ...] = ()
         self._step = 0
         self._kept = objective.snapshot()
 
-    def step(self) -> Record:
+    def step(self, pseudo_updates: Mapping[str, Float[Tensor, " p"]] | None = None) -> Record:
         """Makes the measurements that are due; call it after every `optimizer.step()`.
+
+        Args:
+            pseudo_updates: The updates that other optimizers would have made in place of the last
+                one, by name: flat vectors, (p,), like those of the objective. They are used where
+                `pseudo_every` is due.
 
         Returns:
             The numbers measured at the iterate before that update, by name; empty if nothing was
             due. `dataset` contains them too.
+
+        Raises:
+            UsageError: If pseudo-steps are due and none are given, or others than before.
         """
+        every, noise_every, curvature_every, pseudo_every = self._schedules
+        pseudo_updates = pseudo_updates or {}
+        if _is_due(self._step, pseudo_every):
+            self._name_pseudo_steps(tuple(pseudo_updates))
         step, kept, self._step = self._step, self._kept, self._step + 1
         self._kept = self.objective.snapshot() if self._due(self._step) else []
         if not self._due(step):
@@ -133,30 +157,60 @@ class Probe:
             ]
         )
         with self.objective.at(kept):
-            if _is_due(step, self._every):
-                record |= self._smoothness(update)
-            if _is_due(step, self._noise_every):
+            if _is_due(step, every):
+                record |= self._smoothness(kept, update)
+            if _is_due(step, noise_every):
                 gradients = self.objective.batch_gradients()
                 noise = gradients - gradients.mean(dim=0)
                 record["noise_norm"] = noise.norm(dim=1).double().cpu().numpy()
-            if _is_due(step, self._curvature_every):
+            if _is_due(step, curvature_every):
                 record |= self._curvature()
+            if _is_due(step, pseudo_every):
+                record["pseudo_smoothness"] = np.array(
+                    [
+                        self._along(pseudo_updates[name].to(update))
+                        for name in self._pseudo_optimizers
+                    ]
+                )
         self._records[step] = record
         return record
 
     def _due(self, step: int) -> bool:
-        schedules = (self._every, self._noise_every, self._curvature_every)
-        return any(_is_due(step, every) for every in schedules)
+        return any(_is_due(step, every) for every in self._schedules)
 
-    def _smoothness(self, update: Float[torch.Tensor, " p"]) -> dict[str, float]:
-        length = update.norm()
-        unit = update / length  # NaN if there is no step; then the smoothness is NaN too
+    def _name_pseudo_steps(self, names: tuple[str, ...]) -> None:
+        before = self._pseudo_optimizers
+        if not names:
+            raise UsageError(
+                f"Pseudo-steps are measured at step {self._step}, and none was given; give step() "
+                "the updates of other optimizers by name, or the Probe pseudo_every=0."
+            )
+        if before and set(names) != set(before):
+            raise UsageError(
+                f"Pseudo-steps of {', '.join(names)} were given, and before of "
+                f"{', '.join(before)}; give those of the same optimizers each time."
+            )
+        self._pseudo_optimizers = before or names
+
+    def _smoothness(self, kept: Sequence[Tensor], update: Float[Tensor, " p"]) -> dict[str, float]:
+        length, gradient = update.norm(), self.objective.gradient()
+        halves = (update / 2).split([p.numel() for p in self.objective.parameters.values()])
+        halfway = [old + half.view_as(old) for old, half in zip(kept, halves, strict=False)]
+        with self.objective.at([*halfway, *kept[len(halfway) :]]):  # the rest are buffers
+            change = self.objective.gradient() - gradient
         return {
             "loss": self.objective.loss(),
-            "evaluation_gradient_norm": self.objective.gradient().norm().item(),
-            "directional_smoothness": torch.dot(unit, self.objective.hvp(unit)).item(),
+            "evaluation_gradient_norm": gradient.norm().item(),
+            "directional_smoothness": self._along(update),
+            # NaN if there is no step, like the directional smoothness.
+            "gradient_difference_smoothness": (change.norm() / (length / 2)).item(),
             "update_norm": length.item(),
         }
+
+    def _along(self, vector: Float[Tensor, " p"]) -> float:
+        """v^T H v / |v|^2; NaN if v is zero."""
+        unit = vector / vector.norm()
+        return torch.dot(unit, self.objective.hvp(unit)).item()
 
     def _curvature(self) -> Record:
         diagonal = self.objective.hessian_diagonal(self.probes)
@@ -176,9 +230,11 @@ class Probe:
     def dataset(self) -> xr.Dataset:
         """All measurements so far, along the dim `step`; NaN if a number was not measured.
 
-        Further dims are sample (a batch), parameter (labelled with the parameter's name if the
-        Hessian is formed) and eigenvalue (ascending). The arrays can be passed to functions of
-        `attnscape.statistics`.
+        Further dims are sample (a batch), pseudo_optimizer, parameter (labelled with the
+        parameter's name if the Hessian is formed) and eigenvalue (ascending). The arrays can be
+        passed to functions of `attnscape.statistics`. With `hessian_diagonal` there are the
+        coordinates `layer`, the names of the module's parameters, and `layer_size`: as many entries
+        of the dim parameter belong to each layer, in this order.
         """
         variables = {}
         for name, (long_name, dims) in _VARIABLES.items():
@@ -187,9 +243,11 @@ class Probe:
                 missing = np.full_like(next(iter(found.values())), np.nan, dtype=np.float64)
                 values = np.stack([found.get(step, missing) for step in self._records])
                 variables[name] = (("step", *dims), values, {"long_name": long_name})
-        coordinates: dict[str, np.ndarray | list[str]] = {
+        coordinates: dict[str, np.ndarray | list[str] | tuple[str, np.ndarray]] = {
             "step": np.array(list(self._records), np.int64)
         }
+        if "pseudo_smoothness" in variables:
+            coordinates["pseudo_optimizer"] = list(self._pseudo_optimizers)
         if "hessian_row_norm" in variables:
             coordinates["parameter"] = [
                 name for name, p in self.objective.parameters.items() for _ in range(p.numel())
@@ -198,6 +256,9 @@ class Probe:
         if "hessian_diagonal" in variables:
             exact = self.objective.is_exact(self.probes)
             attributes["curvature"] = "exact" if exact else "Hutchinson's estimate"
+            layers = {name: p.numel() for name, p in self.objective.parameters.items()}
+            coordinates["layer"] = list(layers)
+            coordinates["layer_size"] = ("layer", np.array(list(layers.values()), np.int64))
         return xr.Dataset(variables, coordinates, attributes)
 
     def l0_l1(self, **options: Any) -> SmoothnessFit:

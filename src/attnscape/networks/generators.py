@@ -1,0 +1,29 @@
+"""The global generators of random numbers that a network's code may draw from."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Generator
+
+import numpy as np
+import torch
+
+
+def seed_all(seed: int) -> None:
+    """Seeds the generators that users' code may draw from: PyTorch's, numpy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+
+
+@contextlib.contextmanager
+def own_random_numbers() -> Generator[None]:
+    """Context manager: afterwards the global generators are in the states of before."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])

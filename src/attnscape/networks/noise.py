@@ -1,0 +1,273 @@
+"""Gradient noise of a network at its initial weights, by two conventions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from attnscape import spec
+from attnscape.errors import UsageError
+from attnscape.identity import Identity
+from attnscape.networks.covariance import centred_gram, eigenvalues, trace_of_square
+from attnscape.networks.generators import own_random_numbers
+from attnscape.networks.gradients import InitialGradients
+from attnscape.networks.run import how_made, of_network, of_parts, parameters_of
+from attnscape.networks.workload import Data, Size, Workload
+from attnscape.training import Progress, check_seeds, silent
+
+CONVENTIONS = ("one-pass", "fresh")
+_KEPT = 2**30  # bytes of gradients that are in memory at once
+_MOST_EIGENVALUES = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkNoise:
+    """Gradient noise at the initial weights, a computation that is found again like `NetworkRun`.
+
+    A stochastic gradient g_B is one of training: in train mode, with dropout. Batch norm is frozen
+    in the sense that its running averages stay those of the start: it normalises by the batch, as
+    in train mode, and all buffers are restored after each gradient.
+
+    - `one-pass` (Kunstner et al., 2023): all complete batches of the first pass of training. The
+      full gradient g is the mean of exactly these n gradients, so that the mean of the squared
+      norms of g_B - g is (n - 1)/n of the trace of the covariance.
+    - `fresh`: independent batches, each the first of a pass in an order of its own. The full
+      gradient is that of `one-pass`.
+
+    The conventions differ in what is random. For `fresh` it is the batch of b out of N examples:
+    gradients are independent, given the data. For `one-pass` it is the examples, too: batches of a
+    pass share none, so that they are independent if the examples are, and their covariance is that
+    of a batch of b new examples. Its trace is larger by the factor 1 / (1 - b/N). The trace of its
+    square is smaller if few examples dominate, because no two gradients have one in common.
+
+    Attributes:
+        workload: The workload.
+        own: Whether the workload is built in; a user's is identified by its files.
+        data: Its data, loaded.
+        size: Its size; only its batch, model and data matter.
+        seeds: Each determines weights, batches and dropout.
+        samples: Fresh batches of each seed, at least 4.
+
+    Raises:
+        UsageError: If seeds or samples are out of range.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from attnscape.networks import WORKLOADS, NetworkNoise
+        >>> workload = WORKLOADS["softmax-regression"]
+        >>> size = replace(workload.sizes["tiny"], batch=4)
+        >>> data = workload.data("packaged", **size.data)  # 24 examples
+        >>> noise = NetworkNoise(workload, True, data, size, seeds=(0, 1), samples=10).run()
+        >>> noise.noise_norm.sizes["sample"], noise.fresh_noise_norm.sizes["fresh_sample"]
+        (6, 10)
+        >>> noise.noise_trace.dims
+        ('convention', 'seed')
+    """
+
+    workload: Workload
+    own: bool
+    data: Data
+    size: Size
+    seeds: tuple[int, ...]
+    samples: int
+
+    def __post_init__(self) -> None:
+        check_seeds("seeds", self.seeds)
+        if self.samples < 4:
+            raise UsageError(
+                f"samples is {self.samples}; give at least 4, the fewest gradients from which the "
+                "square of a covariance can be estimated."
+            )
+
+    @property
+    def name(self) -> str:
+        """Start of the file name."""
+        return f"{self.workload.name}-noise"
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that distinguishes its result from others; computed once."""
+        return self._identity
+
+    @functools.cached_property
+    def _identity(self) -> Identity:
+        network = of_network(self.workload, self.own, self.data, self.size)
+        return of_parts({**network.content, "noise": self._numbers()}, [network])
+
+    @property
+    def run_id(self) -> str:
+        """SHA-256 of the identity."""
+        return spec.digest(self.identity.content)
+
+    @property
+    def run_steps(self) -> int:
+        """Its gradients."""
+        passes = 1 if self._in_a_pass <= self._room else 2
+        return len(self.seeds) * (passes * self._in_a_pass + self.samples)
+
+    @property
+    def single_processor(self) -> bool:
+        """Whether several should be computed at once, each in a process with one thread."""
+        return self.own
+
+    @property
+    def precision(self) -> str:
+        """Precision of the gradients."""
+        return "float32"
+
+    def spec(self) -> dict[str, Any]:
+        """Description as JSON, for people."""
+        return {
+            "workload": self.workload.name,
+            "data": self.data.name,
+            "size": spec.describe(self.size),
+            "steps": 0,
+            **self._numbers(),
+        }
+
+    def run(self, progress: Progress = silent) -> xr.Dataset:
+        """Computes the noise of every seed.
+
+        If the gradients of one convention and seed take more than 2^30 bytes, those of the pass are
+        computed twice, and only the first ones that fit enter `noise_trace_of_square` and
+        eigenvalues (NaN if fewer than 4 fit). Beside them there are a few vectors of p numbers in
+        memory.
+
+        Returns:
+            A Dataset with the dims convention (`one-pass`, `fresh`), seed, sample (a batch of the
+            pass), fresh_sample and, up to 400 parameters, eigenvalue:
+
+            - `noise_norm` |g_B - g|, (seed, sample); `fresh_noise_norm`, (seed, fresh_sample).
+            - `noise_trace` of the covariance of g_B, (convention, seed), an unbiased estimate.
+            - `noise_trace_of_square`, (convention, seed): an unbiased estimate of the trace of the
+              squared covariance (`attnscape.networks.covariance.trace_of_square`).
+            - `noise_covariance_eigenvalues`, (convention, seed, eigenvalue), of the sample
+              covariance, ascending.
+            - `covariance_samples`, (convention,): the gradients in the last two.
+
+        Raises:
+            UsageError: If the data give fewer than two batches.
+        """
+        done, total = itertools.count(1), self.run_steps
+        progress(0, total)
+        with own_random_numbers():
+            noises = [
+                self._of_seed(seed, lambda: progress(next(done), total)) for seed in self.seeds
+            ]
+
+        def of(field: str, convention: int) -> np.ndarray:
+            """Of all seeds, (seed, ...)."""
+            return np.array([getattr(noise[convention], field) for noise in noises])
+
+        def both(field: str) -> np.ndarray:
+            """Of all conventions, (convention, seed, ...)."""
+            return np.stack([of(field, convention) for convention in range(len(CONVENTIONS))])
+
+        norm = {"long_name": "norm of a batch's gradient minus the full gradient"}
+        traces = {
+            "trace": "trace of the covariance",
+            "trace_of_square": "trace of the squared covariance",
+        }
+        variables = {
+            "noise_norm": (("seed", "sample"), of("norms", 0), norm),
+            "fresh_noise_norm": (("seed", "fresh_sample"), of("norms", 1), norm),
+            **{
+                f"noise_{name}": (("convention", "seed"), both(name), {"long_name": words})
+                for name, words in traces.items()
+            },
+            "covariance_samples": ("convention", both("kept")[:, 0]),
+        }
+        if (values := both("eigenvalues")).size:
+            words = {"long_name": "eigenvalues of the sample covariance"}
+            dims = ("convention", "seed", "eigenvalue")
+            variables["noise_covariance_eigenvalues"] = (dims, values, words)
+        labels = {"convention": list(CONVENTIONS), "seed": list(self.seeds)}
+        return xr.Dataset(variables, labels).assign_attrs(
+            how_made(self.workload, self.data),
+            title=self.workload.title,
+            batch=self.size.batch,
+            parameters=self._size,
+        )
+
+    def _of_seed(self, seed: int, count: Callable[[], None]) -> tuple[_Noise, _Noise]:
+        gradients = InitialGradients(self.workload, self.data, self.size, seed, count)
+        kept, batches = list[Tensor](), 0
+        total = torch.zeros(self._size, dtype=torch.float64)
+        for gradient in gradients.of_pass():
+            total += gradient
+            batches += 1
+            if self._in_a_pass <= self._room:
+                kept.append(gradient)
+        if batches < 2:
+            raise UsageError(
+                f"{self.data.name} gives {batches} batches of {self.size.batch} examples, but "
+                "noise needs at least 2; give more data or a smaller batch."
+            )
+        mean = total / batches
+        one_pass = _noise(kept or gradients.of_pass(), mean, self._room)
+        del kept  # before as many others are kept
+        return one_pass, _noise(gradients.fresh(batches, self.samples), mean, self._room)
+
+    @property
+    def _in_a_pass(self) -> int:
+        return self.data.examples // self.size.batch
+
+    @property
+    def _room(self) -> int:
+        """As many gradients as are kept."""
+        of_one = sum(each.size * each.dtype.itemsize for each in self._parameters.values())
+        return _KEPT // of_one
+
+    @property
+    def _parameters(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        return parameters_of(self.workload, self.data, self.size)
+
+    @property
+    def _size(self) -> int:
+        return sum(each.size for each in self._parameters.values())
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"seeds": list(self.seeds), "samples": self.samples}
+
+
+class _Noise(NamedTuple):
+    """What is known of the gradients of one convention."""
+
+    norms: list[float]
+    trace: float
+    trace_of_square: float
+    eigenvalues: Float64[np.ndarray, " eigenvalue"]  # none if there are many parameters
+    kept: int
+
+
+def _noise(
+    gradients: Iterable[Float[Tensor, " p"]], mean: Float64[Tensor, " p"], room: int
+) -> _Noise:
+    norms, kept, total = list[float](), list[Tensor](), torch.zeros_like(mean)
+    for gradient in gradients:
+        deviation = gradient.double() - mean
+        norms.append(float(deviation.norm()))
+        total += deviation
+        if len(kept) < room:
+            kept.append(gradient)
+    count = len(norms)
+    # Around the gradients' own mean, which is not exactly the full gradient if they are fresh.
+    trace = (float(np.square(norms).sum()) - float(total.norm()) ** 2 / count) / (count - 1)
+    few = len(mean) <= _MOST_EIGENVALUES
+    return _Noise(
+        norms,
+        trace,
+        trace_of_square(centred_gram(kept)) if kept else float("nan"),
+        eigenvalues(kept) if few else np.zeros(0),
+        len(kept),
+    )
