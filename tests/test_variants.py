@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from attnscape.experiments import tuning
-from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import FULL, Plan
 from attnscape.measures import (
     Curvature,
@@ -99,12 +98,16 @@ def test_noise_of_the_landscape_is_of_its_own_batch_size(landscape: Made):
     assert noise.sizes["sample"] == min(4, GradientNoise.samples)
 
 
+def _run_all(experiments):
+    return {key: each.run() for key, each in experiments.items()}
+
+
 @pytest.fixture(scope="module")
 def tuned() -> Plan:
-    setting = dataclasses.replace(SETTING_2, batch=10)
+    artifact = dataclasses.replace(TABLE2, settings=(dataclasses.replace(SETTING_2, batch=10),))
     said: list[str] = []
     plan = Plan(tune=True, steps=2, evaluations=1)
-    plan = searches.with_searches(plan, (setting,), Experiment.run, said.append)
+    plan = searches.with_searches(plan, artifact, _run_all, said.append)
     assert said[0].startswith("setting-2: found ")
     return plan
 
@@ -117,11 +120,12 @@ def test_a_plan_is_run_with_the_rates_that_were_found(tuned: Plan):
 
 
 def test_nothing_is_searched_for_twice_or_without_being_asked(tuned: Plan):
-    def fail(experiment):
-        raise AssertionError(experiment.name)
+    def fail(experiments):
+        raise AssertionError(list(experiments))
 
-    assert searches.with_searches(tuned, (SETTING_2,), fail, print) is tuned
-    assert searches.with_searches(FULL, (SETTING_2,), fail, print) is FULL
+    artifact = dataclasses.replace(TABLE2, settings=(SETTING_2,))
+    assert searches.with_searches(tuned, artifact, fail, print) is tuned
+    assert searches.with_searches(FULL, artifact, fail, print) is FULL
 
 
 def test_table_2_shows_what_the_search_saw(tuned: Plan, tmp_path):

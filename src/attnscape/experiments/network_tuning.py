@@ -1,4 +1,4 @@
-"""Learning-rate search for real networks: the rule of `tuning`, on half-decades.
+"""Learning-rate search on half-decades, for real networks and what is compared with them.
 
 First whole decades are tried, then the half-decades beside the best one. The rule is that of
 `attnscape.experiments.tuning`: rates at which a run diverges are out, and the smallest median of
@@ -7,11 +7,13 @@ final losses wins, on tuning seeds on which nothing is reported.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import xarray as xr
 
+from attnscape.experiments.store import Computation
 from attnscape.experiments.tuning import TUNING_SEEDS, Search, best_rates, by_rate, final_losses
 from attnscape.optimizers import Factory
 
@@ -20,6 +22,39 @@ SEEDS = TUNING_SEEDS[:2]
 _MOST = 6  # rounds: decades, extensions of them, then half-decades
 
 Train = Callable[[Mapping[str, Factory], Mapping[str, Sequence[float]], Sequence[int]], xr.Dataset]
+
+
+@dataclasses.dataclass(frozen=True)
+class RateSearch:
+    """A search for learning rates that an artifact needs before its own runs are known.
+
+    Attributes:
+        optimizers: The optimizers.
+        trials: Function `(optimizers, learning_rates, seeds)` that gives the runs to make.
+        combined: Function that makes one Dataset of their results, with the dims (optimizer,
+            learning_rate, seed, step) and the losses that decide.
+    """
+
+    optimizers: Mapping[str, Factory]
+    trials: Callable[
+        [Mapping[str, Factory], Mapping[str, Sequence[float]], Sequence[int]],
+        Mapping[str, Computation],
+    ]
+    combined: Callable[[Sequence[xr.Dataset]], xr.Dataset]
+
+    def run(
+        self, run_all: Callable[[Mapping[str, Computation]], Mapping[str, xr.Dataset]]
+    ) -> Search:
+        """Searches; `run_all` runs all runs of one round, or loads their results."""
+
+        def train(
+            optimizers: Mapping[str, Factory],
+            rates: Mapping[str, Sequence[float]],
+            seeds: Sequence[int],
+        ) -> xr.Dataset:
+            return self.combined(list(run_all(self.trials(optimizers, rates, seeds)).values()))
+
+        return search_networks(self.optimizers, train)
 
 
 def search_networks(

@@ -33,6 +33,7 @@ from attnscape.tasks import RegressionTask, Task
 RecipeName = Literal["code", "paper"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 Convention = Literal["rates", "clip", "form", "scale"]
+NetworkSize = Literal["published", "small", "tiny"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 CONDITION_STEPS = (750, 1250)  # steps of the table in Fig. 4, with Hessians on all batches
 LOSSES: tuple[Measure, ...] = (EvaluationLoss(), TrainingLoss(), LargeBatchLoss(every(2500)))
@@ -64,6 +65,8 @@ class Plan:
         task: A user's task, which replaces the task of every setting.
         model: A user's model, which replaces the model of every setting.
         own: These two in words; empty if there is neither.
+        network_size: Size of real networks.
+        data: Where the data of real networks come from: `packaged`, `hub`, or a folder.
 
     Raises:
         UsageError: If `overrides` has an unknown convention or recipe.
@@ -87,6 +90,8 @@ class Plan:
     task: Task | None = None
     model: ModelFactory | None = None
     own: str = ""
+    network_size: NetworkSize = "published"
+    data: str = "packaged"
 
     def __post_init__(self) -> None:
         for convention, recipe in self.overrides.items():
@@ -114,7 +119,7 @@ class Plan:
 
 _NOISE_SEEDS = 6  # each has 10,000 stochastic gradients
 FULL = Plan()
-QUICK = Plan(seeds=3, steps=2_000, many_seeds=12, evaluations=2)
+QUICK = Plan(seeds=3, steps=2_000, many_seeds=12, evaluations=2, network_size="tiny")
 
 
 def _by_recipe(code: Any, paper: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
@@ -50,6 +50,17 @@ class Computation(Protocol):
     def run(self, progress: Progress = silent) -> xr.Dataset:
         """Computes the result."""
         ...
+
+
+@runtime_checkable
+class SingleProcessor(Protocol):
+    """A computation that says whether it should be sent to a process of its own.
+
+    It should if it keeps one processor busy and no more, and consists of built-in parts.
+    """
+
+    @property
+    def single_processor(self) -> bool: ...
 
 
 def load_or_run(

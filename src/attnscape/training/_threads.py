@@ -35,7 +35,13 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use, such as "20
 
 
 def processors() -> int:
-    """The number of processors that this process may use."""
+    """The number of processors that this process may use.
+
+    Examples:
+        >>> from attnscape.training import processors
+        >>> processors() >= 1
+        True
+    """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:

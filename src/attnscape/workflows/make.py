@@ -7,19 +7,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pandas as pd
-import xarray as xr
 
 from attnscape.errors import UsageError
-from attnscape.experiments import effort, store
+from attnscape.experiments import store
 from attnscape.experiments.artifact import AnalysisT, Artifact
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.store import Computation
 from attnscape.files import atomic, writable_directory
 from attnscape.report.draw import draw
 from attnscape.report.latex import latex
 from attnscape.report.made import Made
 from attnscape.report.style import style
-from attnscape.workflows.progress import with_progress
+from attnscape.workflows.runs import load_or_run_all
 
 
 def make(
@@ -45,10 +43,7 @@ def make(
     """
     out = writable_directory(out)
     experiments = artifact.experiments(plan)
-    found = {
-        key: load_or_run(experiment, out / "runs", artifact.name, log)
-        for key, experiment in experiments.items()
-    }
+    found = load_or_run_all(experiments, out / "runs", artifact.name, log)
     for key, path in kept.items():
         found[key] = store.load(out / path)
         if not path.stem.endswith(str(found[key].attrs.get("run_id"))[:16]):
@@ -66,21 +61,6 @@ def make(
         found,
         {key: path for key, path in runs.items() if path is not None},
         tables,
-    )
-
-
-def load_or_run(
-    experiment: Computation, directory: Path, artifact: str, log: Callable[[str], None]
-) -> xr.Dataset:
-    """Loads or computes the result of an artifact's experiment; logs a line before a run.
-
-    A long run logs its estimated duration after the first steps, and later its progress.
-    """
-    if store.find(experiment, directory) is None:
-        expected = effort.announced(experiment)
-        log(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps{expected}")
-    return with_progress(
-        experiment, directory, lambda words: log(f"{artifact}: {experiment.name} {words}")
     )
 
 

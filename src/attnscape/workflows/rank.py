@@ -26,8 +26,9 @@ from attnscape.paper.catalog import BENCH
 from attnscape.report.made import Made
 from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
-from attnscape.workflows.make import load_or_run, make
+from attnscape.workflows.make import make
 from attnscape.workflows.members import Budget, Member, Members
+from attnscape.workflows.runs import load_or_run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,35 +1,51 @@
-"""Searches for learning rates if a plan asks for it, before any run uses them."""
+"""Searches for learning rates that a plan or an artifact asks for, before any run uses them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import xarray as xr
 
+from attnscape.experiments.artifact import Artifact
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import search
+from attnscape.experiments.setting import Plan
+from attnscape.experiments.store import Computation
+from attnscape.experiments.tuning import Search, search
 
 
 def with_searches(
     plan: Plan,
-    settings: Sequence[Setting],
-    run: Callable[[Experiment], xr.Dataset],
+    artifact: Artifact[Any],
+    run_all: Callable[[Mapping[str, Computation]], Mapping[str, xr.Dataset]],
     log: Callable[[str], None],
 ) -> Plan:
-    """The plan with the learning rates found for these settings; unchanged if `tune` is off.
+    """The plan with the learning rates that an artifact needs.
+
+    Rates for the artifact's settings are searched for if the plan says so, and those of
+    `Artifact.searches` in any case.
 
     Args:
         plan: The plan; rates found earlier are kept.
-        settings: The settings to search rates for.
-        run: Runs an experiment, or loads its result.
+        artifact: The artifact.
+        run_all: Runs experiments, by key, or loads their results.
         log: Called with a line about the rates found.
     """
-    for setting in settings:
+
+    def run(experiment: Experiment) -> xr.Dataset:
+        return run_all({experiment.name: experiment})[experiment.name]
+
+    for setting in artifact.settings:
         if plan.tune and setting.name not in plan.searches:
-            found = search(setting.experiment(plan), run)
-            plan = dataclasses.replace(plan, searches={**plan.searches, setting.name: found})
-            rates = ", ".join(f"{name} {rate:g}" for name, rate in found.rates.items())
-            log(" ".join(filter(None, [f"{setting.name}: found {rates}.", found.warning()])))
+            plan = _with(plan, setting.name, search(setting.experiment(plan), run), log)
+    for key, due in artifact.searches(plan).items():
+        if key not in plan.searches:
+            plan = _with(plan, key, due.run(run_all), log)
     return plan
+
+
+def _with(plan: Plan, key: str, found: Search, log: Callable[[str], None]) -> Plan:
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in found.rates.items())
+    log(" ".join(filter(None, [f"{key}: found {rates}.", found.warning()])))
+    return dataclasses.replace(plan, searches={**plan.searches, key: found})

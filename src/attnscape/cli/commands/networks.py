@@ -21,10 +21,10 @@ from attnscape.experiments.summary import summary
 from attnscape.loading import is_reference, load_object, user_errors
 from attnscape.optimizers import Factory
 from attnscape.optimizers.references import resolve
-from attnscape.workflows.progress import with_progress
+from attnscape.workflows.runs import load_or_run_all
 
 if TYPE_CHECKING:
-    from attnscape.networks import NetworkRun, Workload
+    from attnscape.networks import Workload
 
 
 def run(options: Networks) -> None:
@@ -80,13 +80,17 @@ def _train(options: Networks) -> None:
         source=source,
         steps=options.steps,
         clip=options.clip or None,
+        full_batch=options.full_batch,
     )
-    load_or_run = functools.partial(_with_progress, out=options.out)
+    run_all = functools.partial(
+        load_or_run_all, directory=options.out / "networks", artifact=workload.name, log=_log
+    )
     schedules = Schedules(
         loss=options.measure_every,
         smoothness=options.smoothness_every,
         curvature=options.curvature_every,
         noise=options.noise_every,
+        pseudo=options.pseudo_every,
     )
     rates = learning_rates(options.learning_rates, tuple(factories))
     if options.tune:
@@ -98,7 +102,7 @@ def _train(options: Networks) -> None:
             rates: Mapping[str, Sequence[float]],
             seeds: Sequence[int],
         ) -> xr.Dataset:
-            trained = train(chosen, rates, seeds, schedules=Schedules(loss=every), run=load_or_run)
+            trained = train(chosen, rates, seeds, schedules=Schedules(loss=every), run_all=run_all)
             last = int(trained["step"][-1])
             return trained.sel(step=trained["step"] >= 0.9 * last)
 
@@ -107,16 +111,18 @@ def _train(options: Networks) -> None:
         if warning := found.warning():
             print(f"attnscape: {warning}", file=sys.stderr)
     dataset = train(
-        factories, rates, tuple(range(options.seeds)), schedules=schedules, run=load_or_run
+        factories,
+        rates,
+        tuple(range(options.seeds)),
+        schedules=schedules,
+        pseudo_optimizers=resolve(options.pseudo_optimizers),
+        run_all=run_all,
     )
     _show(dataset)
 
 
-def _with_progress(one: NetworkRun, out: Path) -> xr.Dataset:
-    def log(words: str) -> None:
-        print(f"attnscape: {one.name} {words}", file=sys.stderr, flush=True)
-
-    return with_progress(one, out / "networks", log)
+def _log(words: str) -> None:
+    print(f"attnscape: {words}", file=sys.stderr, flush=True)
 
 
 def _workload(name: str) -> Workload:

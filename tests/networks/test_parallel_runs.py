@@ -1,0 +1,76 @@
+"""Runs of networks in processes of their own: the same results, nothing lost, errors told."""
+
+import dataclasses
+
+import numpy as np
+import optax
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+import torch
+
+from attnscape.errors import UsageError
+from attnscape.experiments import store
+from attnscape.networks import WORKLOADS, NetworkRun, Schedules
+from attnscape.optimizers import NAMED
+from attnscape.workflows import runs
+from attnscape.workflows.runs import load_or_run_all
+
+WORKLOAD = WORKLOADS["softmax-regression"]
+SIZE = WORKLOAD.sizes["tiny"]
+
+
+@pytest.fixture(scope="module")
+def run():
+    data = WORKLOAD.data("packaged", **SIZE.data)
+    schedules = Schedules(loss=5)
+    return NetworkRun(
+        WORKLOAD, True, data, SIZE, "sgdm", NAMED["sgdm"], 0.01, 0, 10, schedules=schedules
+    )
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch):
+    monkeypatch.setattr(runs, "processors", lambda: 2)
+
+
+def test_processes_of_their_own_give_the_bits_of_this_one(run, tmp_path, one_thread):
+    said: list[str] = []
+    wanted = {str(seed): dataclasses.replace(run, seed=seed) for seed in range(3)}
+    found = load_or_run_all(wanted, tmp_path, "trial", said.append)
+    assert "3 runs in 2 processes" in said[0]
+    for key, each in wanted.items():
+        alone = each.run()
+        np.testing.assert_array_equal(found[key]["loss"].values, alone["loss"].values)
+        np.testing.assert_array_equal(found[key]["metric"].values, alone["metric"].values)
+
+
+def test_what_cannot_be_sent_to_another_process_is_run_here(run, tmp_path):
+    mine = dataclasses.replace(run, factory=lambda rate: optax.sgd(rate), optimizer="mine")
+    said: list[str] = []
+    found = load_or_run_all({"own": run, "mine": mine}, tmp_path, "trial", said.append)
+    assert not any("processes" in line for line in said)
+    assert found["mine"]["loss"].notnull().any()
+
+
+def test_a_run_that_fails_is_told_and_the_others_are_kept(run, tmp_path):
+    unlike = dataclasses.replace(run, optimizer="unlike", factory=NAMED["muon"], clip=1.0)
+    wrong = dataclasses.replace(run, size=dataclasses.replace(SIZE, batch=10**6))
+    with pytest.raises(UsageError, match="batch"):
+        load_or_run_all({"a": run, "b": unlike, "c": wrong}, tmp_path, "trial", print)
+    assert store.find(run, tmp_path) is not None
+
+
+def test_one_run_under_two_keys_is_made_once(run, tmp_path):
+    again = dataclasses.replace(run, optimizer="again")
+    load_or_run_all({"one": run, "two": again}, tmp_path, "trial", print)
+    assert len(list(tmp_path.glob("*.nc"))) == 1
