@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
+from attnscape import load
 from attnscape.errors import UsageError
 
 TOY = f"{Path(__file__).parent / 'toy.py'}:TOY"
@@ -40,6 +41,15 @@ def test_rates_are_searched_on_seeds_of_their_own(attnscape, tmp_path):
     assert 0.001 < rate <= 1
     seeds = {path.stem.split("seed-")[1].partition("-")[0] for path in tmp_path.rglob("*.nc")}
     assert seeds == {"0", "1", "1000", "1001"}
+
+
+def test_full_batches_and_pseudo_steps_are_asked_for_by_options(attnscape, tmp_path):
+    pseudo = ("--pseudo-optimizers", "sgd", "adam", "--pseudo-every", "10")
+    train(attnscape, tmp_path, "--optimizers", "sgd", "--full-batch", *pseudo)
+    results = [load(path) for path in tmp_path.rglob("*.nc")]
+    assert len(results) == 2
+    for result in results:
+        assert result["pseudo_smoothness"].sel(pseudo_optimizer="adam").notnull().any()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnscape.errors import UsageError
-from attnscape.paper.catalog import ARTIFACTS
+from attnscape.paper.catalog import ARTIFACTS, NETWORKS
 
 # An option, and the options that have no effect beside it.
 _REPLACES: Mapping[str, tuple[str, ...]] = {
@@ -75,8 +75,9 @@ def check_artifacts(options: Any) -> None:
         UsageError: If there is no artifact of a name.
     """
     for name in getattr(options, "artifacts", ()):
-        if name not in ARTIFACTS:
-            raise UsageError(f"There is no artifact {name!r}; there are {', '.join(ARTIFACTS)}.")
+        if name not in ARTIFACTS and name not in NETWORKS:
+            names = ", ".join((*ARTIFACTS, *NETWORKS))
+            raise UsageError(f"There is no artifact {name!r}; there are {names}.")
 
 
 def _option(name: str) -> str:
@@ -94,6 +95,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "Bench.steps": (1, _STEPS),
     "measure_every": (1, _STEPS),
     "smoothness_every": (0, _STEPS),
+    "pseudo_every": (0, _STEPS),
     "noise_every": (0, _STEPS),
     "curvature_every": (0, _STEPS),
     "dim": (1, 10_000),

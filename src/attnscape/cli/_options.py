@@ -21,7 +21,9 @@ class Reproduce:
 
     artifacts: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="[ARTIFACT ...]", help_behavior_hint="(default: all)"),
+        tyro.conf.arg(
+            metavar="[ARTIFACT ...]", help_behavior_hint="(default: all but those on real networks)"
+        ),
     ] = ()
     """Which to make; `attnscape --help` lists them."""
     quick: bool = False
@@ -37,6 +39,11 @@ class Reproduce:
     """Search for all learning rates first, instead of taking the published ones."""
     all_steps: bool = False
     """All 10,000 steps where the default is shortened for its cost."""
+    small: bool = False
+    """Real networks at a size that two processors train in a minute, instead of the published
+    size; --quick takes a tiny one."""
+    data: str = "packaged"
+    """Where real networks' data come from: packaged, hub (Hugging Face), or a folder of files."""
     task: str | None = None
     """A task of your own, `my_file.py:task`, in place of every setting's."""
     model: str | None = None
@@ -194,10 +201,16 @@ class Networks:
     """Updates of each run."""
     clip: float = 0.0
     """Global norm that gradients are clipped to; 0 for no clipping."""
+    full_batch: bool = False
+    """Update by the mean gradient over all training examples."""
     measure_every: int = 50
     """Steps between measurements of loss and metric; the last step is always measured."""
     smoothness_every: int = 0
-    """Steps between measurements of directional smoothness; 0 for none."""
+    """Steps between measurements of the step's smoothness; 0 for none."""
+    pseudo_optimizers: tuple[str, ...] = ()
+    """Optimizers whose updates are measured where the run is, and not made."""
+    pseudo_every: int = 0
+    """Steps between measurements of these pseudo-steps' smoothness; 0 for none."""
     noise_every: int = 0
     """Steps between measurements of gradient noise; 0 for none."""
     curvature_every: int = 0

@@ -17,15 +17,19 @@ import tyro
 from attnscape.cli._combinations import check_artifacts, check_combination, check_numbers
 from attnscape.cli._ending import orderly, to_its_end
 from attnscape.cli._options import Bench, Check, Doctor, Networks, Report, Reproduce, Train
-from attnscape.paper.catalog import ARTIFACTS
+from attnscape.paper.catalog import ARTIFACTS, NETWORKS
 
 _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.items())
+_NETWORK_LIST = "\n".join(f"  {name}: {title}" for name, title in NETWORKS.items())
 _DESCRIPTION = f"""A wind tunnel for Transformer optimization.
 
 `attnscape --version` shows the version.
 
 Artifacts:
-{_ARTIFACT_LIST}"""
+{_ARTIFACT_LIST}
+
+Artifacts on real networks, made if they are named:
+{_NETWORK_LIST}"""
 
 Command = (
     Annotated[Reproduce, tyro.conf.subcommand("reproduce")]

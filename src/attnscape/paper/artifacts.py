@@ -21,6 +21,13 @@ from attnscape.paper.loss_curves import (
     FIG9,
     FIG12,
 )
+from attnscape.paper.networks.curvature import TAB_CONDITION_LEFT
+from attnscape.paper.networks.losses import FIG1, FIG2_LEFT, FULL_BATCH
+from attnscape.paper.networks.momentum import MOMENTUM
+from attnscape.paper.networks.noise import FIG3_LEFT, FIG6
+from attnscape.paper.networks.side_by_side import SIDE_BY_SIDE
+from attnscape.paper.networks.smoothness import FIG16_LEFT
+from attnscape.paper.networks.transfer import TRANSFER
 from attnscape.paper.noise import FIG3, FIG10, FIG13
 from attnscape.paper.smoothness import FIG5, FIG16
 from attnscape.paper.tables import TABLE1, TABLE2
@@ -46,5 +53,15 @@ _ALL = (
     TABLE1,
     TABLE2,
     ABLATION,
+    SIDE_BY_SIDE,
+    TRANSFER,
+    FIG1,
+    FIG2_LEFT,
+    FIG3_LEFT,
+    FIG6,
+    TAB_CONDITION_LEFT,
+    FIG16_LEFT,
+    MOMENTUM,
+    FULL_BATCH,
 )
 ARTIFACTS: Mapping[str, Artifact[Any]] = MappingProxyType({each.name: each for each in _ALL})

@@ -26,6 +26,21 @@ ARTIFACTS = MappingProxyType(
         "ablation": "What depends on the differences between the public code and the text",
     }
 )
-# The page's sections: the paper's artifacts and the bench.
+# Artifacts about real networks, which need PyTorch; they are made only if they are named.
+NETWORKS = MappingProxyType(
+    {
+        "side-by-side": "The linear model beside real networks (Fig. 1 to 5 and 16, in numbers)",
+        "transfer": "Does the linear model predict the ranking of optimizers on real networks?",
+        "fig1": "Adam and SGD on real networks (Fig. 1)",
+        "fig2-left": "Adam and SGD with momentum on Transformers (Fig. 2, left half)",
+        "fig3-left": "Gradient noise of Transformers at initialisation (Fig. 3, left half)",
+        "fig6": "Gradient noise of convolutional networks and Transformers (Fig. 6)",
+        "tab-condition-left": "Ratio of robust condition numbers, SGDM over Adam (Fig. 4, left)",
+        "fig16-left": "Smoothness against the gradient norm of an LSTM (Fig. 16, left)",
+        "momentum": "With and without momentum: the linear model and real networks",
+        "full-batch": "Full-batch training of real networks, with and without momentum",
+    }
+)
+# The page's sections: the paper's artifacts, those about real networks, and the bench.
 BENCH = "bench"
-SECTIONS = MappingProxyType({**ARTIFACTS, BENCH: "Optimizers against each other"})
+SECTIONS = MappingProxyType({**ARTIFACTS, **NETWORKS, BENCH: "Optimizers against each other"})

@@ -228,12 +228,12 @@ def _means_over_runs(frame: pd.DataFrame) -> tuple[Interval, Interval]:
                 for _, of_seed in frame.groupby("seed")
             ]
         )
-        for statistic in (_log_slope, _rank_correlation)
+        for statistic in (log_slope, _rank_correlation)
     )
     return mean_over(slopes), mean_over(correlations)
 
 
-def _log_slope(run: pd.DataFrame) -> float:
+def log_slope(run: pd.DataFrame) -> float:
     """Least-squares slope of log smoothness against log norm, over points with both positive."""
     kept = run[(run["directional_smoothness"] > 0) & (run["evaluation_gradient_norm"] > 0)]
     if kept["evaluation_gradient_norm"].nunique() < 2:

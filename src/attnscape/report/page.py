@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from PIL import Image, UnidentifiedImageError
 
 from attnscape import files
-from attnscape.paper.catalog import ARTIFACTS, BENCH
+from attnscape.paper.catalog import ARTIFACTS, BENCH, NETWORKS
 from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
@@ -67,7 +67,7 @@ def render(out: Path) -> str:
             head=head,
             catalog=ARTIFACTS,
             manifests=manifests,
-            groups=_groups(sections, head),
+            groups=_groups(sections),
             missing=missing if head.kind == "paper" else {},
             failed=[
                 manifest
@@ -85,14 +85,14 @@ def render(out: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Head:
-    """Kind of the page: the paper's reproduction, a bench, or the user's parts.
+    """Kind of the page: the paper's reproduction, real networks, a bench, or the user's parts.
 
     Attributes:
         kind: The kind.
         own: Words for the user's parts that replace the paper's; empty if there are none.
     """
 
-    kind: Literal["paper", "own", "bench"]
+    kind: Literal["paper", "networks", "own", "bench"]
     own: str = ""
 
     @classmethod
@@ -102,17 +102,25 @@ class _Head:
         own = {str(each.plan["own"]) for each in shown if each.plan.get("own")}
         if own:
             return cls("own", "; ".join(sorted(own)))
-        return cls("bench" if {each.name for each in shown} == {BENCH} else "paper")
+        names = {each.name for each in shown}
+        if names and names <= set(NETWORKS):
+            return cls("networks")
+        return cls("bench" if names == {BENCH} else "paper")
 
 
-def _groups(sections: list[_Section], head: _Head) -> list[tuple[str, str, list[_Section]]]:
-    """Id, heading and sections of two groups: the paper's artifacts, and the bench."""
-    bench = [section for section in sections if section.manifest.name == BENCH]
-    artifacts = [section for section in sections if section.manifest.name != BENCH]
-    groups = [("artifacts", "Figures and tables", artifacts), ("benches", "Bench", bench)]
-    if head.kind == "bench":
-        groups = groups[1:]
-    return groups if bench else groups[:1]
+def _groups(sections: list[_Section]) -> list[tuple[str, str, list[_Section]]]:
+    """Id, heading and sections of each group: the paper's artifacts, networks, and the bench."""
+    groups = [
+        ("artifacts", "Figures and tables", [s for s in sections if _kind(s) == "artifact"]),
+        ("networks", "Real networks", [s for s in sections if _kind(s) == "network"]),
+        ("benches", "Bench", [s for s in sections if _kind(s) == "bench"]),
+    ]
+    return [each for each in groups if each[2]] or groups[:1]
+
+
+def _kind(section: _Section) -> Literal["artifact", "network", "bench"]:
+    name = section.manifest.name
+    return "bench" if name == BENCH else "network" if name in NETWORKS else "artifact"
 
 
 def _verdicts(out: Path, manifests: Mapping[str, Manifest]) -> tuple[list[Verdict], list[str]]:

@@ -14,6 +14,15 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgdm": {"label": "SGDM", "color": "#0072B2", "linestyle": "-"},
     "adam": {"label": "Adam", "color": "#D55E00", "linestyle": (0, (5, 1.5))},
 }
+_WITHOUT_MOMENTUM: dict[str, dict[str, Any]] = {
+    "sgd": {"label": "SGD", "color": "#56B4E9", "linestyle": "-", "linewidth": 1.2},
+    "adam-no-momentum": {
+        "label": "Adam without momentum",
+        "color": "#E69F00",
+        "linestyle": (0, (5, 1.5)),
+        "linewidth": 1.2,
+    },
+}
 # Colours for other optimizers: the rest of the palette, then darker tones.
 _OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B", "#7F7F7F", "#9467BD")
 _DASHES = ("-", (0, (1, 1.2)), (0, (4, 1, 1, 1)))
@@ -63,6 +72,11 @@ def of_optimizers(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def of_optimizer(name: str) -> dict[str, Any]:
     """Label, colour and line style of an optimizer; unknown ones take the next colour."""
     return OPTIMIZERS.get(name, {"label": name})
+
+
+def of_networks_optimizer(name: str) -> dict[str, Any]:
+    """The same for the four optimizers with and without momentum."""
+    return dict(_WITHOUT_MOMENTUM.get(name) or of_optimizer(name))
 
 
 def say_diverged(axis: Axes) -> None:

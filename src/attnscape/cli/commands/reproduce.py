@@ -36,7 +36,10 @@ def run(options: Reproduce) -> None:
         recipe=options.recipe,
         tune=options.tune,
         all_steps=options.all_steps,
+        data=options.data,
     )
+    if options.small:
+        plan = dataclasses.replace(plan, network_size="small")
     if options.seeds is not None:
         plan = dataclasses.replace(plan, seeds=options.seeds)
     plan = _with_own_parts(plan, options)

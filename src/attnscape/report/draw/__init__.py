@@ -15,6 +15,14 @@ from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
 from attnscape.paper.loss_curves import LossCurves
+from attnscape.paper.networks.base import titles as network_titles
+from attnscape.paper.networks.curvature import NetworkConditions, NetworkConditionTable
+from attnscape.paper.networks.losses import NetworkCurves, NetworkLosses
+from attnscape.paper.networks.momentum import Momentum, MomentumAnalysis
+from attnscape.paper.networks.noise import NetworkNoiseAnalysis, NetworkNoiseHistograms
+from attnscape.paper.networks.side_by_side import SideBySide, SideBySideAnalysis
+from attnscape.paper.networks.smoothness import NetworkGrowth, NetworkSmoothness
+from attnscape.paper.networks.transfer import Transfer, TransferAnalysis
 from attnscape.paper.noise import NoiseAnalysis, NoiseHistograms
 from attnscape.paper.smoothness import ScatterAnalysis, SmoothnessCurves, SmoothnessScatter
 from attnscape.paper.tables import TableOfRates
@@ -26,9 +34,12 @@ from attnscape.report.draw import (
     exact,
     landscape,
     loss_curves,
+    networks,
     noise,
     rates,
+    side_by_side,
     smoothness,
+    transfer,
 )
 from attnscape.statistics import PUBLIC_CODE
 
@@ -96,6 +107,41 @@ def _(artifact: TableOfRates, analysis: Analysis) -> Figure | None:
         return None
     recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
     return rates.figure(analysis.frame, _titles(artifact.settings), recipe)
+
+
+@draw.register
+def _(artifact: NetworkLosses, analysis: NetworkCurves) -> Figure:
+    return networks.losses(analysis.frame, network_titles(analysis.made))
+
+
+@draw.register
+def _(artifact: Momentum, analysis: MomentumAnalysis) -> Figure:
+    return networks.losses(analysis.frame, analysis.titles)
+
+
+@draw.register
+def _(artifact: NetworkNoiseHistograms, analysis: NetworkNoiseAnalysis) -> Figure:
+    return networks.noise_histograms(analysis.frame, network_titles(analysis.made))
+
+
+@draw.register
+def _(artifact: NetworkConditionTable, analysis: NetworkConditions) -> Figure:
+    return networks.conditions(analysis.frame, network_titles(analysis.made))
+
+
+@draw.register
+def _(artifact: NetworkSmoothness, analysis: NetworkGrowth) -> Figure:
+    return networks.growth(analysis)
+
+
+@draw.register
+def _(artifact: SideBySide, analysis: SideBySideAnalysis) -> Figure:
+    return side_by_side.figure(analysis)
+
+
+@draw.register
+def _(artifact: Transfer, analysis: TransferAnalysis) -> Figure:
+    return transfer.figure(artifact, analysis)
 
 
 @draw.register

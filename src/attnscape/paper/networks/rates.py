@@ -1,0 +1,20 @@
+"""Learning rates at the small size, found by a search with `--tune` on the packaged data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+FOUND: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "mnist-lenet5": MappingProxyType(
+            {"sgdm": 0.1, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
+        ),
+        "ptb-transformer": MappingProxyType(
+            {"sgdm": 0.1, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
+        ),
+        "softmax-regression": MappingProxyType(
+            {"sgdm": 3.2, "adam": 1.0, "sgd": 3.2, "adam-no-momentum": 0.032}
+        ),
+    }
+)
