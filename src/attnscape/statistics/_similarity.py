@@ -83,7 +83,7 @@ def closer_to(
     it. If one sample alone is skewed and noisy, pass medians. They decide less often: their
     intervals are 1.4 to 1.9 times as long. If c equals a and b is 3 standard deviations away, means
     find "closer to A" in 75 % of cases with 6 normal values each. The interval covers 94 to 97 % of
-    normal values, also where c equals a or is beyond it.
+    normal values where c equals a or is beyond it, as where the words are counted above.
 
     Resampling the samples instead would mistake noise for distance: if b alone is noisy, |c - b| is
     large in all resamples. Then percentiles give a word in 28 % of cases in which all are equal
