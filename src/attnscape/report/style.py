@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,6 +54,11 @@ def style() -> Generator[None, None, None]:
     look = {key: value for key, value in defaults.items() if key not in _WINDOWS} | _RC
     with mpl.rc_context(look):
         yield
+
+
+def folded(title: str, width: int) -> str:
+    """The title with its lines broken so that each has at most `width` characters."""
+    return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
 
 
 def of_optimizers(names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -35,10 +35,10 @@ ROWS: Mapping[str, str] = {
 }
 # The headings of tables.
 HEADINGS: Mapping[str, str] = {
-    "loss": "log loss ratio",
-    "noise": "log tail excess",
-    "condition": "log R_SGD / R_Adam",
-    "smoothness": "log smoothness ratio",
+    "loss": "log10 loss ratio",
+    "noise": "log10 tail excess",
+    "condition": "log10 R_SGD / R_Adam",
+    "smoothness": "log10 smoothness ratio",
     "growth": "growth slope",
 }
 

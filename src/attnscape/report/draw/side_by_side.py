@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from attnscape.paper.networks.side_by_side import SideBySideAnalysis
 from attnscape.paper.networks.similarity import ROWS
 from attnscape.report.draw.networks import growth_panel, loss_panel
-from attnscape.report.style import of_networks_optimizer, style
+from attnscape.report.style import folded, of_networks_optimizer, style
 
 _NETWORK, _LINEAR = "#CC79A7", "#009E73"
 _LABELS = {
@@ -44,8 +43,7 @@ def figure(analysis: SideBySideAnalysis) -> Figure:
             axes[row, 0].set_ylabel(_LABELS[feature])
             _statistics(axes[row, -1], analysis, feature)
         for column, title in enumerate(titles.values()):
-            words = "\n".join(textwrap.fill(line, 26) for line in title.split("\n"))
-            axes[0, column].set_title(words, fontsize=9)
+            axes[0, column].set_title(folded(title, 26), fontsize=9)
         axes[0, -1].set_title("statistic, mean over seeds", fontsize=9)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         result.legend(handles, labels, loc="outside lower left", ncols=2)
