@@ -7,20 +7,18 @@ random numbers belong to a process, so these runs are not spread over threads.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import xarray as xr
 
-from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
 from attnscape.experiments.store import Computation, SingleProcessor
 from attnscape.training import processors
 from attnscape.workflows.cost import Cost
+from attnscape.workflows.processes import processes
 from attnscape.workflows.progress import ProgressBar, with_progress
 
 
@@ -80,42 +78,16 @@ def _run_apart(
     workers = min(processors(), len(due))
     log(f"{artifact}: running {len(due)} runs in {workers} processes, {total:,} run-steps")
     cost = Cost(lambda words: log(f"{artifact}: {words}"))
-    context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
-    with (
-        ProgressBar(artifact) as bar,
-        ProcessPoolExecutor(workers, context, initializer=_prepare) as pool,
-    ):
+    tasks = [functools.partial(_run, each, directory) for each in due]
+    with ProgressBar(artifact) as bar, processes().submitted(tasks) as futures:
         cost(0, total)
         bar(0, total)
-        futures = {pool.submit(_run, each, directory): each for each in due}
-        try:
-            for future in as_completed(futures):
-                _raise_error(future, futures[future])
-                done += futures[future].run_steps
-                cost(done, total)
-                bar(done, total)
-        except BaseException:
-            # Runs under way are finished and kept; the others are not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _raise_error(future: Future[None], experiment: Computation) -> None:
-    try:
-        future.result()
-    except BrokenProcessPool:
-        raise UsageError(
-            f"The process of {experiment.name} ended unexpectedly, perhaps because memory ran out; "
-            "finished runs are kept, so run the same command again."
-        ) from None
-
-
-def _prepare() -> None:
-    """Prepares a new process: one thread, and Ctrl-C is left to the process that started it."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+        runs = dict(zip(futures, due, strict=True))
+        for future in as_completed(futures):
+            future.result()
+            done += runs[future].run_steps
+            cost(done, total)
+            bar(done, total)
 
 
 def _run(experiment: Computation, directory: Path) -> None:
