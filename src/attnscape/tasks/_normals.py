@@ -73,6 +73,7 @@ def derived_key(key: Array, *numbers: int | jax.Array) -> Array:
     return jax.random.wrap_key_data(jnp.stack(threefry(key_words(key), first, second)))
 
 
+@jax.jit  # its hundred operations are traced once, not in each program that derives a key
 def threefry(key: UInt32[Array, "2"], x0: UInt32[Array, "*s"], x1: UInt32[Array, "*s"]):
     """The two output words of Threefry-2x32 for the counters (x0, x1)."""
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))

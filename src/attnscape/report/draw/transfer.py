@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnscape.paper.networks.transfer import Transfer, TransferAnalysis
-from attnscape.report.style import style
+from attnscape.report.style import folded, style
 
 _INK = "#222222"
+_TITLE_WIDTH = 36  # characters that fit above a panel
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
@@ -58,18 +59,20 @@ def _scatter(axis: Axes, analysis: TransferAnalysis, one: str, network: str) -> 
     axis.plot([1, count], [1, count], color="#999999", linewidth=0.8)
     axis.plot(ranks[one], ranks[network], "o", color=_INK, markersize=4)
     for optimizer in ranks[one].index:
+        on_the_right = ranks[one][optimizer] > 0.75 * count  # its name would leave the panel
         axis.annotate(
             optimizer,
             (ranks[one][optimizer], ranks[network][optimizer]),
-            xytext=(4, 3),
+            xytext=(-4 if on_the_right else 4, 3),
             textcoords="offset points",
             fontsize=7,
+            ha="right" if on_the_right else "left",
         )
-    title = analysis.titles[network].partition("\n")[0]
+    title = analysis.titles[network]
     axis.set(
         xlabel=f"rank on {analysis.titles[one].replace(chr(10), ': ')}",
-        ylabel=f"rank on {title}",
-        title=title,
+        ylabel=f"rank on {title.partition(chr(10))[0]}",
+        title=folded(title, _TITLE_WIDTH),
     )
     axis.margins(0.12)
 
