@@ -33,6 +33,19 @@ def test_programs_serve_tasks_optimizers_rates_and_seeds_of_the_same_shapes():
     assert not np.intersect1d(first["loss"], second["loss"]).size
 
 
+def test_one_program_serves_all_schedules_and_numbers_of_batches():
+    model = functools.partial(LinearTransformer.init, layers=2, dim=2)
+    task = RegressionTask(dim=2, context=7)
+    compiled = _evaluator._evaluate._cache_size()
+    measures = [EvaluationLoss(at(0), evaluations=1), EvaluationLoss(at(1)), EvaluationLoss(at(2))]
+    runs = train(
+        task, model, ["adam"], 0.01, [0], steps=2, batch=16, measures=measures,
+        evaluation_seeds=range(3),
+    )  # fmt: skip
+    assert _evaluator._evaluate._cache_size() == compiled + 1
+    assert runs["loss"].squeeze().notnull().sum("evaluation").values.tolist() == [1, 3, 3]
+
+
 def test_what_the_optimizers_state_decides_is_compiled_for_each():
     model = functools.partial(LinearTransformer.init, layers=2, dim=3)
     compiled = _evaluator._evaluate._cache_size()

@@ -188,7 +188,7 @@ def check_measures(measures: Sequence[Measure], evaluations: int) -> None:
             )
         for name in measure.variables():
             other = by_variable.setdefault(name, measure)
-            if type(other) is not type(measure) or _kind(other) != _kind(measure):
+            if quantity_of(other) != quantity_of(measure):
                 raise UsageError(
                     f"Two measures give {name}, {type(other).__name__} and "
                     f"{type(measure).__name__}; they must be of one class and differ in schedule "
@@ -196,7 +196,14 @@ def check_measures(measures: Sequence[Measure], evaluations: int) -> None:
                 )
 
 
-def _kind(measure: Measure) -> dict[str, object]:
-    """The fields that determine the quantity, without the schedule and the number of batches."""
+def quantity_of(measure: Measure) -> tuple[type[Measure], dict[str, object]]:
+    """What determines a measure's numbers: its class and its fields, but not when it is measured.
+
+    Examples:
+        >>> from attnscape.measures import EvaluationLoss, every, quantity_of
+        >>> quantity_of(EvaluationLoss(every(5))) == quantity_of(EvaluationLoss(evaluations=1))
+        True
+    """
     fields = vars(measure).items()
-    return {name: value for name, value in fields if name not in ("schedule", "evaluations")}
+    left_out = ("schedule", "evaluations")
+    return type(measure), {name: value for name, value in fields if name not in left_out}

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from attnscape import spec
 from attnscape.identity import is_own
-from attnscape.measures import Iterate, Measure
+from attnscape.measures import Iterate, Measure, quantity_of
 from attnscape.steppers import Sampler
 from attnscape.tasks import Moments, Prompts, derived_key
 from attnscape.training._threads import one_blas_thread
@@ -43,7 +43,7 @@ class Evaluator:
         self, static: PyTree, sampler: Sampler, batch: int, evaluations: Sequence[Prompts | Moments]
     ) -> None:
         self._static, self._sampler = static, sampler
-        self._evaluations, self._stacked = evaluations, dict[int, PyTree]()
+        self._evaluations = evaluations
         self._training = _ProgramKey(sampler, batch)
         self._programs: dict[Measure, _ProgramKey] = {}
 
@@ -76,6 +76,7 @@ class Evaluator:
             training = _training(self._training, data_keys, step)
         if measure not in self._programs:
             self._programs[measure] = self._program(measure)
+        program = self._programs[measure]
         none = [None] * len(models)
         keys = _keys(data_keys, step)
         on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
@@ -86,12 +87,18 @@ class Evaluator:
             context.enter_context(one_blas_thread())
             if measure.precision == "float64":
                 context.enter_context(jax.enable_x64(True))
-            evaluations = self._first(count)
-            evaluate = functools.partial(_evaluate, self._programs[measure])
             evaluated = [
                 jax.device_get(
-                    evaluate(
-                        model, state, ahead, preconditioner, training, keys, evaluations, count
+                    _evaluate(
+                        program,
+                        model,
+                        state,
+                        ahead,
+                        preconditioner,
+                        training,
+                        keys,
+                        self._stacked,
+                        count,
                     )
                 )
                 for model, state, ahead, preconditioner in zip(
@@ -104,24 +111,25 @@ class Evaluator:
             ]
         return [
             {
-                name: np.moveaxis(per_batch, 0, 2) if name in on_evaluation else per_batch[0]
+                name: np.moveaxis(per_batch[:count], 0, 2)
+                if name in on_evaluation
+                else per_batch[0]
                 for name, per_batch in values.items()
             }
             for values in evaluated
         ]
 
-    def _first(self, count: int) -> PyTree:
-        """The first `count` evaluation batches, stacked along a new first axis."""
-        if count not in self._stacked:
-            first = self._evaluations[:count]
-            self._stacked[count] = jax.tree.map(lambda *a: jnp.stack(a), *first)
-        return self._stacked[count]
+    @functools.cached_property
+    def _stacked(self) -> PyTree:
+        """The evaluation batches, stacked along a new first axis."""
+        return jax.tree.map(lambda *a: jnp.stack(a), *self._evaluations)
 
     def _program(self, measure: Measure) -> _ProgramKey:
         draw = None
         if measure.needs_draw:
             draw = self._sampler.double() if measure.precision == "float64" else self._sampler
-        return _ProgramKey(measure, self._static, draw)
+        quantity = quantity_of(measure)  # steps and batches are chosen outside of the program
+        return _ProgramKey(measure, self._static, draw, described=(quantity, self._static, draw))
 
 
 class _ProgramKey:
@@ -129,12 +137,16 @@ class _ProgramKey:
 
     Keys are equal if all their parts are built in and have equal descriptions; any other key equals
     only itself.
+
+    Args:
+        parts: What the program is made of.
+        described: What of it determines the program; None for all.
     """
 
-    def __init__(self, *parts: Any) -> None:
+    def __init__(self, *parts: Any, described: object = None) -> None:
         self.parts = parts
         own = is_own(parts)
-        self._content: object = spec.digest(spec.describe(parts)) if own else object()
+        self._content: object = spec.digest(spec.describe(described or parts)) if own else object()
 
     def __hash__(self) -> int:
         return hash(self._content)
@@ -170,9 +182,9 @@ def _evaluate(
 ) -> Mapping[str, Shaped[Array, "evaluation seed rate ..."]]:
     """The measure of all runs on each evaluation batch.
 
-    The batches are the first axis of `evaluations`. A loop goes through them; because the compiler
-    does not know their `count`, the loop's body, and with it the bits of a batch's numbers, is the
-    same for any set of batches.
+    The batches are the first axis of `evaluations`. A loop goes through the first `count` of them;
+    because the compiler does not know how many, the loop's body, and with it the bits of a batch's
+    numbers, is the same for any set of batches. Those of the other batches are 0.
     """
     measure, static, draw = program.parts
 
