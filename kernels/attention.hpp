@@ -12,9 +12,8 @@
 // on; see numbers.hpp.
 #pragma once
 
-#include <vector>
-
 #include "activation.hpp"
+#include "arena.hpp"
 #include "form.hpp"
 #include "matrix.hpp"
 
@@ -30,19 +29,14 @@ struct AttentionTape {
   N* V;  // r x queries: Z M W_l
 };
 
-inline int64_t attention_numbers(int dim, int context, int layers) {
-  const int64_t tokens = context + 1, rows = dim + 1;
-  return (layers + 1) * (3 * rows * tokens + tokens * tokens) + 2 * rows * tokens;
-}
-
 // D: d where the compiler knows it, else 0. F: floating type of the shares 1/n,
 // N: numbers on lanes, S: one parameter, Sum: gradient sums.
 template <Form form, int D, class F, class N, class S, class Sum>
 class Attention {
  public:
-  // `scratch` has room for attention_numbers(dim, context, layers) numbers.
+  // Its memory is taken from `frame`, which has to outlive it.
   Attention(Activation activation, int dim, int context, int layers, const S* P, const S* Q,
-            N* scratch)
+            Frame& frame)
       : activation_(activation),
         share_(F{1} / static_cast<F>(context)),
         m(matrix_size(form, dim)),
@@ -53,13 +47,8 @@ class Attention {
         layers_(layers),
         P_(P),
         Q_(Q),
-        tape_(layers) {
-    N* next = scratch;
-    const auto take = [&](int64_t count) {
-      N* taken = next;
-      next += count;
-      return taken;
-    };
+        tape_(frame.take<AttentionTape<N>>(layers)) {
+    const auto take = [&](int count) { return frame.take<N>(count); };
     for (int l = 0; l < layers; ++l)
       tape_[l] = {take(r * tokens_), take(m * queries(l)), take(queries(l) * keys_),
                   take(r * queries(l))};
@@ -141,7 +130,7 @@ class Attention {
   const int context_, tokens_, keys_, layers_;
   const S* P_;
   const S* Q_;
-  std::vector<AttentionTape<N>> tape_;
+  AttentionTape<N>* tape_;
   N *prediction_, *Z_bar_, *V_bar_, *U_bar_, *S_bar_;
 };
 

@@ -11,6 +11,8 @@
 
 namespace attnscape {
 
+inline constexpr char kActivation[] = "activation";
+
 template <class F>
 struct AttentionArguments : Runs<F> {
   Form form;
@@ -27,10 +29,9 @@ auto attention_adder(const AttentionArguments<F>& a) {
     using N = std::decay_t<decltype(loss)>;
     using S = std::decay_t<decltype(*P)>;
     using Sum = std::decay_t<decltype(*gradient)>;
-    N* scratch =
-        kept_numbers<struct AttentionScratch, N>(attention_numbers(a.dim, a.context, a.layers));
+    Frame frame;
     Attention<form, D, F, N, S, Sum> attention(a.activation, a.dim, a.context, a.layers, P, Q,
-                                               scratch);
+                                               frame);
     const int d = a.dim, n = a.context;
     for (int prompt = first; prompt < last; prompt += kLanes<F>) {
       const auto lanes = [&](const Operand<F>& operand, int64_t number) {
@@ -66,8 +67,9 @@ void with_attention(const AttentionArguments<F>& a, const Call& call) {
 
 template <class F>
 AttentionArguments<F> gather_attention(int32_t form, int32_t activation, LeadingAxes axes,
-                                       const Buffer& P, const Buffer& Q, const Buffer& x,
-                                       const Buffer& y, const Buffer& query, const Buffer& target) {
+                                       const Input<F>& P, const Input<F>& Q, const Input<F>& x,
+                                       const Input<F>& y, const Input<F>& query,
+                                       const Input<F>& target) {
   axes.join(P, 3);
   axes.join(Q, 3);
   axes.join(x, 3);
@@ -77,45 +79,43 @@ AttentionArguments<F> gather_attention(int32_t form, int32_t activation, Leading
   const auto dims = x.dimensions();
   const int context = static_cast<int>(dims[dims.size() - 3]);
   const int dim = static_cast<int>(dims[dims.size() - 2]);
-  const Runs<F> runs = runs_of<F>(axes, P, Q, x);
-  const int64_t batch = runs.batch;
-  return {runs,
+  return {runs_of<F>(axes, P, Q, x),
           static_cast<Form>(form),
           static_cast<Activation>(activation),
           dim,
           context,
-          Operand<F>(axes, x, batch * context * dim),
-          Operand<F>(axes, y, batch * context),
-          Operand<F>(axes, query, batch * dim),
-          Operand<F>(axes, target, batch)};
+          Operand<F>(axes, x, 3),
+          Operand<F>(axes, y, 2),
+          Operand<F>(axes, query, 2),
+          Operand<F>(axes, target, 1)};
 }
 
 template <class F>
-ffi::Error attention_gradient_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer x, Buffer y,
-                                      Buffer query, Buffer target, Result loss, Result P_bar,
-                                      Result Q_bar, int32_t form, int32_t activation) {
-  const auto arguments = gather_attention<F>(form, activation, {}, P, Q, x, y, query, target);
+ffi::Error attention_gradient_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> x, Input<F> y,
+                                      Input<F> query, Input<F> target, Output<F> loss,
+                                      Output<F> P_bar, Output<F> Q_bar, Attribute<kForm> form,
+                                      Attribute<kActivation> activation) {
+  const auto arguments = gather_attention<F>(*form, *activation, {}, P, Q, x, y, query, target);
   with_attention(arguments, [&](const auto& adder) {
-    mean_gradient(pool, arguments, adder, loss->typed_data<F>(), P_bar->typed_data<F>(),
-                  Q_bar->typed_data<F>());
+    mean_gradient(pool, arguments, adder, loss->typed_data(), P_bar->typed_data(),
+                  Q_bar->typed_data());
   });
   return ffi::Error::Success();
 }
 
 template <class F>
-ffi::Error attention_hvp_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer P_dot,
-                                 Buffer Q_dot, Buffer x, Buffer y, Buffer query, Buffer target,
-                                 Result P_product, Result Q_product, int32_t form,
-                                 int32_t activation) {
+ffi::Error attention_hvp_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> P_dot,
+                                 Input<F> Q_dot, Input<F> x, Input<F> y, Input<F> query,
+                                 Input<F> target, Output<F> P_product, Output<F> Q_product,
+                                 Attribute<kForm> form, Attribute<kActivation> activation) {
   LeadingAxes axes;
   axes.join(P_dot, 3);
   axes.join(Q_dot, 3);
-  const auto arguments = gather_attention<F>(form, activation, axes, P, Q, x, y, query, target);
-  const Operand<F> P_direction(arguments.axes, P_dot, arguments.block());
-  const Operand<F> Q_direction(arguments.axes, Q_dot, arguments.block());
+  const auto arguments = gather_attention<F>(*form, *activation, axes, P, Q, x, y, query, target);
+  const Operand<F> P_direction(arguments.axes, P_dot, 3), Q_direction(arguments.axes, Q_dot, 3);
   with_attention(arguments, [&](const auto& adder) {
-    mean_hvp(pool, arguments, P_direction, Q_direction, adder, P_product->typed_data<F>(),
-             Q_product->typed_data<F>());
+    mean_hvp(pool, arguments, P_direction, Q_direction, adder, P_product->typed_data(),
+             Q_product->typed_data());
   });
   return ffi::Error::Success();
 }
@@ -123,10 +123,8 @@ ffi::Error attention_hvp_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffe
 }  // namespace attnscape
 
 // Defines the two handlers of type F under names that end in `suffix`.
-#define ATTNSCAPE_DEFINE_ATTENTION(F, suffix)                                            \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                         \
-      attnscape_attention_gradient_##suffix, attnscape::attention_gradient_handler<F>,   \
-      (attnscape::signature<6, 3>().Attr<int32_t>("form").Attr<int32_t>("activation"))); \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                         \
-      attnscape_attention_hvp_##suffix, attnscape::attention_hvp_handler<F>,             \
-      (attnscape::signature<8, 2>().Attr<int32_t>("form").Attr<int32_t>("activation")))
+#define ATTNSCAPE_DEFINE_ATTENTION(F, suffix)                              \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_attention_gradient_##suffix,     \
+                                attnscape::attention_gradient_handler<F>); \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_attention_hvp_##suffix,          \
+                                attnscape::attention_hvp_handler<F>)

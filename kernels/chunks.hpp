@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <vector>
 
-#include "lanes.hpp"
+#include "arena.hpp"
 #include "parallel.hpp"
 
 namespace attnscape {
@@ -19,13 +19,6 @@ inline constexpr int kChunk = 128;
 
 // At least one, so that an empty batch has a loss (NaN) too.
 inline int64_t chunk_count(int batch) { return std::max((batch + kChunk - 1) / kChunk, 1); }
-
-template <class Sum>
-Sum* zeros(int64_t count) {
-  Sum* sums = kept_numbers<struct Sums, Sum>(count);
-  for (int64_t i = 0; i < count; ++i) sums[i] = Sum{};
-  return sums;
-}
 
 // The mean over the batch of `count` numbers, from the sums of each chunk.
 template <class F>
@@ -44,9 +37,10 @@ template <class OneChunk, class Finish>
 void over_chunks(const xla::ffi::ThreadPool& pool, int64_t runs, int batch, int64_t width,
                  const OneChunk& one_chunk, const Finish& finish) {
   const int64_t chunks = chunk_count(batch);
-  double* sums = kept_numbers<struct SumsOfChunks, double>(runs * chunks * width);
-  const auto open = std::make_unique<std::atomic<int64_t>[]>(runs);
-  for (int64_t run = 0; run < runs; ++run) open[run] = chunks;
+  Frame frame;
+  double* sums = frame.take<double>(runs * chunks * width);
+  std::vector<std::atomic<int64_t>> open(runs);
+  for (auto& chunks_left : open) chunks_left = chunks;
   parallel_for(pool, runs * chunks, [&](int64_t task) {
     const int64_t run = task / chunks, chunk = task % chunks;
     const int first = static_cast<int>(chunk * kChunk);

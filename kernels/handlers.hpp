@@ -1,7 +1,11 @@
-// What XLA FFI handlers share: names for their arguments, and their signature.
+// What XLA FFI handlers share: the types of their parameters. A handler takes `Threads`,
+// then arrays in (`Input`), arrays out (`Output`), and attributes (`Attribute`). XLA's
+// header binds it by this signature alone, and every call is checked against it: how many
+// arrays there are, and their types. Shapes are not checked again: Python has done that.
 #pragma once
 
-#include <utility>
+#include <cstdint>
+#include <type_traits>
 
 #include "xla/ffi/api/ffi.h"
 
@@ -9,31 +13,35 @@ namespace attnscape {
 
 namespace ffi = xla::ffi;
 
-using Buffer = ffi::AnyBuffer;
-using Result = ffi::Result<ffi::AnyBuffer>;
+// XLA's name of an array's element type.
+template <class E>
+struct DataTypeOf;
+template <>
+struct DataTypeOf<float> : std::integral_constant<ffi::DataType, ffi::F32> {};
+template <>
+struct DataTypeOf<double> : std::integral_constant<ffi::DataType, ffi::F64> {};
+template <>
+struct DataTypeOf<uint32_t> : std::integral_constant<ffi::DataType, ffi::U32> {};
 
-template <int count, class Binding>
-auto with_arguments(Binding&& binding) {
-  if constexpr (count == 1) {
-    return std::move(binding).template Arg<Buffer>();
-  } else {
-    return with_arguments<count - 1>(std::move(binding).template Arg<Buffer>());
-  }
-}
+template <class E>
+using Input = ffi::Buffer<DataTypeOf<E>::value>;
+template <class E>
+using Output = ffi::ResultBuffer<DataTypeOf<E>::value>;
 
-template <int count, class Binding>
-auto with_results(Binding&& binding) {
-  if constexpr (count == 1) {
-    return std::move(binding).template Ret<Buffer>();
-  } else {
-    return with_results<count - 1>(std::move(binding).template Ret<Buffer>());
-  }
-}
+// An integer attribute. Only a variable can be the name that a type carries.
+template <const char* name>
+using Attribute = ffi::Attr<int32_t, name>;
+inline constexpr char kForm[] = "form";
 
-// A handler that takes XLA's thread pool, then arrays in, then arrays out.
-template <int arguments, int results>
-auto signature() {
-  return with_results<results>(with_arguments<arguments>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()));
-}
+// XLA's thread pool, as a type of our own: XLA's header cannot bind its own by a
+// signature, and once it can, ours must not collide with it.
+struct Threads : ffi::ThreadPool {
+  Threads(const ffi::ThreadPool& pool) : ffi::ThreadPool(pool) {}
+};
 
 }  // namespace attnscape
+
+template <>
+struct xla::ffi::CtxBinding<attnscape::Threads> {
+  using Ctx = xla::ffi::ThreadPool;
+};

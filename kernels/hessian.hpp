@@ -61,18 +61,17 @@ void add_rows(const Arguments<F>& arguments, int64_t run, const Rows& rows, doub
   const int layers = arguments.layers, m = arguments.size;
   const int64_t parameters = arguments.parameters(), block = arguments.block();
   const F *P = arguments.P.at(run), *Q = arguments.Q.at(run);
-  S* point = kept_numbers<struct HessianPoint, S>(parameters);
+  Frame frame;
+  S* point = frame.take<S>(parameters);
   for (int64_t i = 0; i < parameters; ++i) point[i] = {{i < block ? P[i] : Q[i - block]}};
   for (int k = 0; k < rows.count; ++k) point[rows.parameter[k]].part[1 + k] = 1;
-  const int64_t room = tape_numbers(m, layers);
-  ReducedForm<form, M, V, F, V, V> values(m, layers, P, Q,
-                                          kept_numbers<struct HessianValues, V>(room));
-  ReducedForm<form, M, N, S, V, Sum> tangents(m, layers, point, point + block,
-                                              kept_numbers<struct HessianTangents, N>(room));
-  V* buffer = kept_numbers<struct HessianMoments, V>(m * m + 2 * m);
+  ReducedForm<form, M, V, F, V, V> values(m, layers, P, Q, frame);
+  ReducedForm<form, M, N, S, V, Sum> tangents(m, layers, point, point + block, frame);
+  V* buffer = frame.take<V>(m * m + 2 * m);
   LaneMoments<V> moments;
+  Sum* gradient = frame.take<Sum>(parameters);
   for (int chunk = 0; chunk < arguments.batch; chunk += kChunk) {
-    Sum* gradient = zeros<Sum>(parameters);
+    std::fill_n(gradient, parameters, Sum{});
     N loss = {};
     for (int first = chunk; first < std::min(chunk + kChunk, arguments.batch); first += kLanes<F>) {
       load_moments(arguments, run, first, buffer, moments);
@@ -100,7 +99,7 @@ bool finite(const Arguments<F>& arguments, int64_t run) {
 
 // Parameters that never reach the loss have rows and columns of exact zeros.
 template <Form form, int M, class F>
-void hessian(ffi::ThreadPool& pool, const Arguments<F>& arguments, F* result) {
+void hessian(const ffi::ThreadPool& pool, const Arguments<F>& arguments, F* result) {
   const int64_t parameters = arguments.parameters();
   std::fill(result, result + arguments.count() * parameters * parameters, F{0});
   const std::vector<Rows> groups = rows_together(arguments);
@@ -108,11 +107,12 @@ void hessian(ffi::ThreadPool& pool, const Arguments<F>& arguments, F* result) {
   parallel_for(pool, arguments.count() * group_count, [&](int64_t task) {
     const int64_t run = task / group_count;
     const Rows& rows = groups[task % group_count];
-    std::vector<double> sums(parameters * kRowsTogether);
+    Frame frame;
+    double* sums = frame.zeros<double>(parameters * kRowsTogether);
     if (finite(arguments, run)) {
-      add_rows<form, M>(arguments, run, rows, sums.data());
+      add_rows<form, M>(arguments, run, rows, sums);
     } else {
-      std::fill(sums.begin(), sums.end(), std::numeric_limits<double>::quiet_NaN());
+      std::fill_n(sums, parameters * kRowsTogether, std::numeric_limits<double>::quiet_NaN());
     }
     F* matrix = result + run * parameters * parameters;
     for (int layer = rows.layer; layer < arguments.layers; ++layer)

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <memory>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -108,25 +107,6 @@ inline double sum_of_lanes(const Lanes<F>& v) {
   for (int i = 0; i < pieces; ++i)
     sum += __builtin_convertvector(piece[i], typename VectorOf<double, count>::type);
   return sum_of_doubles<count>(sum);
-}
-
-// Uninitialised memory for numbers that must lie on register boundaries.
-template <class N>
-std::unique_ptr<N[]> numbers(int64_t count) {
-  return std::unique_ptr<N[]>(new N[count]);
-}
-
-// The same, kept by the thread for the next call with the same `Use`: fresh
-// memory costs more (the system zeroes it) than the work that is done in it.
-template <class Use, class N>
-N* kept_numbers(int64_t count) {
-  static thread_local std::unique_ptr<N[]> memory;
-  static thread_local int64_t size = 0;
-  if (size < count) {
-    memory = numbers<N>(count);
-    size = count;
-  }
-  return memory.get();
 }
 
 }  // namespace attnscape

@@ -58,16 +58,16 @@ double peak(int threads, double seconds) {
 template <class N, Form form>
 int64_t count_operations(int size, int layers) {
   const int64_t parameters = 2 * static_cast<int64_t>(layers) * size * size;
-  std::vector<N> point(parameters), scratch(tape_numbers(size, layers));
   using Sum = SumOf<N, Counted>;
-  std::vector<Sum> gradient(parameters);
-  std::vector<Counted> gram(size * size), cross(size), query(size);
-  ReducedForm<form, 0, N, N, Counted, Sum> reduced(size, layers, point.data(),
-                                                   point.data() + parameters / 2, scratch.data());
+  Frame frame;
+  N* point = frame.take<N>(parameters);
+  Sum* gradient = frame.take<Sum>(parameters);
+  Counted *gram = frame.take<Counted>(size * size), *vector = frame.take<Counted>(size);
+  ReducedForm<form, 0, N, N, Counted, Sum> reduced(size, layers, point, point + parameters / 2,
+                                                   frame);
   N loss;
   Counted::operations = 0;
-  reduced.add({gram.data(), cross.data(), query.data(), Counted{}}, loss, gradient.data(),
-              gradient.data() + parameters / 2);
+  reduced.add({gram, vector, vector, Counted{}}, loss, gradient, gradient + parameters / 2);
   return Counted::operations;
 }
 

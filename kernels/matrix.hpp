@@ -160,6 +160,15 @@ inline void apply(Size<M> m, NY* y, View<NA> a, const NX* x) {
     apply_row<onto>(y[i], a.data + i * a.row_stride, a.column_stride, x, m);
 }
 
+// y = x, where x may lack tangents.
+template <class NY, class NX>
+inline void set_values(int count, NY* y, const NX* x) {
+  for (int i = 0; i < count; ++i) {
+    y[i] = NY{};
+    add(y[i], x[i]);
+  }
+}
+
 // C += x y^T.
 template <class NC, class NX, class NY, int M>
 inline void add_outer(Size<M> m, NC* c, const NX* x, const NY* y) {

@@ -2,6 +2,7 @@
 // backward. Nothing here knows which number type it works on; see numbers.hpp.
 #pragma once
 
+#include "arena.hpp"
 #include "matrix.hpp"
 
 namespace attnscape {
@@ -16,23 +17,19 @@ struct MlpWeights {
       : W1(first), b1(W1 + hidden * dim), W2(b1 + hidden), b2(W2 + dim * hidden) {}
 };
 
-inline int64_t mlp_numbers(int tokens, int hidden) {
-  return 2 * static_cast<int64_t>(tokens) * hidden;
-}
-
 // D: dim as in matrix.hpp. N: numbers on lanes, S: one weight, V: tokens on
 // lanes, Sum: gradient sums.
 template <int D, class N, class S, class V, class Sum>
 class Mlp {
  public:
-  // `scratch` has room for mlp_numbers(tokens, hidden) numbers.
-  Mlp(int dim, int hidden, int tokens, const S* weights, N* scratch)
+  // Its memory is taken from `frame`, which has to outlive it.
+  Mlp(int dim, int hidden, int tokens, const S* weights, Frame& frame)
       : d_(dim),
         h_(hidden),
         tokens_(tokens),
         weights_(weights, dim, hidden),
-        units_(scratch),
-        units_bar_(scratch + tokens * hidden) {}
+        units_(frame.take<N>(tokens * hidden)),
+        units_bar_(frame.take<N>(tokens * hidden)) {}
 
   // Maps x (tokens x dim) to features, whose rows are `stride` apart.
   void forward(const V* x, N* features, int stride) {
@@ -59,11 +56,7 @@ class Mlp {
 
  private:
   void set_rows(N* rows, int stride, const S* bias, int count) {
-    for (int t = 0; t < tokens_; ++t)
-      for (int i = 0; i < count; ++i) {
-        rows[t * stride + i] = N{};
-        add(rows[t * stride + i], bias[i]);
-      }
+    for (int t = 0; t < tokens_; ++t) set_values(count, rows + t * stride, bias);
   }
 
   void add_rows(Sum* bias_bar, const N* rows, int count) {

@@ -9,80 +9,66 @@
 #include <vector>
 
 #include "chunks.hpp"
+#include "handlers.hpp"
 #include "operand.hpp"
 
 namespace attnscape {
 namespace {
 
-using Buffer = ffi::AnyBuffer;
-constexpr int kWeights = 6, kPrompts = 4;
-constexpr int kWeightAxes[kWeights] = {3, 3, 2, 1, 2, 1};
-constexpr int kPromptAxes[kPrompts] = {3, 2, 2, 1};
-
-// Arrays that lie side by side in one vector: all weights, or a direction.
 template <class F>
-struct Arrays {
-  std::vector<Operand<F>> operands;
-  std::vector<int64_t> sizes;
+using Inputs = std::vector<Input<F>>;
 
-  // Copies the arrays of `run` to part `part` of the numbers in `point`.
-  template <class S>
-  void gather(int64_t run, int part, S* point) const {
-    for (size_t i = 0; i < operands.size(); ++i) {
-      const F* from = operands[i].at(run);
-      for (int64_t j = 0; j < sizes[i]; ++j) Parts<S>::of(point[j], part) = from[j];
-      point += sizes[i];
-    }
-  }
-};
+// Axes of one element of each array.
+constexpr int kWeightAxes[] = {3, 3, 2, 1, 2, 1};
+constexpr int kPromptAxes[] = {3, 2, 2, 1};
+
+template <class F>
+using Operands = std::vector<Operand<F>>;
 
 template <class F>
 struct Arguments {
   MlpAttentionSizes sizes;
   int batch;
   LeadingAxes axes;
-  Arrays<F> weights, direction, prompts;  // no direction for the gradient
+  Operands<F> weights, direction, prompts;  // no direction for the gradient
 
   int64_t runs() const { return axes.elements(); }
 };
 
-template <class F>
-Arrays<F> operands(const LeadingAxes& axes, const Buffer* buffers, const int* trailing, int count) {
-  Arrays<F> arrays;
-  for (int i = 0; i < count; ++i) {
-    const auto dims = buffers[i].dimensions();
-    int64_t size = 1;
-    for (auto dim = dims.end() - trailing[i]; dim != dims.end(); ++dim) size *= *dim;
-    arrays.operands.emplace_back(axes, buffers[i], size);
-    arrays.sizes.push_back(size);
-  }
-  return arrays;
-}
-
 // Reads the sizes off the shapes; that they fit together, Python has checked.
 template <class F>
-Arguments<F> gather(int32_t form, ffi::RemainingArgs given, bool with_direction) {
-  std::vector<Buffer> buffers;
-  for (size_t i = 0; i < given.size(); ++i) buffers.push_back(given.get<Buffer>(i).value());
-  const Buffer* weights = buffers.data();
-  const Buffer* direction = weights + kWeights;
-  const Buffer* prompts = direction + (with_direction ? kWeights : 0);
-  const int directions = with_direction ? kWeights : 0;
+Arguments<F> gather(int32_t form, const Inputs<F>& weights, const Inputs<F>& direction,
+                    const Inputs<F>& prompts) {
   LeadingAxes axes;
-  for (int i = 0; i < kWeights; ++i) axes.join(weights[i], kWeightAxes[i]);
-  for (int i = 0; i < directions; ++i) axes.join(direction[i], kWeightAxes[i]);
-  for (int i = 0; i < kPrompts; ++i) axes.join(prompts[i], kPromptAxes[i]);
-  const auto last = [](const Buffer& buffer, int axis) {
-    return static_cast<int>(buffer.dimensions().end()[-axis]);
+  const auto join = [&](const Inputs<F>& inputs, const int* trailing) {
+    for (const Input<F>& input : inputs) axes.join(input, *trailing++);
+  };
+  const auto operands = [&](const Inputs<F>& inputs, const int* trailing) {
+    Operands<F> result;
+    for (const Input<F>& input : inputs) result.emplace_back(axes, input, *trailing++);
+    return result;
+  };
+  join(weights, kWeightAxes);
+  join(direction, kWeightAxes);
+  join(prompts, kPromptAxes);
+  const auto last = [](const Input<F>& input, int axis) {
+    return static_cast<int>(input.dimensions().end()[-axis]);
   };
   const MlpAttentionSizes sizes{static_cast<Form>(form), last(weights[0], 3), last(prompts[0], 2),
                                 last(weights[3], 1), last(prompts[0], 3)};
   return {sizes,
           last(prompts[0], 1),
           axes,
-          operands<F>(axes, weights, kWeightAxes, kWeights),
-          operands<F>(axes, direction, kWeightAxes, directions),
-          operands<F>(axes, prompts, kPromptAxes, kPrompts)};
+          operands(weights, kWeightAxes),
+          operands(direction, kWeightAxes),
+          operands(prompts, kPromptAxes)};
+}
+
+// Copies arrays of `run`, one after another, to part `part` of the numbers in `point`.
+template <class F, class S>
+void copy_arrays(const Operands<F>& arrays, int64_t run, int part, S* point) {
+  for (const Operand<F>& array : arrays)
+    for (int64_t i = 0; i < array.size(); ++i) Parts<S>::of(*point++, part) = array.at(run)[i];
 }
 
 // Loads the prompts of the lanes that start at prompt `first`.
@@ -93,8 +79,8 @@ LanePrompts<Lanes<F>> load_prompts(const Arguments<F>& arguments, int64_t run, i
   const int batch = arguments.batch;
   const int valid = std::min(kLanes<F>, batch - first);
   const auto copy = [&](int operand, V* to) {
-    const F* from = arguments.prompts.operands[operand].at(run) + first;
-    const int64_t count = arguments.prompts.sizes[operand] / batch;
+    const F* from = arguments.prompts[operand].at(run) + first;
+    const int64_t count = arguments.prompts[operand].size() / batch;
     for (int64_t i = 0; i < count; ++i)
       to[i] =
           valid == kLanes<F> ? load<V>(from + i * batch) : load_some<V>(from + i * batch, valid);
@@ -116,13 +102,13 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last
   using Sum = SumOf<N, V>;
   const MlpAttentionSizes& sizes = arguments.sizes;
   const int64_t parameters = sizes.parameters();
-  S* point = kept_numbers<struct Point, S>(parameters);
-  arguments.weights.gather(run, 0, point);
-  arguments.direction.gather(run, Parts<S>::kCount - 1, point);
-  N* scratch = kept_numbers<struct MlpAttentionScratch, N>(sizes.scratch());
-  V* buffer = kept_numbers<struct Tokens, V>((sizes.context + 1) * (sizes.dim + 1));
-  MlpAttention<form, D, N, S, V, Sum> network(sizes, point, scratch);
-  Sum* gradient = zeros<Sum>(parameters);
+  Frame frame;
+  S* point = frame.take<S>(parameters);
+  copy_arrays(arguments.weights, run, 0, point);
+  copy_arrays(arguments.direction, run, Parts<S>::kCount - 1, point);
+  V* buffer = frame.take<V>((sizes.context + 1) * (sizes.dim + 1));
+  MlpAttention<form, D, N, S, V, Sum> network(sizes, point, frame);
+  Sum* gradient = frame.zeros<Sum>(parameters);
   N loss = {};
   for (int prompt = first; prompt < last; prompt += kLanes<F>)
     network.add(load_prompts(arguments, run, prompt, buffer), loss, gradient);
@@ -148,13 +134,9 @@ void with_sizes(const MlpAttentionSizes& sizes, const Call& call) {
 // N and S as of MlpAttention. The results are the loss where N is plain, then one array
 // for each weight.
 template <class F, class N, class S>
-ffi::Error handle(ffi::ThreadPool pool, ffi::RemainingArgs given, ffi::RemainingRets results,
-                  int32_t form) {
+ffi::Error handle(const ffi::ThreadPool& pool, const Arguments<F>& arguments,
+                  const std::vector<F*>& results) {
   constexpr bool dual = Parts<N>::kTangents > 0;
-  const auto arguments = gather<F>(form, given, dual);
-  std::vector<F*> to;
-  for (size_t i = 0; i < results.size(); ++i)
-    to.push_back(results.get<Buffer>(i).value()->template typed_data<F>());
   const int64_t width = 1 + arguments.sizes.parameters();
   with_sizes(arguments.sizes, [&](auto f, auto D) {
     over_chunks(
@@ -166,39 +148,47 @@ ffi::Error handle(ffi::ThreadPool pool, ffi::RemainingArgs given, ffi::Remaining
         [&](int64_t run, const double* sums) {
           size_t result = 0;
           const auto mean = [&](int64_t count) {
-            mean_of_chunks(sums, width, count, arguments.batch, to[result++] + run * count);
+            mean_of_chunks(sums, width, count, arguments.batch, results[result++] + run * count);
             sums += count;
           };
           dual ? void(++sums) : mean(1);
-          for (const int64_t size : arguments.weights.sizes) mean(size);
+          for (const Operand<F>& weight : arguments.weights) mean(weight.size());
         });
   });
   return ffi::Error::Success();
 }
 
 template <class F>
-ffi::Error gradient(ffi::ThreadPool pool, ffi::RemainingArgs given, ffi::RemainingRets results,
-                    int32_t form) {
-  return handle<F, Lanes<F>, F>(pool, given, results, form);
+ffi::Error gradient(Threads pool, Input<F> P, Input<F> Q, Input<F> W1, Input<F> b1, Input<F> W2,
+                    Input<F> b2, Input<F> x, Input<F> y, Input<F> query, Input<F> target,
+                    Output<F> loss, Output<F> P_bar, Output<F> Q_bar, Output<F> W1_bar,
+                    Output<F> b1_bar, Output<F> W2_bar, Output<F> b2_bar, Attribute<kForm> form) {
+  return handle<F, Lanes<F>, F>(
+      pool, gather<F>(*form, {P, Q, W1, b1, W2, b2}, {}, {x, y, query, target}),
+      {loss->typed_data(), P_bar->typed_data(), Q_bar->typed_data(), W1_bar->typed_data(),
+       b1_bar->typed_data(), W2_bar->typed_data(), b2_bar->typed_data()});
 }
 
 template <class F>
-ffi::Error hvp(ffi::ThreadPool pool, ffi::RemainingArgs given, ffi::RemainingRets results,
-               int32_t form) {
-  return handle<F, Dual<Lanes<F>>, Dual<F>>(pool, given, results, form);
+ffi::Error hvp(Threads pool, Input<F> P, Input<F> Q, Input<F> W1, Input<F> b1, Input<F> W2,
+               Input<F> b2, Input<F> P_dot, Input<F> Q_dot, Input<F> W1_dot, Input<F> b1_dot,
+               Input<F> W2_dot, Input<F> b2_dot, Input<F> x, Input<F> y, Input<F> query,
+               Input<F> target, Output<F> P_product, Output<F> Q_product, Output<F> W1_product,
+               Output<F> b1_product, Output<F> W2_product, Output<F> b2_product,
+               Attribute<kForm> form) {
+  return handle<F, Dual<Lanes<F>>, Dual<F>>(
+      pool,
+      gather<F>(*form, {P, Q, W1, b1, W2, b2}, {P_dot, Q_dot, W1_dot, b1_dot, W2_dot, b2_dot},
+                {x, y, query, target}),
+      {P_product->typed_data(), Q_product->typed_data(), W1_product->typed_data(),
+       b1_product->typed_data(), W2_product->typed_data(), b2_product->typed_data()});
 }
 
 }  // namespace
 }  // namespace attnscape
 
-#define ATTNSCAPE_MLP_ATTENTION(name, function)                        \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, attnscape::function,             \
-                                attnscape::ffi::Ffi::Bind()            \
-                                    .Ctx<attnscape::ffi::ThreadPool>() \
-                                    .RemainingArgs()                   \
-                                    .RemainingRets()                   \
-                                    .Attr<int32_t>("form"))
-ATTNSCAPE_MLP_ATTENTION(attnscape_mlp_attention_gradient_float32, gradient<float>);
-ATTNSCAPE_MLP_ATTENTION(attnscape_mlp_attention_gradient_float64, gradient<double>);
-ATTNSCAPE_MLP_ATTENTION(attnscape_mlp_attention_hvp_float32, hvp<float>);
-ATTNSCAPE_MLP_ATTENTION(attnscape_mlp_attention_hvp_float64, hvp<double>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_gradient_float32, attnscape::gradient<float>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_gradient_float64,
+                              attnscape::gradient<double>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_hvp_float32, attnscape::hvp<float>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_hvp_float64, attnscape::hvp<double>);

@@ -29,11 +29,6 @@ struct MlpAttentionSizes {
   int64_t block() const { return static_cast<int64_t>(layers) * m() * m(); }
   int64_t mlp() const { return static_cast<int64_t>(2 * dim + 1) * hidden + dim; }
   int64_t parameters() const { return 2 * block() + mlp(); }
-  int64_t scratch() const {
-    const int tokens = context + 1;
-    return tape_numbers(m(), layers) + mlp_numbers(tokens, hidden) + tokens * (2 * dim + 1) +
-           2 * m() * m() + 2 * m() + dim * (dim + 1) + 1;
-  }
 };
 
 // D: dim as in matrix.hpp. N: numbers on lanes, S: one parameter, V: tokens on
@@ -41,23 +36,22 @@ struct MlpAttentionSizes {
 template <Form form, int D, class N, class S, class V, class Sum>
 class MlpAttention {
  public:
-  // `point` holds all P, all Q, then the MLP's weights; `scratch` has room for
-  // sizes.scratch() numbers.
-  MlpAttention(const MlpAttentionSizes& sizes, const S* point, N* scratch)
+  // `point` holds all P, all Q, then the MLP's weights. Memory is taken from `frame`,
+  // which has to outlive this.
+  MlpAttention(const MlpAttentionSizes& sizes, const S* point, Frame& frame)
       : sizes_(sizes),
         d_(sizes.dim),
         r_(sizes.dim + 1),
         m_(sizes.m()),
         n_(sizes.context),
-        mlp_(sizes.dim, sizes.hidden, sizes.context + 1, point + 2 * sizes.block(), scratch),
-        next_(scratch + mlp_numbers(sizes.context + 1, sizes.hidden)),
-        Z_(take((n_ + 1) * r_)),
-        gram_(take(m_ * m_)),
-        cross_(take(m_)),
-        adjoint_{take(m_ * m_), take(m_), nullptr},
-        back_(take(d_ * r_)),
-        features_bar_(take((n_ + 1) * d_ + 1)),
-        reduced_(m_, sizes.layers, point, point + sizes.block(), next_) {
+        mlp_(sizes.dim, sizes.hidden, sizes.context + 1, point + 2 * sizes.block(), frame),
+        Z_(frame.take<N>((n_ + 1) * r_)),
+        gram_(frame.take<N>(m_ * m_)),
+        cross_(frame.take<N>(m_)),
+        adjoint_{frame.take<N>(m_ * m_), frame.take<N>(m_), nullptr},
+        back_(frame.take<N>(d_ * r_)),
+        features_bar_(frame.take<N>((n_ + 1) * d_ + 1)),
+        reduced_(m_, sizes.layers, point, point + sizes.block(), frame) {
     // The query's adjoint is the last row; in the full form it has one entry more.
     adjoint_.query = features_bar_ + n_ * d_;
   }
@@ -114,12 +108,6 @@ class MlpAttention {
     for (int i = 0; i < count; ++i) multiply(sums[i], weight);
   }
 
-  N* take(int count) {
-    N* taken = next_;
-    next_ += count;
-    return taken;
-  }
-
   static constexpr int M = D > 0 ? matrix_size(form, D) : 0;
   const MlpAttentionSizes sizes_;
   const Size<D> d_;
@@ -127,7 +115,6 @@ class MlpAttention {
   const Size<M> m_;
   const Size<0> n_;
   Mlp<D, N, S, V, Sum> mlp_;
-  N* next_;
   N *Z_, *gram_, *cross_;
   MomentAdjoints<N> adjoint_;
   N* back_;  // what takes a token to its feature's adjoint: d x (d + 1)

@@ -17,9 +17,9 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, const S* P, const S
                  int last, N& loss, Sum* gradient) {
   using V = Lanes<F>;
   const int m = arguments.size;
-  V* buffer = kept_numbers<struct MomentsBuffer, V>(m * m + 2 * m);
-  N* scratch = kept_numbers<struct Scratch, N>(tape_numbers(m, arguments.layers));
-  ReducedForm<form, M, N, S, V, Sum> reduced(m, arguments.layers, P, Q, scratch);
+  Frame frame;
+  V* buffer = frame.take<V>(m * m + 2 * m);
+  ReducedForm<form, M, N, S, V, Sum> reduced(m, arguments.layers, P, Q, frame);
   LaneMoments<V> moments;
   for (int prompt = first; prompt < last; prompt += kLanes<F>) {
     load_moments(arguments, run, prompt, buffer, moments);
@@ -69,13 +69,11 @@ void with_kernels(const Arguments<F>& arguments, const Call& call) {
   }
 }
 
-// Gathers the arguments, and the leading axes that they share. Shapes and types are what Python
-// has checked: nothing here looks at them again.
+// Gathers the arguments, and the leading axes that they share.
 template <class F>
-Arguments<F> gather(int32_t form, LeadingAxes axes, const ffi::AnyBuffer& P,
-                    const ffi::AnyBuffer& Q, const ffi::AnyBuffer& gram,
-                    const ffi::AnyBuffer& cross, const ffi::AnyBuffer& square,
-                    const ffi::AnyBuffer& query, const ffi::AnyBuffer& target) {
+Arguments<F> gather(int32_t form, LeadingAxes axes, const Input<F>& P, const Input<F>& Q,
+                    const Input<F>& gram, const Input<F>& cross, const Input<F>& square,
+                    const Input<F>& query, const Input<F>& target) {
   axes.join(P, 3);
   axes.join(Q, 3);
   axes.join(gram, 3);
@@ -85,57 +83,50 @@ Arguments<F> gather(int32_t form, LeadingAxes axes, const ffi::AnyBuffer& P,
   axes.join(target, 1);
   const auto gram_dims = gram.dimensions();
   const int dim = static_cast<int>(gram_dims[gram_dims.size() - 2]);
-  const Runs<F> runs = runs_of<F>(axes, P, Q, gram);
-  const int64_t batch = runs.batch;
-  return {runs,
-          static_cast<Form>(form),
-          dim,
-          Operand<F>(axes, gram, batch * dim * dim),
-          Operand<F>(axes, cross, batch * dim),
-          Operand<F>(axes, square, batch),
-          Operand<F>(axes, query, batch * dim),
-          Operand<F>(axes, target, batch)};
+  return {runs_of<F>(axes, P, Q, gram), static_cast<Form>(form),    dim,
+          Operand<F>(axes, gram, 3),    Operand<F>(axes, cross, 2), Operand<F>(axes, square, 1),
+          Operand<F>(axes, query, 2),   Operand<F>(axes, target, 1)};
 }
 
 template <class F>
-ffi::Error gradient_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer gram, Buffer cross,
-                            Buffer square, Buffer query, Buffer target, Result loss, Result P_bar,
-                            Result Q_bar, int32_t form) {
-  const auto arguments = gather<F>(form, {}, P, Q, gram, cross, square, query, target);
+ffi::Error gradient_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> gram, Input<F> cross,
+                            Input<F> square, Input<F> query, Input<F> target, Output<F> loss,
+                            Output<F> P_bar, Output<F> Q_bar, Attribute<kForm> form) {
+  const auto arguments = gather<F>(*form, {}, P, Q, gram, cross, square, query, target);
   with_kernels(arguments, [&](auto kernels) {
-    mean_gradient(pool, arguments, kernels.adder(arguments), loss->typed_data<F>(),
-                  P_bar->typed_data<F>(), Q_bar->typed_data<F>());
+    mean_gradient(pool, arguments, kernels.adder(arguments), loss->typed_data(),
+                  P_bar->typed_data(), Q_bar->typed_data());
   });
   return ffi::Error::Success();
 }
 
 template <class F>
-ffi::Error hvp_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer P_dot, Buffer Q_dot,
-                       Buffer gram, Buffer cross, Buffer square, Buffer query, Buffer target,
-                       Result P_product, Result Q_product, int32_t form) {
+ffi::Error hvp_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> P_dot, Input<F> Q_dot,
+                       Input<F> gram, Input<F> cross, Input<F> square, Input<F> query,
+                       Input<F> target, Output<F> P_product, Output<F> Q_product,
+                       Attribute<kForm> form) {
   LeadingAxes axes;
   axes.join(P_dot, 3);
   axes.join(Q_dot, 3);
-  const auto arguments = gather<F>(form, axes, P, Q, gram, cross, square, query, target);
-  const Operand<F> P_direction(arguments.axes, P_dot, arguments.block());
-  const Operand<F> Q_direction(arguments.axes, Q_dot, arguments.block());
+  const auto arguments = gather<F>(*form, axes, P, Q, gram, cross, square, query, target);
+  const Operand<F> P_direction(arguments.axes, P_dot, 3), Q_direction(arguments.axes, Q_dot, 3);
   with_kernels(arguments, [&](auto kernels) {
     mean_hvp(pool, arguments, P_direction, Q_direction, kernels.adder(arguments),
-             P_product->typed_data<F>(), Q_product->typed_data<F>());
+             P_product->typed_data(), Q_product->typed_data());
   });
   return ffi::Error::Success();
 }
 
 template <class F>
-ffi::Error hessian_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer gram, Buffer cross,
-                           Buffer square, Buffer query, Buffer target, Result result,
-                           int32_t form) {
-  const auto arguments = gather<F>(form, {}, P, Q, gram, cross, square, query, target);
+ffi::Error hessian_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> gram, Input<F> cross,
+                           Input<F> square, Input<F> query, Input<F> target, Output<F> result,
+                           Attribute<kForm> form) {
+  const auto arguments = gather<F>(*form, {}, P, Q, gram, cross, square, query, target);
   with_kernels(arguments, [&](auto kernels) {
     using K = decltype(kernels);
     // Every size that the compiler knows takes it some seconds here: the paper's only.
     constexpr int size = K::size == matrix_size(K::form, 5) ? K::size : 0;
-    hessian<K::form, size>(pool, arguments, result->typed_data<F>());
+    hessian<K::form, size>(pool, arguments, result->typed_data());
   });
   return ffi::Error::Success();
 }
@@ -143,10 +134,7 @@ ffi::Error hessian_handler(ffi::ThreadPool pool, Buffer P, Buffer Q, Buffer gram
 }  // namespace attnscape
 
 // Defines the three handlers of type F under names that end in `suffix`.
-#define ATTNSCAPE_DEFINE_OBJECTIVE(F, suffix)                                                \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_gradient_##suffix, attnscape::gradient_handler<F>, \
-                                (attnscape::signature<7, 3>().Attr<int32_t>("form")));       \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hvp_##suffix, attnscape::hvp_handler<F>,           \
-                                (attnscape::signature<9, 2>().Attr<int32_t>("form")));       \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hessian_##suffix, attnscape::hessian_handler<F>,   \
-                                (attnscape::signature<7, 1>().Attr<int32_t>("form")))
+#define ATTNSCAPE_DEFINE_OBJECTIVE(F, suffix)                                                 \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_gradient_##suffix, attnscape::gradient_handler<F>); \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hvp_##suffix, attnscape::hvp_handler<F>);           \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_hessian_##suffix, attnscape::hessian_handler<F>)

@@ -5,18 +5,17 @@
 #include <cstdint>
 #include <vector>
 
-#include "xla/ffi/api/ffi.h"
+#include "handlers.hpp"
 
 namespace attnscape {
-
-namespace ffi = xla::ffi;
 
 // Leading axes of several arguments, and the axes they broadcast to.
 class LeadingAxes {
  public:
-  // `trailing` axes of `buffer` belong to one element.
-  void join(const ffi::AnyBuffer& buffer, int trailing) {
-    const auto dims = buffer.dimensions();
+  // `trailing` axes of `array` belong to one element.
+  template <ffi::DataType type>
+  void join(const ffi::Buffer<type>& array, int trailing) {
+    const auto dims = array.dimensions();
     const int count = static_cast<int>(dims.size()) - trailing;
     if (axes_.empty()) axes_.assign(count, 1);
     for (int i = 0; i < count; ++i)
@@ -27,9 +26,10 @@ class LeadingAxes {
     for (const int64_t n : axes_) product *= n;
     return product;
   }
-  // For each element of the joint axes, its index in `buffer`.
-  std::vector<int64_t> indices(const ffi::AnyBuffer& buffer) const {
-    const auto dims = buffer.dimensions();
+  // For each element of the joint axes, its index in `array`.
+  template <ffi::DataType type>
+  std::vector<int64_t> indices(const ffi::Buffer<type>& array) const {
+    const auto dims = array.dimensions();
     std::vector<int64_t> result(elements());
     for (int64_t element = 0; element < elements(); ++element) {
       int64_t rest = element, index = 0, stride = 1;
@@ -52,13 +52,18 @@ class LeadingAxes {
 template <class E>
 class Operand {
  public:
-  Operand(const LeadingAxes& axes, const ffi::AnyBuffer& buffer, int64_t element_size)
-      : data_(buffer.typed_data<E>()), size_(element_size), index_(axes.indices(buffer)) {}
+  // `trailing` axes of `array` belong to one element.
+  Operand(const LeadingAxes& axes, const Input<E>& array, int trailing)
+      : data_(array.typed_data()), index_(axes.indices(array)) {
+    const auto dims = array.dimensions();
+    for (auto n = dims.end() - trailing; n != dims.end(); ++n) size_ *= *n;
+  }
+  int64_t size() const { return size_; }  // numbers of one element
   const E* at(int64_t element) const { return data_ + size_ * index_[element]; }
 
  private:
   const E* data_;
-  int64_t size_;
+  int64_t size_ = 1;
   std::vector<int64_t> index_;
 };
 

@@ -12,8 +12,8 @@
 #pragma once
 
 #include <type_traits>
-#include <vector>
 
+#include "arena.hpp"
 #include "form.hpp"
 #include "matrix.hpp"
 
@@ -43,19 +43,20 @@ struct LayerTape {
   N *s, *u;              // m: s and c + G s (block form only)
 };
 
-inline int64_t tape_numbers(int m, int layers) {
-  return static_cast<int64_t>(layers) * (5 * m * m + 2 * m) + 5 * m * m + 12 * m;
-}
-
 // N: numbers on lanes, S: one parameter, V: moments on lanes, Sum: gradient sums.
 // `adjoints` says whether the moments' adjoints are wanted too; V is N then.
 template <Form form, int M, class N, class S, class V, class Sum, bool adjoints = false>
 class ReducedForm {
  public:
-  // `scratch` has room for tape_numbers(m, layers) numbers.
-  ReducedForm(int size, int layers, const S* P, const S* Q, N* scratch)
-      : m(size), layers_(layers), P_(P), Q_(Q), tape_(layers), next_(scratch) {
-    for (LayerTape<N>& tape : tape_) tape = new_tape();
+  // Its memory is taken from `frame`, which has to outlive it.
+  ReducedForm(int size, int layers, const S* P, const S* Q, Frame& frame)
+      : m(size),
+        layers_(layers),
+        P_(P),
+        Q_(Q),
+        tape_(frame.take<LayerTape<N>>(layers)),
+        next_(frame.take<N>(numbers())) {
+    for (int l = 0; l < layers; ++l) tape_[l] = new_tape();
     A_bar_ = matrix();
     s_bar_ = vector();
     temporary_ = next_;
@@ -312,6 +313,12 @@ class ReducedForm {
     }
   }
 
+  // All that the functions below take. They take from one array of numbers, because
+  // compilers then know that neighbours do not overlap. Beside tapes, A_bar and s_bar,
+  // one layer's backward pass takes three matrices and a vector, or ten vectors.
+  int64_t numbers() const {
+    return static_cast<int64_t>(layers_) * (5 * m * m + 2 * m) + 4 * m * m + 11 * m;
+  }
   N* take(int count) {
     N* taken = next_;
     next_ += count;
@@ -335,7 +342,7 @@ class ReducedForm {
   const int layers_;
   const S* P_;
   const S* Q_;
-  std::vector<LayerTape<N>> tape_;
+  LayerTape<N>* tape_;
   MomentAdjoints<N> moments_bar_ = {};
   N *A_bar_, *s_bar_;
   N* next_;

@@ -2,8 +2,6 @@
 // P and Q: what all kernels do around the formula of one group of lanes.
 #pragma once
 
-#include <vector>
-
 #include "chunks.hpp"
 #include "numbers.hpp"
 #include "operand.hpp"
@@ -25,14 +23,13 @@ struct Runs {
 // Takes the layers from P and the batch from `batched`, whose last axis it is.
 // `axes` must have joined all arguments.
 template <class F>
-Runs<F> runs_of(const LeadingAxes& axes, const ffi::AnyBuffer& P, const ffi::AnyBuffer& Q,
-                const ffi::AnyBuffer& batched) {
+Runs<F> runs_of(const LeadingAxes& axes, const Input<F>& P, const Input<F>& Q,
+                const Input<F>& batched) {
   const auto dims = P.dimensions();
   const int layers = static_cast<int>(dims[dims.size() - 3]);
   const int size = static_cast<int>(dims.back());
-  const int64_t block = static_cast<int64_t>(layers) * size * size;
   const int batch = static_cast<int>(batched.dimensions().back());
-  return {layers, size, batch, axes, Operand<F>(axes, P, block), Operand<F>(axes, Q, block)};
+  return {layers, size, batch, axes, Operand<F>(axes, P, 3), Operand<F>(axes, Q, 3)};
 }
 
 // One number of each of the prompts from `first` on: number `number` of `run`
@@ -47,7 +44,7 @@ Lanes<F> load_lanes(const Operand<F>& operand, int64_t run, int64_t number, int 
 // Loss and gradient of every run. `add_prompts(run, P, Q, first, last, loss,
 // gradient)` adds what the prompts [first, last) give at the parameters P, Q.
 template <class F, class AddPrompts>
-void mean_gradient(ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts& add_prompts,
+void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts& add_prompts,
                    F* loss, F* P_bar, F* Q_bar) {
   using V = Lanes<F>;
   const int64_t parameters = runs.parameters(), block = runs.block();
@@ -55,7 +52,8 @@ void mean_gradient(ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts&
   over_chunks(
       pool, runs.count(), runs.batch, width,
       [&](int64_t run, int first, int last, double* sums) {
-        V* gradient = zeros<V>(parameters);
+        Frame frame;
+        V* gradient = frame.zeros<V>(parameters);
         V error = {};
         add_prompts(run, runs.P.at(run), runs.Q.at(run), first, last, error, gradient);
         sums[0] = sum_of_lanes<F>(error);
@@ -70,21 +68,22 @@ void mean_gradient(ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts&
 
 // The Hessian of every run times its direction: the gradient's code on duals.
 template <class F, class AddPrompts>
-void mean_hvp(ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>& P_dot,
+void mean_hvp(const ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>& P_dot,
               const Operand<F>& Q_dot, const AddPrompts& add_prompts, F* P_product, F* Q_product) {
   using V = Lanes<F>;
   const int64_t parameters = runs.parameters(), block = runs.block();
   over_chunks(
       pool, runs.count(), runs.batch, parameters,
       [&](int64_t run, int first, int last, double* sums) {
-        std::vector<Dual<F>> point(parameters);
+        Frame frame;
+        Dual<F>* point = frame.take<Dual<F>>(parameters);
         for (int64_t i = 0; i < block; ++i) {
           point[i] = {{runs.P.at(run)[i], P_dot.at(run)[i]}};
           point[block + i] = {{runs.Q.at(run)[i], Q_dot.at(run)[i]}};
         }
-        Tangents<V>* gradient = zeros<Tangents<V>>(parameters);
+        Tangents<V>* gradient = frame.zeros<Tangents<V>>(parameters);
         Dual<V> error = {};
-        add_prompts(run, point.data(), point.data() + block, first, last, error, gradient);
+        add_prompts(run, point, point + block, first, last, error, gradient);
         for (int64_t i = 0; i < parameters; ++i) sums[i] = sum_of_lanes<F>(gradient[i].part[0]);
       },
       [&](int64_t run, const double* sums) {

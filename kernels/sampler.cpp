@@ -3,8 +3,8 @@
 
 #include "sampler.hpp"
 
-#include <string>
-
+#include "arena.hpp"
+#include "handlers.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
 
@@ -98,18 +98,17 @@ void draw_group(Distribution distribution, int dim, int context, const float* fa
   using V = Lanes<F>;
   using Single = LanesLike<F, float>;
   const int d = M > 0 ? M : dim;
-  const auto space = numbers<V>(d * d + 3 * d);
-  const auto drawn = numbers<Single>(d);
-  V *gram_sum = space.get(), *cross_sum = gram_sum + d * d, *weights = cross_sum + d,
-    *x = weights + d;
+  Frame frame;
+  V *gram_sum = frame.zeros<V>(d * d), *cross_sum = frame.zeros<V>(d);
+  V *weights = frame.take<V>(d), *x = frame.take<V>(d);
+  Single* drawn = frame.take<Single>(d);
 
   Normals<F> weight_source(weight_key, static_cast<int>(first));
   for (int i = 0; i < d; ++i) weights[i] = __builtin_convertvector(weight_source.next(), V);
-  for (int i = 0; i < d * d + d; ++i) gram_sum[i] = V{};
   V square_sum = {};
   Covariates<F> covariates(distribution, d, factor, radius, covariate_key, static_cast<int>(first));
   const auto draw = [&] {
-    covariates.next(drawn.get());
+    covariates.next(drawn);
     V y = {};
     for (int i = 0; i < d; ++i) {
       x[i] = __builtin_convertvector(drawn[i], V);
@@ -136,19 +135,22 @@ void draw_group(Distribution distribution, int dim, int context, const float* fa
   put(target, batch, 0, first, y);
 }
 
-using Buffer = ffi::AnyBuffer;
-using Result = ffi::Result<ffi::AnyBuffer>;
+constexpr char kDistribution[] = "distribution", kContext[] = "context";
 
+// Factor and table are zeros where the distribution does not use them.
 template <class F>
-void draw_moments(ffi::ThreadPool& pool, const LeadingAxes& axes, const Buffer& covariate_key,
-                  const Buffer& weight_key, const Buffer& factor, const Buffer& table, Result& gram,
-                  Result& cross, Result& square, Result& query, Result& target,
-                  Distribution distribution, int context) {
+ffi::Error moments_handler(Threads pool, Input<uint32_t> covariate_key, Input<uint32_t> weight_key,
+                           Input<float> factor, Input<float> table, Output<F> gram, Output<F> cross,
+                           Output<F> square, Output<F> query, Output<F> target,
+                           Attribute<kDistribution> distribution, Attribute<kContext> context) {
+  LeadingAxes axes;
+  axes.join(covariate_key, 1);
+  axes.join(weight_key, 1);
   const auto dims = gram->dimensions();
   const int64_t batch = dims.back();
   const int dim = static_cast<int>(dims[dims.size() - 2]);
-  const Operand<uint32_t> covariate_keys(axes, covariate_key, 2), weight_keys(axes, weight_key, 2);
-  const RadiusTable radius{table.typed_data<float>(), static_cast<int64_t>(table.element_count())};
+  const Operand<uint32_t> covariate_keys(axes, covariate_key, 1), weight_keys(axes, weight_key, 1);
+  const RadiusTable radius{table.typed_data(), static_cast<int64_t>(table.element_count())};
   constexpr int64_t kGroups = 4;  // lane groups a task draws
   const int64_t groups = (batch + kLanes<F> - 1) / kLanes<F>;
   const int64_t tasks = (groups + kGroups - 1) / kGroups;
@@ -157,39 +159,27 @@ void draw_moments(ffi::ThreadPool& pool, const LeadingAxes& axes, const Buffer& 
     const int64_t offset = element * batch;
     const auto draw = dim == 5 ? draw_group<F, 5> : draw_group<F, 0>;
     for (int64_t group = start; group < std::min(start + kGroups, groups); ++group)
-      draw(distribution, dim, context, factor.typed_data<float>(), radius,
+      draw(static_cast<Distribution>(*distribution), dim, *context, factor.typed_data(), radius,
            covariate_keys.at(element), weight_keys.at(element), batch, group * kLanes<F>,
-           gram->typed_data<F>() + offset * dim * dim, cross->typed_data<F>() + offset * dim,
-           square->typed_data<F>() + offset, query->typed_data<F>() + offset * dim,
-           target->typed_data<F>() + offset);
+           gram->typed_data() + offset * dim * dim, cross->typed_data() + offset * dim,
+           square->typed_data() + offset, query->typed_data() + offset * dim,
+           target->typed_data() + offset);
   });
-}
-
-ffi::Error moments_handler(ffi::ThreadPool pool, Buffer covariate_key, Buffer weight_key,
-                           Buffer factor, Buffer table, Result gram, Result cross, Result square,
-                           Result query, Result target, int32_t distribution, int32_t context) {
-  LeadingAxes axes;
-  axes.join(covariate_key, 1);
-  axes.join(weight_key, 1);
-  const auto draw =
-      gram->element_type() == ffi::DataType::F64 ? draw_moments<double> : draw_moments<float>;
-  draw(pool, axes, covariate_key, weight_key, factor, table, gram, cross, square, query, target,
-       static_cast<Distribution>(distribution), context);
   return ffi::Error::Success();
 }
 
-ffi::Error normals_handler(ffi::ThreadPool pool, Buffer key, Result result) {
+ffi::Error normals_handler(Threads pool, Input<uint32_t> key, Output<float> result) {
   using V = Normals<float>::V;
   LeadingAxes axes;
   axes.join(key, 1);
   const int64_t batch = result->dimensions().back();
   const int64_t count = static_cast<int64_t>(result->element_count()) / (axes.elements() * batch);
-  const Operand<uint32_t> keys(axes, key, 2);
+  const Operand<uint32_t> keys(axes, key, 1);
   const int64_t groups = (batch + kLanes<float> - 1) / kLanes<float>;
   parallel_for(pool, axes.elements() * groups, [&](int64_t task) {
     const int64_t element = task / groups, first = (task % groups) * kLanes<float>;
     Normals<float> source(keys.at(element), static_cast<int>(first));
-    float* to = result->typed_data<float>() + element * batch * count;
+    float* to = result->typed_data() + element * batch * count;
     for (int64_t j = 0; j < count; ++j) {
       const V z = source.next();
       put(to, batch, j, first, z);
@@ -201,23 +191,6 @@ ffi::Error normals_handler(ffi::ThreadPool pool, Buffer key, Result result) {
 }  // namespace
 }  // namespace attnscape
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments, attnscape::moments_handler,
-                              attnscape::ffi::Ffi::Bind()
-                                  .Ctx<attnscape::ffi::ThreadPool>()
-                                  .Arg<attnscape::Buffer>()
-                                  .Arg<attnscape::Buffer>()
-                                  .Arg<attnscape::Buffer>()
-                                  .Arg<attnscape::Buffer>()
-                                  .Ret<attnscape::Buffer>()
-                                  .Ret<attnscape::Buffer>()
-                                  .Ret<attnscape::Buffer>()
-                                  .Ret<attnscape::Buffer>()
-                                  .Ret<attnscape::Buffer>()
-                                  .Attr<int32_t>("distribution")
-                                  .Attr<int32_t>("context"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_normals, attnscape::normals_handler,
-                              attnscape::ffi::Ffi::Bind()
-                                  .Ctx<attnscape::ffi::ThreadPool>()
-                                  .Arg<attnscape::Buffer>()
-                                  .Ret<attnscape::Buffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments_float32, attnscape::moments_handler<float>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments_float64, attnscape::moments_handler<double>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_normals, attnscape::normals_handler);

@@ -31,7 +31,8 @@ _TARGETS = (
     "mlp_attention_gradient_float64",
     "mlp_attention_hvp_float32",
     "mlp_attention_hvp_float64",
-    "moments",
+    "moments_float32",
+    "moments_float64",
     "normals",
 )
 FORMS = ("block", "full")  # the order of `Form` in kernels/form.hpp

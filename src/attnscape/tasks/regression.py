@@ -108,7 +108,7 @@ class RegressionTask:
         shapes = ((batch, d, d), (batch, d), (batch,), (batch, d), (batch,))
         return Moments(
             *native.call(
-                "moments",
+                f"moments_{dtype.name}",
                 [(jax.ShapeDtypeStruct(shape, dtype), True) for shape in shapes],
                 *((a, False) for a in (key_words(key_x), key_words(key_w), factor, table)),
                 distribution=distribution,
