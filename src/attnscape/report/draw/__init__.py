@@ -131,7 +131,8 @@ def _(artifact: NetworkConditionTable, analysis: NetworkConditions) -> Figure:
 
 @draw.register
 def _(artifact: NetworkSmoothness, analysis: NetworkGrowth) -> Figure:
-    return networks.growth(analysis)
+    (title,) = network_titles(analysis.made).values()
+    return networks.growth(analysis, title)
 
 
 @draw.register

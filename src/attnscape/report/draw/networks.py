@@ -109,7 +109,7 @@ def condition_panel(axis: Axes, frame: pd.DataFrame) -> None:
     axis.set_xticks(range(len(steps)), [f"step {step:,}" for step in steps])
 
 
-def growth(analysis: NetworkGrowth) -> Figure:
+def growth(analysis: NetworkGrowth, title: str) -> Figure:
     """One panel per kind of smoothness: points against the gradient norm, and the fitted line."""
     columns = {
         "directional": "directional_smoothness",
@@ -119,6 +119,7 @@ def growth(analysis: NetworkGrowth) -> Figure:
     with style():
         result = Figure(figsize=(8.2, 3.8), layout="constrained")
         axes = result.subplots(1, 2, sharex=True)
+        result.suptitle(title.replace("\n", ", "), x=0.01, ha="left", fontsize="medium")
         for axis, (kind, column) in zip(axes, columns.items(), strict=True):
             positive = first[first[column] > 0]
             points = growth_panel(axis, positive.rename(columns={column: "smoothness"}))
