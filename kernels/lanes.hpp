@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -107,6 +108,52 @@ inline double sum_of_lanes(const Lanes<F>& v) {
   for (int i = 0; i < pieces; ++i)
     sum += __builtin_convertvector(piece[i], typename VectorOf<double, count>::type);
   return sum_of_doubles<count>(sum);
+}
+
+// Where the numbers of `a` and `b` go when segments of `span` alternate between them:
+// the even segments of both, or with `odd` the odd ones.
+template <int span, bool odd, class V, int... i>
+inline V alternate(const V& a, const V& b, std::integer_sequence<int, i...>) {
+  constexpr int count = sizeof...(i);
+#define ATTNSCAPE_FROM \
+  (i / (2 * span) * 2 * span + i % span + (odd ? span : 0) + (i / span % 2 ? count : 0))...
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, ATTNSCAPE_FROM);
+#else
+  return __builtin_shuffle(a, b, typename VectorOf<int64_t, count>::type{ATTNSCAPE_FROM});
+#endif
+#undef ATTNSCAPE_FROM
+}
+
+// The sums of the lanes of as many vectors of doubles as one has lanes, in the vectors'
+// order. Half of the lanes of two vectors plus the other half is one vector with half of
+// the work left: after log2(count) rounds every lane is a sum.
+template <int span, class V>
+inline void sums_of_rows(V* v) {
+  constexpr int count = sizeof(V) / sizeof(double);
+  if constexpr (span < count) {
+    using Lane = std::make_integer_sequence<int, count>;
+    for (int i = 0; i < count / (2 * span); ++i)
+      v[i] = alternate<span, false>(v[2 * i], v[2 * i + 1], Lane{}) +
+             alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
+    sums_of_rows<2 * span>(v);
+  }
+}
+
+// Adds the sum of the lanes of v[i] to sums[i], for as many i as a register holds doubles.
+template <class F>
+inline void add_sums_of_lanes(const Lanes<F>* v, double* sums) {
+  constexpr int count = kLanes<double>;
+  constexpr int pieces = kLanes<F> / count;
+  Lanes<double> rows[count];
+  for (int i = 0; i < count; ++i) {
+    typename VectorOf<F, count>::type piece[pieces];
+    std::memcpy(piece, v + i, sizeof(piece));
+    rows[i] = __builtin_convertvector(piece[0], Lanes<double>);
+    for (int k = 1; k < pieces; ++k) rows[i] += __builtin_convertvector(piece[k], Lanes<double>);
+  }
+  sums_of_rows<1>(rows);
+  store(sums, load<Lanes<double>>(sums) + rows[0]);
 }
 
 }  // namespace attnscape

@@ -114,6 +114,48 @@ def test_the_hessian_is_the_token_forms(path, sizes, x64):
     assert relative(hessian, hessian.T) < TOLERANCE[dtype]
 
 
+@needs_kernels
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *[("block", 8, 5, 6, 131), ("block", 5, 7, 9, 1), ("block", 6, 1, 2, 7)],
+        *[("full", 8, 5, 6, 131), ("full", 5, 7, 9, 1), ("full", 6, 1, 2, 1030)],
+    ],
+    ids=str,
+)
+def test_the_hessian_of_many_layers_has_the_token_forms_products(sizes, dtype, x64):
+    model, prompts = make_case(*sizes, dtype=dtype)
+    hessian = np.asarray(objective.hessian(model, prompts, path="native"))
+    np.testing.assert_array_equal(hessian, hessian.T)
+    directions = np.random.default_rng(0).standard_normal((3, 2, *model.P.shape))
+    oracle = TokenOracle(model, prompts)
+    for direction in directions:
+        product = hessian.astype("float64") @ direction.ravel()
+        assert relative(product, oracle.hvp(direction)) < TOLERANCE[dtype]
+
+
+@needs_kernels
+def test_hessians_of_many_runs_are_those_of_each(x64):
+    """As many runs as are not worked on together, on a batch that is summed in several parts."""
+    model, prompts = make_case("block", 4, 6, 7, 260)
+    models = jax.tree.map(lambda a: jnp.stack([a * (1 + 0.1 * k) for k in range(40)]), model)
+    moments = prompts.moments()
+    got = jax.vmap(lambda m: objective.hessian(m, moments, path="native"))(models)
+    for k in (0, 1, 17, 39):
+        one = jax.tree.map(lambda a, k=k: a[k], models)
+        np.testing.assert_array_equal(got[k], objective.hessian(one, moments, path="native"))
+
+
+@needs_kernels
+def test_the_hessian_of_an_empty_batch_is_nan_where_parameters_reach_the_loss(x64):
+    model, prompts = make_case("full", 2, 2, 4, 5)
+    nothing = jax.tree.map(lambda a: a[:0], prompts)
+    reaches = np.any(np.asarray(objective.hessian(model, prompts, path="native")) != 0, axis=0)
+    lost = np.asarray(objective.hessian(model, nothing, path="native"))
+    np.testing.assert_array_equal(np.isnan(lost), reaches[:, None] & reaches[None, :])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FAST_PATHS)
 def test_hessians_of_every_size_are_the_token_forms(path, x64):

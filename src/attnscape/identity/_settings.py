@@ -29,7 +29,7 @@ from jaxtyping import PyTree
 from attnscape import native, spec
 from attnscape.identity._program import libraries, program
 
-NUMBERS = 3
+NUMBERS = 4
 """The version of all numbers that built-in parts and kernels compute; raise it if one changes."""
 
 # JAX's options for diagnostics, for caches and for hardware that is not used.
