@@ -2,6 +2,9 @@
 
 import functools
 import importlib.util
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +38,19 @@ def relative(got, wanted):
 def flat(tree):
     """All numbers of a pytree in one float64 vector."""
     return np.concatenate([np.asarray(a, np.float64).ravel() for a in jax.tree.leaves(tree)])
+
+
+def python(program, *before, **environment):
+    """The output of a program in a fresh interpreter, started through the command `before`."""
+    done = subprocess.run(
+        [*before, sys.executable, "-c", program],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def make_case(form, layers, dim, context, batch, *, dtype="float64", strength=0.3, seed=0):

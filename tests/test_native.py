@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +10,12 @@ import pytest
 
 from attnscape import RegressionTask, native, objective
 from attnscape.errors import UsageError
-from support import make_case, needs_kernels, relative
+from support import make_case, needs_kernels, python, relative
 
 two_cores = pytest.mark.skipif(
     shutil.which("taskset") is None or len(os.sched_getaffinity(0)) < 2,
     reason="needs taskset and a second core",
 )
-
-
-def python(program, *before, **environment):
-    """The output of a program in a fresh interpreter, started through the command `before`."""
-    done = subprocess.run(
-        [*before, sys.executable, "-c", program],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 HASH_EVERYTHING = """

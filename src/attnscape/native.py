@@ -1,7 +1,8 @@
 """The native CPU kernels: loads them, registers them with XLA, and describes them.
 
 The kernels are one shared library, built when attnscape is installed. If it is missing (no C++
-compiler at installation) or switched off (`ATTNSCAPE_KERNELS=off`), everything runs through XLA.
+compiler at installation) or switched off (`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as
+it does if JAX computes on an accelerator.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxlib._jax import Device  # jax.Device, which type checkers take for a variable
 
 _TARGETS = (
     "gradient_float32",
@@ -51,10 +53,29 @@ def _file() -> Path | None:
     return path if path.exists() else None
 
 
+def default_device() -> Device:
+    """The device that JAX computes on, unless its arguments are on another.
+
+    `jax.default_backend` does not know of the user's `jax.default_device`.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.native import default_device
+        >>> device = jax.devices()[-1]
+        >>> with jax.default_device(device):
+        ...     default_device() is device
+        True
+    """
+    chosen: Device | str | None = jax.config.values["jax_default_device"]
+    if chosen is None:
+        return jax.local_devices()[0]
+    return jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels with all targets registered, or None if they are unavailable."""
-    if why_unavailable():
+    """The loaded kernels with all targets registered, or None if there are none."""
+    if _why_missing():
         return None
     library = ctypes.CDLL(str(_file()))
     for name in _TARGETS:
@@ -72,10 +93,18 @@ def why_unavailable() -> str | None:
     """A sentence on why the kernels cannot be used; None if they can.
 
     Examples:
-        >>> from attnscape.native import library, why_unavailable
-        >>> (why_unavailable() is None) == (library() is not None)
+        >>> from attnscape.native import usable, why_unavailable
+        >>> (why_unavailable() is None) == usable("float32")
         True
     """
+    platform = default_device().platform
+    if platform != "cpu":
+        return f"The native kernels are for the CPU, and JAX computes on {platform}."
+    return _why_missing()
+
+
+def _why_missing() -> str | None:
+    """A sentence on why there are no kernels on the CPU; None if there are."""
     if os.environ.get("ATTNSCAPE_KERNELS", "on").lower() in ("off", "0", "no"):
         return "The native kernels are switched off by ATTNSCAPE_KERNELS."
     if _file() is None:
@@ -87,7 +116,7 @@ def why_unavailable() -> str | None:
 
 
 def usable(dtype: jax.typing.DTypeLike) -> bool:
-    """Whether the kernels can be used for arrays of `dtype` on the default backend.
+    """Whether the kernels can be used for arrays of `dtype` on the default device.
 
     Warns once per process if they are missing on the CPU.
 
@@ -96,7 +125,7 @@ def usable(dtype: jax.typing.DTypeLike) -> bool:
         >>> usable("float16")
         False
     """
-    if jax.default_backend() != "cpu":
+    if default_device().platform != "cpu":
         return False
     if library() is None:
         _warn_once()
@@ -107,7 +136,7 @@ def usable(dtype: jax.typing.DTypeLike) -> bool:
 @functools.cache
 def _warn_once() -> None:
     warnings.warn(
-        f"{why_unavailable()} Everything works through XLA, at a fraction of the speed.",
+        f"{_why_missing()} Everything works through XLA, at a fraction of the speed.",
         MissingKernelsWarning,
         stacklevel=4,
     )
@@ -171,7 +200,7 @@ def peak(dtype: jax.typing.DTypeLike, threads: int, seconds: float = 0.2) -> flo
     """Measured fused-multiply-add peak of `threads` threads, in operations per second."""
     kernels = library()
     if kernels is None:
-        raise RuntimeError(why_unavailable())
+        raise RuntimeError(_why_missing())
     return kernels.attnscape_peak(jax.numpy.dtype(dtype).itemsize, threads, seconds)
 
 
@@ -200,7 +229,7 @@ def hvp_operations(form: str, layers: int, dim: int) -> int:
 def _operations(quantity: str, form: str, layers: int, dim: int) -> int:
     kernels = library()
     if kernels is None:
-        raise RuntimeError(why_unavailable())
+        raise RuntimeError(_why_missing())
     size = dim + 1 if form == "full" else dim
     return getattr(kernels, f"attnscape_{quantity}_operations")(FORMS.index(form), size, layers)
 
@@ -209,5 +238,5 @@ def register_bits() -> int:
     """Width of the SIMD registers that the kernels were built for."""
     kernels = library()
     if kernels is None:
-        raise RuntimeError(why_unavailable())
+        raise RuntimeError(_why_missing())
     return kernels.attnscape_register_bits()

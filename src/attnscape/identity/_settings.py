@@ -8,7 +8,7 @@
 | `XLA_FLAGS` | part, as they were when JAX first ran |
 | JAX and jaxlib, which compile | their versions are part |
 | optax | by the programs of every optimizer and of the functions that the engine uses |
-| backend and family of the processor | part |
+| device: the family of the processor, or an accelerator's model and its driver's version | part |
 | scipy | by the tables of its distributions; its version (for LAPACK) is only recorded |
 | number of threads, model of the processor | not at all: the engine's numbers are the same |
 """
@@ -50,16 +50,23 @@ def settings() -> dict[str, object]:
         >>> settings()["numbers"] == NUMBERS
         True
     """
-    return {"numbers": NUMBERS, **_fixed(), "toolkit": _toolkit(), "jax_config": _configuration()}
+    return {
+        "numbers": NUMBERS,
+        **_fixed(native.default_device()),
+        "toolkit": _toolkit(),
+        "jax_config": _configuration(),
+    }
 
 
 @functools.cache
-def _fixed() -> dict[str, object]:
-    on_cpu = jax.default_backend() == "cpu"
+def _fixed(device: native.Device) -> dict[str, object]:
+    on_cpu = device.platform == "cpu"
     kernels = on_cpu and native.library() is not None
+    # Accelerators of one platform round differently, as do versions of their libraries.
+    accelerator = [device.platform, device.device_kind, device.client.platform_version]
     return {
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
-        "backend": jax.default_backend(),
+        "backend": "cpu" if on_cpu else accelerator,
         "machine": platform.machine(),
         "kernels": native.register_bits() if kernels else None,
         "xla_flags": os.environ.get("XLA_FLAGS", "").split(),
@@ -70,6 +77,7 @@ def _configuration() -> str:
     values = {
         name: repr(value) for name, value in jax.config.values.items() if not _HARMLESS.search(name)
     }
+    values["jax_default_device"] = "None"  # what the device is counts, not who chose it
     return spec.digest(values)
 
 

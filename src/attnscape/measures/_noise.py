@@ -83,7 +83,7 @@ class GradientNoise(Measure):
                 for stream, batch in enumerate(self.batch_sizes, start=1)
             ]
         )
-        covariance = jnp.einsum("bsi,bsj->bij", noise, noise) / self.samples
+        covariance = jnp.einsum("bsi,bsj->bij", noise, noise, precision="highest") / self.samples
         return {
             "reference_gradient": reference,
             "noise_norm": jnp.linalg.norm(noise, axis=-1),

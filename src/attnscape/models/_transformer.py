@@ -74,8 +74,10 @@ class Transformer(eqx.Module):
         n = prompts.y.shape[-1]
         context = (jnp.arange(n + 1) < n).astype(Z.dtype)[None, None]  # the diagonal of M
         for P, Q in zip(*self.token_matrices(), strict=True):
-            weights = self.attention_weights(jnp.einsum("bik,ij,bjl->bkl", Z, Q, Z))
-            Z = Z + jnp.einsum("ij,bjk,bkl->bil", P, Z * context, weights)
+            scores = jnp.einsum("bik,ij,bjl->bkl", Z, Q, Z, precision="highest")
+            values = Z * context
+            weights = self.attention_weights(scores)
+            Z = Z + jnp.einsum("ij,bjk,bkl->bil", P, values, weights, precision="highest")
         return -Z[:, -1, -1]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from jaxtyping import Array, Float, PyTree
@@ -69,9 +68,7 @@ class PseudoSteps:
         """
         values = {name: as_jax(p) for name, p in self._parameters.items()}
         gradient = {name: as_jax(gradient_of(p)) for name, p in self._parameters.items()}
-        self._updates, self._states = self._update(
-            values, self._states, gradient, jnp.asarray(loss.item())
-        )
+        self._updates, self._states = self._update(values, self._states, gradient, loss.item())
 
     def updates(self) -> dict[str, Float[Tensor, " p"]]:
         """Each optimizer's update of the last gradient, as a flat vector, (p,)."""

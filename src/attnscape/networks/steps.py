@@ -1,7 +1,8 @@
 """Steps of a PyTorch module: by the engine's optimizers, and by PyTorch's own.
 
 Optimizers in optax are the same functions that step linear Transformers; here they get the
-module's parameters as a dict of arrays. PyTorch's optimizers step the module themselves.
+module's parameters as a dict of arrays, on the CPU, where the module is. PyTorch's optimizers step
+the module themselves.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
 from jaxtyping import Array, Float, PyTree
 from torch import Tensor, nn
 
+from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.identity import is_own
 from attnscape.optimizers import (
@@ -117,7 +118,7 @@ class _OptaxSteps:
     ) -> None:
         self._parameters = parameters
         optimizer = optimizer_of(name, factory, learning_rate, parameters, clip)
-        self._rate = jnp.asarray(learning_rate, jnp.float32)
+        self._rate = np.float32(learning_rate)
         self._programs = (
             _shared_programs(factory, clip)
             if is_own(factory)
@@ -131,7 +132,7 @@ class _OptaxSteps:
         loss = backward()
         gradient = {name: as_jax(gradient_of(p)) for name, p in self._parameters.items()}
         self._values, self._state = self._programs.update(
-            self._rate, self._values, self._state, gradient, jnp.asarray(loss.item())
+            self._rate, self._values, self._state, gradient, loss.item()
         )
         self._write(self._values)
         return loss.item()
@@ -262,8 +263,26 @@ def _equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
 
 
 def as_jax(tensor: Tensor) -> Float[Array, ...]:
-    """The tensor as an array of JAX."""
-    return jnp.array(tensor.detach().cpu().numpy())  # a copy: PyTorch writes into its tensors
+    """The tensor as an array of JAX on the CPU, which all that is computed from it stays on.
+
+    Numbers of a run do not depend on accelerators then, which would wait for copies at every step.
+
+    Raises:
+        UsageError: If JAX_PLATFORMS leaves out the CPU.
+    """
+    # A copy: PyTorch writes into its tensors.
+    return jax.device_put(tensor.detach().cpu().numpy().copy(), _cpu())
+
+
+@functools.cache
+def _cpu() -> native.Device:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise UsageError(
+            "Optimizers of the engine step networks on the CPU, which JAX_PLATFORMS "
+            f"({jax.config.values['jax_platforms']!r}) leaves out; add cpu to it."
+        ) from error
 
 
 def gradient_of(parameter: nn.Parameter) -> Tensor:

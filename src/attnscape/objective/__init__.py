@@ -240,6 +240,6 @@ def choose_path(
             native.why_unavailable()
             or f"The kernels take models of attnscape.models in float32 or float64, model and "
             f"prompts alike, on the CPU; not {type(model).__name__} with "
-            f"{sorted(map(str, dtypes))} on {jax.default_backend()}."
+            f"{sorted(map(str, dtypes))} on {native.default_device().platform}."
         )
     return "reduced" if reducible(model) else "token"

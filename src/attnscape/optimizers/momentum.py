@@ -137,7 +137,15 @@ def muon(learning_rate: Rate) -> optax.GradientTransformation:
 
         return jax.tree.map(of, parameters)
 
-    return contrib.muon(learning_rate, muon_weight_dimension_numbers=matrices)
+    method = contrib.muon(learning_rate, muon_weight_dimension_numbers=matrices)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        with jax.default_matmul_precision("highest"):
+            return method.update(updates, state, params)
+
+    return optax.GradientTransformation(method.init, update)
 
 
 def sophia(learning_rate: Rate) -> optax.GradientTransformation:

@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
+from attnscape import native
 from attnscape.identity import check_draws, is_own
 from attnscape.measures import Measure
 from attnscape.optimizers import ExternalOptimizer
@@ -158,7 +159,8 @@ class Engine:
             memory: How many seeds the memory has room for.
         """
         most = min(len(seeds), memory, processors())
-        if most < 2 or jax.default_backend() != "cpu" or not settings_reach_threads():
+        on_cpu = native.default_device().platform == "cpu"
+        if most < 2 or not on_cpu or not settings_reach_threads():
             return 1
         compiled = [each for each in self._steppers if isinstance(each, CompiledStepper)]
         if len(compiled) < len(self._steppers):

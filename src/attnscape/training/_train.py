@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PyTree
 
+from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
 from attnscape.optimizers import NAMED, Factory, check_learning_rate
@@ -70,7 +71,7 @@ def train(
         A Dataset with dims (optimizer, learning_rate, seed, step). It holds the variables of the
         measures, `status` (a `Status`) and `diverged_at` (the step at which loss or parameters
         stopped being finite; -1 if they never did). Its attributes are the arguments that are
-        numbers, the versions, and the attributes that `attnscape.load` checks. If
+        numbers, the device, the versions, and the attributes that `attnscape.load` checks. If
         `evaluation_seeds` is a sequence, variables measured on fixed batches have the dim
         `evaluation` after step, labelled by these seeds.
         NaN means not measured, or diverged before. Several measures of one class may fill the same
@@ -129,11 +130,11 @@ def train(
         precision=precision,
         evaluation_batch=int(evaluation_batch),
         evaluation_seeds=list(batches),
+        device=native.default_device().device_kind,
         **provenance(),
     )
-    if isinstance(evaluation_seeds, int | np.integer):
-        return dataset.squeeze("evaluation", drop=True)
-    return dataset
+    is_single = isinstance(evaluation_seeds, int | np.integer)
+    return dataset.squeeze("evaluation", drop=True) if is_single else dataset
 
 
 def _groups(

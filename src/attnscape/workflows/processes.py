@@ -16,6 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
+import jax
+
 from attnscape.errors import UsageError
 from attnscape.training import processors
 
@@ -73,11 +75,12 @@ def processes() -> Processes:
 
 
 def _prepare(alive: Connection) -> None:
-    """Prepares a new process: one thread, and Ctrl-C is left to the process that started it."""
+    """Prepares a new process: one thread, no GPU, Ctrl-C is left to the process that started it."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    jax.config.update("jax_platforms", "cpu")  # JAX takes most of a GPU's memory when it opens it
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
 
 

@@ -32,7 +32,8 @@ def run(options: Doctor) -> None:
     about.add_row("Python", platform.python_version())
     for package in ("attnscape", "jax", "jaxlib", "optax", "equinox", "xarray"):
         about.add_row(package, version(package))
-    about.add_row("backend", jax.default_backend())
+    device = native.default_device()
+    about.add_row("device", device.platform if device.platform == "cpu" else device.device_kind)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     about.add_row("threads", str(threads))
     missing = native.why_unavailable()
