@@ -92,7 +92,7 @@ inline N times(const N& a, const N& b) {
   return result;
 }
 
-// a - b, where b may lack the tangents.
+// a - b, where b may lack the tangent.
 template <class NA, class NB>
 inline NA minus(const NA& a, const NB& b) {
   NA result = a;

@@ -76,8 +76,8 @@ class HessianSums {
     M_ = take(state * state);
     ends_ = take(2 * m * width());
     changes_ = take(layout.row(layers, 0) * state);
-    std::fill(gradient_, gradient_ + layout.row_numbers(),
-              V{});  // what fills registers up is never set
+    // What fills registers up is never set.
+    std::fill(gradient_, gradient_ + layout.row_numbers(), V{});
   }
 
   void add(const LaneMoments<V>& moments) {

@@ -160,7 +160,7 @@ inline void apply(Size<M> m, NY* y, View<NA> a, const NX* x) {
     apply_row<onto>(y[i], a.data + i * a.row_stride, a.column_stride, x, m);
 }
 
-// y = x, where x may lack tangents.
+// y = x, where x may lack the tangent.
 template <class NY, class NX>
 inline void set_values(int count, NY* y, const NX* x) {
   for (int i = 0; i < count; ++i) {

@@ -1,11 +1,10 @@
 // The number types that the reduced form is instantiated with. The formula is
 // written once (reduced_form.hpp), in terms of `add_product`; the number type
 // decides what it computes:
-//   Lanes<F>           loss and gradient
-//   Dual<Lanes<F>>     the same with a tangent: Hessian-vector products
-//   Dual<Lanes<F>, K>  the same with K tangents, which share the values
-//   Counted            nothing: it counts floating-point operations
-//   Dual<Counted>      the same of a Hessian-vector product
+//   Lanes<F>        loss and gradient
+//   Dual<Lanes<F>>  the same with a tangent: Hessian-vector products
+//   Counted         nothing: it counts floating-point operations
+//   Dual<Counted>   the same of a Hessian-vector product
 #pragma once
 
 #include <cstdint>
@@ -16,16 +15,16 @@
 
 namespace attnscape {
 
-// value + sum of tangent_k eps_k, where eps_i eps_j = 0 for all i and j.
-template <class E, int K = 1>
+// value + tangent eps, where eps eps = 0.
+template <class E>
 struct Dual {
-  E part[1 + K];
+  E part[2];
 };
 
-// The tangents of a Dual alone: all that is wanted of a gradient's derivative.
-template <class E, int K = 1>
-struct Tangents {
-  E part[K];
+// The tangent of a Dual alone: all that is wanted of a gradient's derivative.
+template <class E>
+struct Tangent {
+  E part[1];
 };
 
 // A number that only counts. Additions and multiplications are one operation
@@ -44,7 +43,7 @@ struct Counted {
   }
 };
 
-// The parts of a number, the value before the tangents, so that tiles can keep
+// The parts of a number, the value before the tangent, so that tiles can keep
 // each part in a register: compilers give up on arrays of structures.
 template <class N>
 struct Parts {
@@ -60,15 +59,15 @@ struct PartsOfStructure {
   static const Part& of(const N& n, int i) { return n.part[i]; }
   static Part& of(N& n, int i) { return n.part[i]; }
 };
-template <class E, int K>
-struct Parts<Dual<E, K>> : PartsOfStructure<Dual<E, K>, E, 1, K> {};
-template <class E, int K>
-struct Parts<Tangents<E, K>> : PartsOfStructure<Tangents<E, K>, E, 0, K> {};
+template <class E>
+struct Parts<Dual<E>> : PartsOfStructure<Dual<E>, E, 1, 1> {};
+template <class E>
+struct Parts<Tangent<E>> : PartsOfStructure<Tangent<E>, E, 0, 1> {};
 
 // What a gradient of numbers N is summed in, on parts E: of duals, only the
-// tangents are wanted.
+// tangent is wanted.
 template <class N, class E>
-using SumOf = std::conditional_t<(Parts<N>::kTangents > 0), Tangents<E>, E>;
+using SumOf = std::conditional_t<(Parts<N>::kTangents > 0), Tangent<E>, E>;
 
 // What a lane of a number holds.
 template <class N>
@@ -82,10 +81,9 @@ template <class NC, class NA, class NB>
                                                         const typename Parts<NB>::Part* b) {
   using C = Parts<NC>;
   if constexpr (C::kValues == 1) sum[0] += a[0] * b[0];
-#pragma GCC unroll 8
-  for (int k = 0; k < C::kTangents; ++k) {
-    if constexpr (Parts<NB>::kTangents > 0) sum[C::kValues + k] += a[0] * b[1 + k];
-    if constexpr (Parts<NA>::kTangents > 0) sum[C::kValues + k] += a[1 + k] * b[0];
+  if constexpr (C::kTangents == 1) {
+    if constexpr (Parts<NB>::kTangents == 1) sum[C::kValues] += a[0] * b[1];
+    if constexpr (Parts<NA>::kTangents == 1) sum[C::kValues] += a[1] * b[0];
   }
 }
 
@@ -95,13 +93,13 @@ inline void add_product(NC& sum, const NA& a, const NB& b) {
                                    &Parts<NB>::of(b, 0));
 }
 
-// sum += a, where a may lack the tangents.
+// sum += a, where a may lack the tangent.
 template <class NC, class NA>
 inline void add(NC& sum, const NA& a) {
   for (int i = 0; i < Parts<NA>::kCount; ++i) Parts<NC>::of(sum, i) += Parts<NA>::of(a, i);
 }
 
-// sum += a, where the sum may be of the tangents alone.
+// sum += a, where the sum may be of the tangent alone.
 template <class Sum, class N>
 inline void add_wanted(Sum& sum, const N& a) {
   constexpr int skipped = Parts<N>::kCount - Parts<Sum>::kCount;

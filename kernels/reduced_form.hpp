@@ -11,8 +11,6 @@
 // number type it works on; see numbers.hpp.
 #pragma once
 
-#include <type_traits>
-
 #include "arena.hpp"
 #include "form.hpp"
 #include "matrix.hpp"
@@ -67,17 +65,18 @@ class ReducedForm {
   void add(const LaneMoments<V>& moments, N& loss, Sum* P_bar, Sum* Q_bar,
            const MomentAdjoints<N>& moments_bar = {}) {
     moments_bar_ = moments_bar;
-    forward(moments, 0, layers_ - 1);
-    backward(moments, 0, loss, P_bar, Q_bar);
+    forward(moments);
+    backward(moments, loss, P_bar, Q_bar);
   }
 
-  // From the input of layer `first` to that of layer `last`.
-  void forward(const LaneMoments<V>& moments, int first, int last) {
-    if (last == 0) {
+ private:
+  // Up to the input of the last layer.
+  void forward(const LaneMoments<V>& moments) {
+    if (layers_ == 1) {
       set_identity(tape_[0].A);
       clear(tape_[0].s, m);
     }
-    for (int l = first; l < last; ++l) {
+    for (int l = 0; l < layers_ - 1; ++l) {
       if (l == 0) {
         forward_first(moments, tape_[0], tape_[1]);
       } else {
@@ -86,32 +85,20 @@ class ReducedForm {
     }
   }
 
-  // From the input of the last layer: the squared errors, and the gradient of the
-  // layers from `first` on.
-  void backward(const LaneMoments<V>& moments, int first, N& loss, Sum* P_bar, Sum* Q_bar) {
+  // From the input of the last layer: the squared errors and the gradient.
+  void backward(const LaneMoments<V>& moments, N& loss, Sum* P_bar, Sum* Q_bar) {
     next_ = temporary_;
-    last(moments, first, tape_[layers_ - 1], loss, P_bar, Q_bar, A_bar_, s_bar_);
-    for (int l = layers_ - 2; l >= first; --l) {
+    last(moments, tape_[layers_ - 1], loss, P_bar, Q_bar, A_bar_, s_bar_);
+    for (int l = layers_ - 2; l >= 0; --l) {
       next_ = temporary_;
       if (l == 0) {
         backward_first(moments, tape_[0], P_bar, Q_bar, A_bar_, s_bar_);
       } else {
-        backward_middle(moments, l, l > first, tape_[l], P_bar, Q_bar, A_bar_, s_bar_);
+        backward_middle(moments, l, tape_[l], P_bar, Q_bar, A_bar_, s_bar_);
       }
     }
   }
 
-  // What `forward` made of the moments as input of layer l.
-  const LayerTape<N>& input(int l) const { return tape_[l]; }
-
-  // Sets the input of layer l to one without tangents.
-  template <class Value>
-  void set_input(int l, const LayerTape<Value>& values) {
-    copy(tape_[l].A, values.A, m * m);
-    if constexpr (form == Form::block) copy(tape_[l].s, values.s, m);
-  }
-
- private:
   // A_0 = I: A_1 = I + P T with T = G Q, s_1 = Q^T c.
   void forward_first(const LaneMoments<V>& z, LayerTape<N>& tape, LayerTape<N>& next) {
     product<false>(m, tape.T, plain(z.gram, m), plain(Q_, m));
@@ -149,9 +136,8 @@ class ReducedForm {
     }
   }
 
-  // Without `further`, the adjoints of the layer's input are not wanted.
-  void backward_middle(const LaneMoments<V>& z, int l, bool further, const LayerTape<N>& tape,
-                       Sum* P_bar, Sum* Q_bar, N* A_bar, N* s_bar) {
+  void backward_middle(const LaneMoments<V>& z, int l, const LayerTape<N>& tape, Sum* P_bar,
+                       Sum* Q_bar, N* A_bar, N* s_bar) {
     const S* P = P_ + l * m * m;
     const S* Q = Q_ + l * m * m;
     P_bar += l * m * m;
@@ -162,7 +148,7 @@ class ReducedForm {
     product<true>(m, P_bar, plain(A_bar, m), transposed(tape.S, m));
     product<false>(m, S_bar, transposed(P, m), plain(A_bar, m));
     product<false>(m, T_bar, transposed(tape.A, m), plain(S_bar, m));
-    if (further) product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
+    product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
     product<false>(m, R_bar, plain(z.gram, m), plain(T_bar, m));
     if constexpr (adjoints)
       product<true>(m, moments_bar_.gram, plain(T_bar, m), transposed(tape.R, m));
@@ -170,23 +156,22 @@ class ReducedForm {
       N* u_bar = vector();
       add_outer(m, R_bar, tape.u, s_bar);
       apply<false>(m, u_bar, plain(tape.R, m), s_bar);
-      if (further) apply<true>(m, s_bar, plain(z.gram, m), u_bar);
+      apply<true>(m, s_bar, plain(z.gram, m), u_bar);
       if constexpr (adjoints) add_response_adjoint(tape, u_bar);
     }
     N* W_bar = S_bar;  // S_bar has been used up
     product<false>(m, W_bar, plain(tape.A, m), plain(R_bar, m));
     product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
-    if (!further) return;
     product<true>(m, A_bar, plain(tape.W, m), transposed(R_bar, m));
     product<true>(m, A_bar, transposed(Q, m), plain(W_bar, m));
   }
 
   // Prediction, loss, and the adjoints of the last layer's input, where they are
   // wanted.
-  void last(const LaneMoments<V>& z, int first, LayerTape<N>& tape, N& loss, Sum* P_bar, Sum* Q_bar,
-            N* A_bar, N* s_bar) {
+  void last(const LaneMoments<V>& z, LayerTape<N>& tape, N& loss, Sum* P_bar, Sum* Q_bar, N* A_bar,
+            N* s_bar) {
     const int offset = (layers_ - 1) * m * m;
-    const bool further = adjoints || first < layers_ - 1;
+    const bool further = adjoints || layers_ > 1;
     if constexpr (form == Form::block) {
       last_block(z, further, tape, Q_ + offset, loss, Q_bar + offset, A_bar, s_bar);
     } else {
@@ -271,10 +256,7 @@ class ReducedForm {
 
   // u = c + G s
   void set_response(const LaneMoments<V>& z, LayerTape<N>& tape) {
-    for (int i = 0; i < m; ++i) {
-      tape.u[i] = N{};
-      attnscape::add(tape.u[i], z.cross[i]);
-    }
+    set_values(m, tape.u, z.cross);
     apply<true>(m, tape.u, plain(z.gram, m), tape.s);
   }
 
@@ -300,17 +282,8 @@ class ReducedForm {
     for (int i = 0; i < count; ++i) x[i] = N{};
   }
 
-  // Where `from` has no tangents, they are zero.
-  template <class Value>
-  static void copy(N* to, const Value* from, int count) {
-    for (int i = 0; i < count; ++i) {
-      if constexpr (std::is_same_v<N, Value>) {
-        to[i] = from[i];
-      } else {
-        to[i] = N{};
-        attnscape::add(to[i], from[i]);
-      }
-    }
+  static void copy(N* to, const N* from, int count) {
+    for (int i = 0; i < count; ++i) to[i] = from[i];
   }
 
   // All that the functions below take. They take from one array of numbers, because

@@ -81,7 +81,7 @@ void mean_hvp(const ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>
           point[i] = {{runs.P.at(run)[i], P_dot.at(run)[i]}};
           point[block + i] = {{runs.Q.at(run)[i], Q_dot.at(run)[i]}};
         }
-        Tangents<V>* gradient = frame.zeros<Tangents<V>>(parameters);
+        Tangent<V>* gradient = frame.zeros<Tangent<V>>(parameters);
         Dual<V> error = {};
         add_prompts(run, point, point + block, first, last, error, gradient);
         for (int64_t i = 0; i < parameters; ++i) sums[i] = sum_of_lanes<F>(gradient[i].part[0]);
