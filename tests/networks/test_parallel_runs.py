@@ -106,6 +106,17 @@ def test_after_ctrl_c_no_process_goes_on(workers):
     assert time.monotonic() - began < 300
 
 
+def test_ctrl_c_does_not_wait_for_what_an_error_left_under_way(workers, monkeypatch):
+    def interrupted(futures):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "wait", interrupted)
+    under_way = []
+    with pytest.raises(KeyboardInterrupt):
+        _fail_beside(workers, under_way)
+    assert all(future.done() for future in under_way)
+
+
 def test_a_process_that_dies_is_told(workers):
     with (
         pytest.raises(UsageError, match="ended unexpectedly"),
@@ -141,6 +152,15 @@ def test_processes_do_not_outlive_the_one_that_they_serve(tmp_path):
     while _exists(worker):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def _fail_beside(workers, under_way):
+    """Raises an error beside tasks that have begun, which are added to `under_way`."""
+    with workers.submitted([_seconds(600)] * 2) as futures:
+        under_way.extend(futures)
+        while not all(future.running() for future in futures):
+            time.sleep(0.01)
+        raise UsageError("another task failed")
 
 
 def _seconds(seconds):

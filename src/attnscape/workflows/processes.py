@@ -44,10 +44,16 @@ class Processes:
         Raises:
             UsageError: If a process ended unexpectedly.
         """
-        futures = [self._pool.submit(task) for task in tasks]
         try:
-            yield futures
-        except KeyboardInterrupt:
+            futures = [self._pool.submit(task) for task in tasks]
+            try:
+                yield futures
+            except Exception:
+                for future in futures:
+                    future.cancel()
+                wait(futures)
+                raise
+        except KeyboardInterrupt:  # also while tasks are waited for
             self.stop()
             raise
         except BrokenProcessPool:
@@ -56,10 +62,6 @@ class Processes:
                 "A process that computed runs ended unexpectedly, perhaps because memory ran out; "
                 "finished runs are kept, so run the same command again."
             ) from None
-        finally:
-            for future in futures:
-                future.cancel()
-            wait(futures)
 
     def stop(self) -> None:
         """Stops all processes at once; `processes()` then gives new ones."""
