@@ -80,7 +80,10 @@ class Evaluator:
         none = [None] * len(models)
         keys = _keys(data_keys, step)
         on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
-        count = (measure.evaluations or len(self._evaluations)) if on_evaluation else 1
+        if on_evaluation:
+            evaluations, count = self._stacked, measure.evaluations or len(self._evaluations)
+        else:  # there is nothing to keep for further batches
+            evaluations, count = self._first, 1
         with contextlib.ExitStack() as context:
             # Spectra of some hundred small matrices are fastest on one BLAS thread: several threads
             # on one small matrix mostly wait for each other.
@@ -89,19 +92,9 @@ class Evaluator:
                 context.enter_context(jax.enable_x64(True))
             evaluated = [
                 jax.device_get(
-                    _evaluate(
-                        program,
-                        model,
-                        state,
-                        ahead,
-                        preconditioner,
-                        training,
-                        keys,
-                        self._stacked,
-                        count,
-                    )
+                    _evaluate(program, *of_optimizer, training, keys, evaluations, count)
                 )
-                for model, state, ahead, preconditioner in zip(
+                for of_optimizer in zip(
                     models,
                     states if measure.needs_state else none,
                     ahead or none,
@@ -123,6 +116,11 @@ class Evaluator:
     def _stacked(self) -> PyTree:
         """The evaluation batches, stacked along a new first axis."""
         return jax.tree.map(lambda *a: jnp.stack(a), *self._evaluations)
+
+    @functools.cached_property
+    def _first(self) -> PyTree:
+        """The first evaluation batch, with the axis of `_stacked`."""
+        return jax.tree.map(lambda a: a[:1], self._stacked)
 
     def _program(self, measure: Measure) -> _ProgramKey:
         draw = None
