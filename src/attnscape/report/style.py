@@ -56,8 +56,11 @@ def style() -> Generator[None, None, None]:
         yield
 
 
-def folded(title: str, width: int) -> str:
-    """The title with its lines broken so that each has at most `width` characters."""
+def folded(title: str, width: int = 36) -> str:
+    """The title with its lines broken so that each has at most `width` characters.
+
+    By default as many as fit above a panel of 3.4 inches, or more.
+    """
     return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
@@ -41,6 +42,7 @@ from attnscape.report.draw import (
     smoothness,
     transfer,
 )
+from attnscape.report.style import folded
 from attnscape.statistics import PUBLIC_CODE
 
 
@@ -111,22 +113,22 @@ def _(artifact: TableOfRates, analysis: Analysis) -> Figure | None:
 
 @draw.register
 def _(artifact: NetworkLosses, analysis: NetworkCurves) -> Figure:
-    return networks.losses(analysis.frame, network_titles(analysis.made))
+    return networks.losses(analysis.frame, _folded(network_titles(analysis.made)))
 
 
 @draw.register
 def _(artifact: Momentum, analysis: MomentumAnalysis) -> Figure:
-    return networks.losses(analysis.frame, analysis.titles)
+    return networks.losses(analysis.frame, _folded(analysis.titles))
 
 
 @draw.register
 def _(artifact: NetworkNoiseHistograms, analysis: NetworkNoiseAnalysis) -> Figure:
-    return networks.noise_histograms(analysis.frame, network_titles(analysis.made))
+    return networks.noise_histograms(analysis.frame, _folded(network_titles(analysis.made)))
 
 
 @draw.register
 def _(artifact: NetworkConditionTable, analysis: NetworkConditions) -> Figure:
-    return networks.conditions(analysis.frame, network_titles(analysis.made))
+    return networks.conditions(analysis.frame, _folded(network_titles(analysis.made)))
 
 
 @draw.register
@@ -152,3 +154,8 @@ def _(artifact: Bench, analysis: BenchAnalysis) -> Figure:
 
 def _titles(settings: tuple[Setting, ...]) -> dict[str, str]:
     return {setting.name: setting.title for setting in settings}
+
+
+def _folded(titles: Mapping[str, str]) -> dict[str, str]:
+    """Titles that name a network's data are longer than a panel is wide."""
+    return {name: folded(title) for name, title in titles.items()}

@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 
 from attnscape.paper.networks.smoothness import NetworkGrowth
 from attnscape.report.draw import noise
-from attnscape.report.style import folded, of_networks_optimizer, say_diverged, style
-
-_TITLE_WIDTH = 36  # characters that fit above a panel
+from attnscape.report.style import of_networks_optimizer, say_diverged, style
 
 
 def losses(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
@@ -31,7 +29,7 @@ def losses(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes = result.subplots(rows, columns, squeeze=False).ravel()
         for axis, (name, title) in zip(axes, titles.items(), strict=False):
             loss_panel(axis, frame[frame["workload"] == name])
-            axis.set_title(folded(title, _TITLE_WIDTH))
+            axis.set_title(title)
         for axis in axes[len(titles) :]:
             axis.remove()
         axes[0].set_ylabel("training loss")
@@ -81,7 +79,7 @@ def conditions(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes = result.subplots(1, len(titles), squeeze=False, sharey=True)[0]
         for axis, (name, title) in zip(axes, titles.items(), strict=True):
             condition_panel(axis, frame[frame["workload"] == name])
-            axis.set_title(folded(title, _TITLE_WIDTH))
+            axis.set_title(title)
         axes[0].set_ylabel("robust condition number, SGDM / Adam")
         return result
 

@@ -11,7 +11,6 @@ from attnscape.paper.networks.transfer import Transfer, TransferAnalysis
 from attnscape.report.style import folded, style
 
 _INK = "#222222"
-_TITLE_WIDTH = 36  # characters that fit above a panel
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
@@ -72,7 +71,7 @@ def _scatter(axis: Axes, analysis: TransferAnalysis, one: str, network: str) -> 
     axis.set(
         xlabel=f"rank on {analysis.titles[one].replace(chr(10), ': ')}",
         ylabel=f"rank on {title.partition(chr(10))[0]}",
-        title=folded(title, _TITLE_WIDTH),
+        title=folded(title),
     )
     axis.margins(0.12)
 
