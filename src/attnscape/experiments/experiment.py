@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import xarray as xr
 
-from attnscape import spec
+from attnscape import native, spec
 from attnscape.errors import UsageError
 from attnscape.identity import (
     Identity,
@@ -159,6 +159,12 @@ class Experiment:
         """Sum of the steps of all runs: the work to do."""
         rates = sum(len(set(rates)) for rates in self.learning_rates.values())
         return rates * len(self.seeds) * self.steps
+
+    @property
+    def apart(self) -> bool:
+        """Whether a process of its own can run it: on the CPU, without parts from a user's file."""
+        parts = self.task, self.model, dict(self.optimizers), self.measures
+        return is_own(parts) and native.default_device().platform == "cpu"
 
     def run(self, progress: Progress = silent) -> xr.Dataset:
         """Runs the training; raises the errors of `attnscape.train`."""

@@ -53,14 +53,14 @@ class Computation(Protocol):
 
 
 @runtime_checkable
-class SingleProcessor(Protocol):
-    """A computation that says whether it should be sent to a process of its own.
+class Apart(Protocol):
+    """A computation that says whether a process of its own can compute it.
 
-    It should if it keeps one processor busy and no more, and consists of built-in parts.
+    It can if all parts are built in: another process cannot import what came from a user's file.
     """
 
     @property
-    def single_processor(self) -> bool: ...
+    def apart(self) -> bool: ...
 
 
 def load_or_run(

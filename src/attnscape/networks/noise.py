@@ -116,8 +116,8 @@ class NetworkNoise:
         return len(self.seeds) * (passes * self._in_a_pass + self.samples)
 
     @property
-    def single_processor(self) -> bool:
-        """Whether several should be computed at once, each in a process with one thread."""
+    def apart(self) -> bool:
+        """Whether a process of its own can compute it: not with a workload from a user's file."""
         return self.own
 
     @property

@@ -133,11 +133,8 @@ class NetworkRun:
         return self.steps
 
     @property
-    def single_processor(self) -> bool:
-        """Whether several runs should be made at once, each in a process with one thread.
-
-        Another process cannot import what came from a user's file.
-        """
+    def apart(self) -> bool:
+        """Whether a process of its own can make it: not with parts from a user's file."""
         optimizers = (self.factory, *self.pseudo_optimizers.values())
         return self.own and all(map(is_own, optimizers))
 

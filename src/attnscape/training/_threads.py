@@ -37,6 +37,8 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use, such as "20
 def processors() -> int:
     """The number of processors that this process may use.
 
+    The environment variable NPROC, which XLA reads as well, makes it smaller.
+
     Examples:
         >>> from attnscape.training import processors
         >>> processors() >= 1
@@ -44,6 +46,9 @@ def processors() -> int:
     """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    wanted = os.environ.get("NPROC", "")
+    if wanted.isdecimal():
+        count = max(1, min(count, int(wanted)))
     try:
         quota, period = _QUOTA.read_text("ascii").split()
         return max(1, min(count, int(quota) // int(period)))

@@ -17,6 +17,7 @@ from attnscape.report.draw import draw
 from attnscape.report.latex import latex
 from attnscape.report.made import Made
 from attnscape.report.style import style
+from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 
 
@@ -26,6 +27,7 @@ def make(
     plan: Plan,
     log: Callable[[str], None],
     kept: Mapping[str, Path] = MappingProxyType({}),
+    queue: RunQueue | None = None,
 ) -> Made:
     """Makes one artifact in the folder `out`.
 
@@ -37,13 +39,14 @@ def make(
         plan: How much to run, and how.
         log: Called with a line when runs start.
         kept: Files of further results, relative to `out`; they are read and never run again.
+        queue: The queue in which runs of further artifacts wait, if there are any.
 
     Raises:
         UsageError: If the folder cannot be written, or a result in it cannot be read.
     """
     out = writable_directory(out)
     experiments = artifact.experiments(plan)
-    found = load_or_run_all(experiments, out / "runs", artifact.name, log)
+    found = load_or_run_all(experiments, out / "runs", artifact.name, log, queue)
     for key, path in kept.items():
         found[key] = store.load(out / path)
         if not path.stem.endswith(str(found[key].attrs.get("run_id"))[:16]):

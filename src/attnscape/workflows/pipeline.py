@@ -1,7 +1,8 @@
 """The pipeline: makes one artifact after the other, updates the page after each, then judges.
 
-It can be interrupted at any point and continued: finished runs are not repeated, and the page is
-built from the files in the folder.
+While one artifact is drawn, runs of the next ones are computed. The pipeline can be interrupted at
+any point and continued: finished runs are not repeated, and the page is built from the files in the
+folder.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from attnscape.paper import claims
 from attnscape.paper.catalog import NETWORKS
 from attnscape.paper.own import run_ids, with_own_parts
 from attnscape.paper.verdict import Verdict
+from attnscape.report.made import Made
 from attnscape.report.manifest import (
     Manifest,
     read_all,
@@ -34,8 +36,9 @@ from attnscape.report.numbers import duration
 from attnscape.report.page import write_page
 from attnscape.workflows.fresh import code, digests, is_fresh, origin
 from attnscape.workflows.make import make
+from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
-from attnscape.workflows.searches import with_searches
+from attnscape.workflows.searches import are_due, with_searches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,41 +79,60 @@ def reproduce(
     """
     files.writable_directory(out)
     failed, of_own = [], dict[Any, str]()
-    for position, artifact in enumerate(artifacts, start=1):
-        start = time.perf_counter()
-        try:
-            if plan.own:
-                artifact = with_own_parts(artifact, plan)
-                made_of = (type(artifact), run_ids(artifact, plan))
-                if made_of in of_own:
-                    log(f"{artifact.name}: with these parts it is the same as {of_own[made_of]}.")
+    with RunQueue(out / "runs") as queue:
+        _add_all(artifacts, plan, queue)
+        for position, artifact in enumerate(artifacts, start=1):
+            try:
+                if plan.own:
+                    artifact = with_own_parts(artifact, plan)
+                    made_of = (type(artifact), run_ids(artifact, plan))
+                    if made_of in of_own:
+                        same = of_own[made_of]
+                        log(f"{artifact.name}: with these parts it is the same as {same}.")
+                        continue
+                    of_own[made_of] = artifact.name
+                log(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
+                run = functools.partial(
+                    load_or_run_all,
+                    directory=out / "runs",
+                    artifact=artifact.name,
+                    log=log,
+                    queue=queue,
+                )
+                plan = with_searches(plan, artifact, run, log)
+                if is_fresh(artifact, plan, out, read_all(out).get(artifact.name)):
+                    log(f"{artifact.name}: is there already.")
                     continue
-                of_own[made_of] = artifact.name
-            log(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
-            run = functools.partial(
-                load_or_run_all, directory=out / "runs", artifact=artifact.name, log=log
-            )
-            plan = with_searches(plan, artifact, run, log)
-            if is_fresh(artifact, plan, out, read_all(out).get(artifact.name)):
-                log(f"{artifact.name}: is there already.")
-                continue
-            made = make(artifact, out, plan, log)
-        except UsageError as error:
-            failed.append(artifact.name)
-            manifest = _failure(artifact, out, plan, command(artifact.name), str(error))
-            log(f"{artifact.name}: not made. {error}")
-        else:
-            manifest = dataclasses.replace(
-                Manifest.of(made, out, plan, command(artifact.name)),
-                origin=origin(artifact, plan),
-                digests=digests(made.files),
-            )
-            picture = made.files.get("png", made.files["csv"])
-            log(f"{artifact.name}: {picture}, {duration(time.perf_counter() - start)}")
-        manifest.save(out)
-        write_page(out)
+                start = time.perf_counter()
+                made = make(artifact, out, plan, log, queue=queue)
+            except UsageError as error:
+                failed.append(artifact.name)
+                manifest = _failure(artifact, out, plan, command(artifact.name), str(error))
+                log(f"{artifact.name}: not made. {error}")
+            else:
+                manifest = _success(artifact, out, plan, command(artifact.name), made)
+                picture = made.files.get("png", made.files["csv"])
+                log(f"{artifact.name}: {picture}, {duration(time.perf_counter() - start)}")
+            manifest.save(out)
+            write_page(out)
     # The claims are about the paper's parts.
     return Reproduced([] if plan.own else _judge(out), failed, write_page(out))
+
+
+def _add_all(artifacts: Sequence[Artifact[Any]], plan: Plan, queue: RunQueue) -> None:
+    """Lets the queue compute the runs of all artifacts that need no search first, in order."""
+    if plan.own:
+        return
+    for artifact in artifacts:
+        with contextlib.suppress(UsageError):  # told when it is the artifact's turn
+            if not are_due(plan, artifact):
+                queue.add(artifact.experiments(plan).values())
+
+
+def _success(artifact: Artifact[Any], out: Path, plan: Plan, command: str, made: Made) -> Manifest:
+    """The manifest of an artifact, with what tells whether it is up to date."""
+    manifest = Manifest.of(made, out, plan, command)
+    return dataclasses.replace(manifest, origin=origin(artifact, plan), digests=digests(made.files))
 
 
 def _failure(

@@ -9,59 +9,55 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from typing import Any
 
 import jax
 
-from attnscape.errors import UsageError
-from attnscape.training import processors
+from attnscape.training import Progress, processors
 
 
 class Processes:
-    """As many processes as there are processors, started when they are needed.
+    """Processes with one thread each, started when they are needed.
 
     They end with this process, even if that is killed.
+
+    Args:
+        count: How many processes; one more task may wait in front of them (`has_room`).
     """
 
     def __init__(self, count: int) -> None:
+        _start_tracker()
         context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
         # Only this process can write, so the others read the end of the pipe when it is gone.
         alive, self._alive = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(count, context, initializer=_prepare, initargs=(alive,))
+        self._free = list(range(count + 1))
+        # Of each task under way: what is done, and all that there is to do.
+        self._progress: Any = context.RawArray("q", 2 * len(self._free))
+        arguments = alive, self._progress
+        self._pool = ProcessPoolExecutor(count, context, initializer=_prepare, initargs=arguments)
 
-    @contextmanager
-    def submitted(self, tasks: Iterable[Callable[[], object]]) -> Generator[list[Future[object]]]:
-        """Context manager: the tasks' futures, in the tasks' order.
+    @property
+    def has_room(self) -> bool:
+        """Whether a further task may be submitted."""
+        return bool(self._free)
 
-        If an error is raised inside, tasks that have begun are finished and the others are not
-        begun. After Ctrl-C all processes are stopped at once.
+    def submit(self, task: Callable[[Progress], object]) -> Submitted:
+        """Lets a process compute a task, which is called with a function for its progress."""
+        place = self._free.pop()
+        self._progress[2 * place : 2 * place + 2] = [0, 0]
+        future = self._pool.submit(_compute, task, place)
+        future.add_done_callback(lambda _: self._free.append(place))
+        return Submitted(future, functools.partial(self._read, place))
 
-        Raises:
-            UsageError: If a process ended unexpectedly.
-        """
-        try:
-            futures = [self._pool.submit(task) for task in tasks]
-            try:
-                yield futures
-            except Exception:
-                for future in futures:
-                    future.cancel()
-                wait(futures)
-                raise
-        except KeyboardInterrupt:  # also while tasks are waited for
-            self.stop()
-            raise
-        except BrokenProcessPool:
-            self.stop()
-            raise UsageError(
-                "A process that computed runs ended unexpectedly, perhaps because memory ran out; "
-                "finished runs are kept, so run the same command again."
-            ) from None
+    def _read(self, place: int) -> tuple[int, int]:
+        done, total = self._progress[2 * place : 2 * place + 2]
+        return done, total
 
     def stop(self) -> None:
         """Stops all processes at once; `processes()` then gives new ones."""
@@ -70,18 +66,48 @@ class Processes:
         self._pool.shutdown(cancel_futures=True)
 
 
+class Submitted:
+    """A task of a process.
+
+    Attributes:
+        future: Its outcome.
+        progress: Returns what is done and all that there is to do, as long as it is under way.
+    """
+
+    def __init__(self, future: Future[object], progress: Callable[[], tuple[int, int]]) -> None:
+        self.future, self.progress = future, progress
+
+
 @functools.cache
 def processes() -> Processes:
-    """The processes that serve this one."""
+    """The processes that serve this one: as many as there are processors."""
     return Processes(processors())
 
 
-def _prepare(alive: Connection) -> None:
-    """Prepares a new process: one thread, no GPU, Ctrl-C is left to the process that started it."""
-    import torch
+def _start_tracker() -> None:
+    """Starts the process that removes semaphores when this one was killed, without its warning.
 
+    Ctrl-C kills this process: XLA cannot be ended in another way.
+    """
+    silence = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(silence)  # passed on to the process
+    resource_tracker.ensure_running()
+    sys.warnoptions.remove(silence)
+
+
+# In a process that computes, what `Processes` reads there.
+_places: Any = None
+
+
+def _prepare(alive: Connection, places: Any) -> None:
+    """Prepares a new process: one thread, no GPU, Ctrl-C is left to the process that started it."""
+    global _places
+    _places = places
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    # Of the engine and XLA, and of PyTorch, which read them later. XLA compiles for its number of
+    # threads, which JAX's cache of programs does not look at.
+    os.environ["NPROC"] = os.environ["OMP_NUM_THREADS"] = "1"
+    jax.config.update("jax_enable_compilation_cache", False)
     jax.config.update("jax_platforms", "cpu")  # JAX takes most of a GPU's memory when it opens it
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
 
@@ -89,3 +115,10 @@ def _prepare(alive: Connection) -> None:
 def _end_with(alive: Connection) -> None:
     alive.poll(None)  # returns at the end of the pipe: nothing is ever written
     os._exit(1)
+
+
+def _compute(task: Callable[[Progress], object], place: int) -> object:
+    def progress(done: int, total: int) -> None:
+        _places[2 * place : 2 * place + 2] = [done, total]
+
+    return task(progress)

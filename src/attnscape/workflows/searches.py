@@ -45,6 +45,12 @@ def with_searches(
     return plan
 
 
+def are_due(plan: Plan, artifact: Artifact[Any]) -> bool:
+    """Whether the plan lacks rates that `with_searches` finds, so the runs are not known yet."""
+    settings = {setting.name for setting in artifact.settings} if plan.tune else set[str]()
+    return not settings.union(artifact.searches(plan)) <= set(plan.searches)
+
+
 def _with(plan: Plan, key: str, found: Search, log: Callable[[str], None]) -> Plan:
     rates = ", ".join(f"{name} {rate:g}" for name, rate in found.rates.items())
     log(" ".join(filter(None, [f"{key}: found {rates}.", found.warning()])))
