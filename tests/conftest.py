@@ -75,6 +75,12 @@ def attnscape(monkeypatch, capsys):
     return call
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """Runs are computed here: each worker of xdist would start processes, and compile in each."""
+    monkeypatch.setattr("attnscape.workflows.run_queue.processors", lambda: 1)
+
+
 @pytest.fixture
 def x64():
     with jax.enable_x64(True):

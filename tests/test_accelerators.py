@@ -1,5 +1,7 @@
 """What holds where JAX computes on an accelerator, tested without one."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -192,17 +194,16 @@ print({device == cpu for array in arrays for device in array.devices()})
     assert python(program).strip() == "{True}"
 
 
-@needs_torch
-def test_processes_of_networks_leave_accelerators_alone():
+def test_processes_that_compute_runs_leave_accelerators_alone():
     """Each that opened one would take most of its memory."""
+    here = str(Path(__file__).parent)
     program = """
-import jax
 from attnscape.workflows.processes import Processes
+from test_run_queue import _surroundings
 
 if __name__ == "__main__":
     workers = Processes(1)
-    with workers.submitted([jax.default_backend]) as (backend,):
-        print(backend.result())
+    print(workers.submit(_surroundings).future.result()[1])
     workers.stop()
 """
-    assert python(program, JAX_PLATFORMS="cuda").strip() == "cpu"
+    assert python(program, JAX_PLATFORMS="cuda", PYTHONPATH=here).strip() == "cpu"

@@ -400,7 +400,7 @@ main()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == (
-        "\nattnscape: interrupted; finished runs are kept, the one under way is not.\n"
+        "\nattnscape: interrupted; finished runs are kept, those under way are not.\n"
     )
 
 
@@ -426,7 +426,7 @@ def test_ctrl_c_ends_with_a_sentence_and_leaves_nothing(tmp_path, seconds):
         finally:
             training.kill()
     assert training.returncode == 130
-    assert said.endswith("interrupted; finished runs are kept, the one under way is not.\n")
+    assert said.endswith("interrupted; finished runs are kept, those under way are not.\n")
     assert "Traceback" not in said
     assert not any(out.iterdir())
 

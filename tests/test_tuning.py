@@ -152,6 +152,15 @@ def test_where_every_rate_diverges_the_steadiest_stands_in_and_is_said_to(experi
     assert "edge" not in str(found.warning())
 
 
+def test_a_rate_that_stands_in_is_at_the_edge_only_if_it_lies_there(experiment):
+    def loss(name, rate, seed):
+        return np.nan if seed == 1000 or rate != 0.1 else rate
+
+    found = tuning.search(experiment, with_losses(loss))
+    assert found.rates == {"sgdm": 0.1, "adam": 0.1}
+    assert found.at_edge == ()
+
+
 def test_no_neighbour_is_made_up_at_the_edge(experiment):
     found = tuning.search(experiment, with_losses(lambda name, rate, seed: rate))
     assert found.beside("adam", "below") == ""

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 
+from attnscape.experiments.runs import of_optimizer
 from attnscape.experiments.setting import Plan
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import NETWORKS
@@ -118,6 +119,13 @@ def test_transfer_correlates_the_losses_that_it_shows(folder):
         for name in ("setting-2", "softmax-regression")
     }
     expected = rank_correlation(*matrices.values(), kind="spearman").over_seeds.estimate
+    for name in artifact.optimizers:
+        rows = made.frame.query("optimizer == @name").set_index("system")["learning_rate"]
+        network = made.results[f"softmax-regression|{name}|0"]["learning_rate"].item()
+        linear = of_optimizer(made.results["setting-2"], name)["learning_rate"].item()
+        assert set(rows["softmax-regression"]) == {network}
+        assert set(rows["setting-2"]) == {linear}
+    assert made.frame["learning_rate"].nunique() > 2
     shown = next(iter(made.tables.values()))
     cell = shown.set_index("system")["Softmax regression"]["Setting 2"]
     assert cell.startswith(f"{expected:.2f}")

@@ -1,13 +1,6 @@
 """Runs of networks in processes of their own: the same results, nothing lost, errors told."""
 
 import dataclasses
-import functools
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import optax
@@ -21,7 +14,7 @@ from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.networks import WORKLOADS, NetworkRun, Schedules
 from attnscape.optimizers import NAMED
-from attnscape.workflows import processes, runs
+from attnscape.workflows import run_queue
 from attnscape.workflows.runs import load_or_run_all
 
 WORKLOAD = WORKLOADS["softmax-regression"]
@@ -47,7 +40,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch):
-    monkeypatch.setattr(runs, "processors", lambda: 2)
+    monkeypatch.setattr(run_queue, "processors", lambda: 2)
 
 
 def test_processes_of_their_own_give_the_bits_of_this_one(run, tmp_path, one_thread):
@@ -81,101 +74,3 @@ def test_one_run_under_two_keys_is_made_once(run, tmp_path):
     again = dataclasses.replace(run, optimizer="again")
     load_or_run_all({"one": run, "two": again}, tmp_path, "trial", print)
     assert len(list(tmp_path.glob("*.nc"))) == 1
-
-
-@pytest.fixture
-def workers():
-    made = processes.Processes(2)
-    yield made
-    made.stop()
-
-
-def test_processes_serve_until_they_are_stopped(workers):
-    numbers = set()
-    for _ in range(3):
-        with workers.submitted([os.getpid] * 4) as futures:
-            numbers |= {future.result() for future in futures}
-    assert len(numbers) <= 2
-    assert os.getpid() not in numbers
-
-
-def test_after_ctrl_c_no_process_goes_on(workers):
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), workers.submitted([_seconds(600)] * 2):
-        raise KeyboardInterrupt
-    assert time.monotonic() - began < 300
-
-
-def test_ctrl_c_does_not_wait_for_what_an_error_left_under_way(workers, monkeypatch):
-    def interrupted(futures):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(processes, "wait", interrupted)
-    under_way = []
-    with pytest.raises(KeyboardInterrupt):
-        _fail_beside(workers, under_way)
-    assert all(future.done() for future in under_way)
-
-
-def test_a_process_that_dies_is_told(workers):
-    with (
-        pytest.raises(UsageError, match="ended unexpectedly"),
-        workers.submitted([_Kill()]) as futures,
-    ):
-        futures[0].result()
-
-
-# Starts a process that sleeps, and tells its number.
-PARENT = """
-import functools, os, time
-from attnscape.workflows.processes import Processes
-
-if __name__ == "__main__":
-    workers = Processes(1)
-    with workers.submitted([os.getpid, functools.partial(time.sleep, 600)]) as (number, sleep):
-        print(number.result(), flush=True)
-        sleep.result()
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
-def test_processes_do_not_outlive_the_one_that_they_serve(tmp_path):
-    script = tmp_path / "parent.py"
-    script.write_text(PARENT)
-    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    deadline = time.monotonic() + 60
-    while _exists(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _fail_beside(workers, under_way):
-    """Raises an error beside tasks that have begun, which are added to `under_way`."""
-    with workers.submitted([_seconds(600)] * 2) as futures:
-        under_way.extend(futures)
-        while not all(future.running() for future in futures):
-            time.sleep(0.01)
-        raise UsageError("another task failed")
-
-
-def _seconds(seconds):
-    return functools.partial(time.sleep, seconds)
-
-
-class _Kill:
-    def __call__(self):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _exists(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A process that has ended stays in the table until the system's first process collects it.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

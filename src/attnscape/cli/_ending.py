@@ -146,7 +146,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
         _flush()
     # The progress bar hides the cursor of a terminal.
     show_cursor = "\x1b[?25h" if os.isatty(2) else ""
-    words = "interrupted; finished runs are kept, the one under way is not."
+    words = "interrupted; finished runs are kept, those under way are not."
     with contextlib.suppress(OSError):
         os.write(2, f"{show_cursor}\nattnscape: {words}\n".encode())
     os._exit(130)

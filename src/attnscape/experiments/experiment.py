@@ -19,7 +19,7 @@ from attnscape.identity import (
     Identity,
     NotFoundAgainWarning,
     Stage,
-    is_own,
+    is_built_in,
     of_measure,
     of_model,
     of_optimizer,
@@ -128,7 +128,7 @@ class Experiment:
 
     def _check_own_parts(self) -> None:
         """Raises the errors that training would raise for users' parts, before they are traced."""
-        if is_own((self.task, self.model, dict(self.optimizers))):
+        if is_built_in((self.task, self.model, dict(self.optimizers))):
             return
         groups = [
             Group(name, factory, tuple(self.learning_rates[name]))
@@ -161,10 +161,10 @@ class Experiment:
         return rates * len(self.seeds) * self.steps
 
     @property
-    def apart(self) -> bool:
-        """Whether a process of its own can run it: on the CPU, without parts from a user's file."""
+    def sendable(self) -> bool:
+        """Whether another process can run it: all parts are built in, and it runs on the CPU."""
         parts = self.task, self.model, dict(self.optimizers), self.measures
-        return is_own(parts) and native.default_device().platform == "cpu"
+        return is_built_in(parts) and native.default_device().platform == "cpu"
 
     def run(self, progress: Progress = silent) -> xr.Dataset:
         """Runs the training; raises the errors of `attnscape.train`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import xarray as xr
 
@@ -43,6 +43,14 @@ class Computation(Protocol):
         """Precision of the training."""
         ...
 
+    @property
+    def sendable(self) -> bool:
+        """Whether another process can compute it.
+
+        It cannot import what came from a user's file.
+        """
+        ...
+
     def spec(self) -> dict[str, Any]:
         """Description as JSON, for people; has the keys `seeds` and `steps`."""
         ...
@@ -50,17 +58,6 @@ class Computation(Protocol):
     def run(self, progress: Progress = silent) -> xr.Dataset:
         """Computes the result."""
         ...
-
-
-@runtime_checkable
-class Apart(Protocol):
-    """A computation that says whether a process of its own can compute it.
-
-    It can if all parts are built in: another process cannot import what came from a user's file.
-    """
-
-    @property
-    def apart(self) -> bool: ...
 
 
 def load_or_run(

@@ -135,7 +135,7 @@ def search(
     Args:
         experiment: The experiment to tune; its learning rates, seeds and measures are not used.
         run: Runs an experiment, or loads its result.
-        grid: First rates to try, ascending.
+        grid: First rates to try, ascending values of the sequence 1, 2, 5, 10, ...
         seeds: The tuning seeds.
 
     Examples:
@@ -172,8 +172,14 @@ def search(
         best = best_rates(table)
         due = {name: more for name in best if (more := beyond(best[name], table, name))}
         if not due or len(trials) > _MOST_EXTENSIONS:
-            return Search(best, table, tuple(sorted(extended)), tuple(due), tuple(trials))
+            at_edge = tuple(name for name in due if _is_at_edge(best[name], table, name))
+            return Search(best, table, tuple(sorted(extended)), at_edge, tuple(trials))
         extended.update(due)
+
+
+def _is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
+    tried = by_rate(table).loc[optimizer].index
+    return rate in (tried[0], tried[-1])
 
 
 def _evaluated(steps: int) -> tuple[int, ...]:
@@ -243,10 +249,10 @@ def best_rates(table: pd.DataFrame) -> dict[str, float]:
         {'adam': 0.02}
     """
     tried = by_rate(table).reset_index()
-    # If no run diverged, the counts are equal and the median decides.
+    # Rates without divergence come first; among equal counts the smallest median decides.
     tried = tried.sort_values(["diverged", "loss", "learning_rate"], kind="stable")
-    steady = tried.drop_duplicates("optimizer").set_index("optimizer")["learning_rate"]
-    return {str(name): float(steady[name]) for name in sorted(steady.index)}
+    best = tried.drop_duplicates("optimizer").set_index("optimizer")["learning_rate"]
+    return {str(name): float(best[name]) for name in sorted(best.index)}
 
 
 def beyond(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, float] | None:
@@ -270,7 +276,9 @@ def beyond(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, flo
 
 
 def neighbour(rate: float, direction: int) -> float:
-    """The next value of the sequence ..., 0.5, 1, 2, 5, 10, ... above (1) or below (-1) `rate`.
+    """The value of the sequence ..., 0.5, 1, 2, 5, 10, ... after (1) or before (-1) `rate`.
+
+    `rate` is a value of the sequence.
 
     Examples:
         >>> from attnscape.experiments.tuning import neighbour

@@ -9,6 +9,7 @@ or the time, is never found again. Settings that change numbers are part of the 
 table in `attnscape.identity._settings`.
 """
 
+from attnscape.identity._built_in import is_built_in as is_built_in
 from attnscape.identity._identity import Identity as Identity
 from attnscape.identity._identity import NotFoundAgainWarning as NotFoundAgainWarning
 from attnscape.identity._identity import with_reasons as with_reasons
@@ -16,7 +17,6 @@ from attnscape.identity._measures import of_measure as of_measure
 from attnscape.identity._models import of_model as of_model
 from attnscape.identity._optimizers import of_module_optimizer as of_module_optimizer
 from attnscape.identity._optimizers import of_optimizer as of_optimizer
-from attnscape.identity._own import is_own as is_own
 from attnscape.identity._program import Program as Program
 from attnscape.identity._program import program as program
 from attnscape.identity._settings import NUMBERS as NUMBERS

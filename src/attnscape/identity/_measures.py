@@ -10,9 +10,9 @@ import jax
 from jaxtyping import Array, PyTree
 
 from attnscape import spec
+from attnscape.identity._built_in import is_built_in
 from attnscape.identity._declared import declared
 from attnscape.identity._identity import Identity, by_programs
-from attnscape.identity._own import is_own
 from attnscape.identity._program import Program, program
 from attnscape.identity._shapes import AXES, key, repeated, shapes_as
 from attnscape.identity._stage import Stage
@@ -43,8 +43,10 @@ def of_measure(
         'attnscape.EvaluationLoss'
     """
     # A measure that steps by named optimizers depends on optax, so its program is traced.
-    own = is_own(measure) and not hasattr(measure, "optimizers")
-    if own and (not measure.needs_draw or (is_own(stage.task) and is_own(stage.make))):
+    built_in = is_built_in(measure) and not hasattr(measure, "optimizers")
+    if built_in and (
+        not measure.needs_draw or (is_built_in(stage.task) and is_built_in(stage.make))
+    ):
         return Identity(declared(measure))
     with stage.tracing():
         labels = {

@@ -10,8 +10,8 @@ import jax
 from jaxtyping import Array, PyTree
 
 from attnscape import objective, spec
+from attnscape.identity._built_in import is_built_in
 from attnscape.identity._identity import Identity, by_programs
-from attnscape.identity._own import is_own
 from attnscape.identity._program import Program, program
 from attnscape.identity._shapes import AXES, key, repeated, shapes_as
 from attnscape.identity._stage import Stage
@@ -37,7 +37,7 @@ def of_model(stage: Stage) -> Identity:
         >>> of_model(stage).content["keywords"]
         {'layers': 1, 'dim': 2}
     """
-    if is_own(stage.make):
+    if is_built_in(stage.make):
         return Identity(spec.describe(stage.make))
     with stage.tracing():
         return by_programs("model", stage.make, lambda: list(_programs(stage)))

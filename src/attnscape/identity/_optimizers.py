@@ -12,8 +12,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from attnscape.identity._built_in import is_built_in
 from attnscape.identity._identity import Identity, by_programs, with_reasons
-from attnscape.identity._own import is_own
 from attnscape.identity._program import Program, libraries, program
 from attnscape.identity._shapes import AXES, repeated
 from attnscape.identity._sources import pinned_by
@@ -58,7 +58,7 @@ def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Sta
         content, outside = pinned_by(factory)
         return with_reasons(name, factory, content, outside)
     with stage.tracing():
-        if is_own(factory):
+        if is_built_in(factory):
             return _of_named(factory, _Hashable(stage), libraries())
         group = Group(name, factory, tuple(rates))
         return by_programs(name, factory, lambda: _programs(group, stage))
@@ -92,7 +92,7 @@ def of_module_optimizer(
     if isinstance(factory, ExternalOptimizer):
         content, outside = pinned_by(factory)
         return with_reasons(name, factory, content, outside)
-    if is_own(factory):
+    if is_built_in(factory):
         return _of_named_module(factory, clip, _Shapes(parameters), libraries())
     return by_programs(name, factory, lambda: _of_module(name, factory, rate, clip, parameters))
 
@@ -155,9 +155,9 @@ class _Hashable:
         leaves, tree = jax.tree.flatten(stage.parameters)
         data = jax.tree.leaves(stage.prompts(stage.batch))
         shapes = [(leaf.shape, str(leaf.dtype)) for leaf in (*leaves, *data)]
-        self._content = (str(tree), repr(shapes), stage.clip, stage.precision, is_own(stage.make))
-        if not is_own(stage.make):
-            self._content = object()  # equal only to itself
+        self._content: object = object()  # equal only to itself
+        if is_built_in(stage.make):
+            self._content = (str(tree), repr(shapes), stage.clip, stage.precision)
 
     def __hash__(self) -> int:
         return hash(self._content)
@@ -177,7 +177,7 @@ def _programs(group: Group, stage: Stage) -> list[Program]:
     try:
         return list(_traced(group, problem, stage))
     except Exception:
-        if is_own(group.factory):
+        if is_built_in(group.factory):
             raise
         # A factory that takes only plain numbers has one program for each learning rate.
         apart = [functools.partial(_at, group.factory, rate) for rate in group.learning_rates]

@@ -2,7 +2,8 @@
 
 The hash of a value in a jaxpr covers the operation that computes it, the operation's parameters and
 the hashes of its inputs. The hash of a program covers the hashes of its outputs. So names, lines,
-the order of independent statements and dead code do not matter; constants count by their bytes.
+the order of independent statements and unused statements do not matter, except unused results of a
+nested `jit` or loop; constants count by their bytes.
 Effects of operations outside of the trace are listed in words.
 """
 
@@ -31,8 +32,8 @@ _count = itertools.count()
 
 _SILENT = ("debug_callback", "debug_print")
 _CALLBACKS = ("pure_callback", "io_callback", "python_callback")
-# Parameters that only name an operation, and rules for derivatives: if a derivative is computed,
-# the trace shows the operations of its rule.
+# Parameters that do not change the numbers: names, hints to the compiler, callbacks (told apart by
+# `outside`), and rules for derivatives, whose operations the trace shows where one is computed.
 _IGNORED = {
     "name",
     "debug_info",
@@ -100,7 +101,7 @@ _LIBRARIES = ("optax", "jax.numpy", "jax.lax", "jax.nn", "jax.random", "jax.tree
 
 
 def libraries() -> int:
-    """A number that changes when a function of optax or JAX is replaced in this process."""
+    """A number that changes when a name in the modules of `_LIBRARIES` gets another value."""
     return hash(
         tuple(
             id(value)
@@ -135,7 +136,7 @@ class _Walk:
             known[variable] = self._token(value)
         effects, effects_depend = "", frozenset[int]()
 
-        def of(atom: core.Var | core.Literal) -> str:
+        def token_of(atom: core.Var | core.Literal) -> str:
             if isinstance(atom, core.Literal):
                 return _hash("literal", _aval(atom), self._token(atom.val))
             return known[atom]
@@ -148,10 +149,9 @@ class _Walk:
                 primitive,
                 self._parameters(primitive, equation),
                 _context(equation.ctx),
-                *map(of, equation.invars),
+                *map(token_of, equation.invars),
             )
-            given = [depends.get(v, frozenset()) for v in _variables(equation.invars)]
-            everything = frozenset[int]().union(*given)
+            everything = frozenset[int]().union(*(_inputs(a, depends) for a in equation.invars))
             each = self._inner_dependence(equation, depends)
             if equation.effects:  # the order of effects matters
                 token = effects = _hash(token, effects)
@@ -160,11 +160,8 @@ class _Walk:
             for index, variable in enumerate(equation.outvars):
                 known[variable] = _hash(token, index, _aval(variable))
                 depends[variable] = everything if each is None else each[index]
-        outputs = [of(atom) for atom in jaxpr.outvars]
-        needed = [
-            frozenset() if isinstance(a, core.Literal) else depends.get(a, frozenset())
-            for a in jaxpr.outvars
-        ]
+        outputs = [token_of(atom) for atom in jaxpr.outvars]
+        needed = [_inputs(atom, depends) for atom in jaxpr.outvars]
         return [*outputs, effects], [*needed, effects_depend]
 
     def _inner_dependence(
@@ -174,10 +171,7 @@ class _Walk:
         inner = equation.params.get("jaxpr")
         if equation.primitive.name not in ("jit", "pjit") or inner is None:
             return None
-        outer = [
-            frozenset() if isinstance(a, core.Literal) else depends.get(a, frozenset())
-            for a in equation.invars
-        ]
+        outer = [_inputs(atom, depends) for atom in equation.invars]
         return [
             frozenset[int]().union(*(outer[index] for index in needed))
             for needed in self.closed(inner)[1]
@@ -253,8 +247,11 @@ def _is_plain(function: types.FunctionType) -> bool:
     return is_installed(function.__globals__.get("__name__", "")) and not function.__closure__
 
 
-def _variables(atoms: Sequence[core.Var | core.Literal]) -> list[core.Var]:
-    return [atom for atom in atoms if not isinstance(atom, core.Literal)]
+def _inputs(
+    atom: core.Var | core.Literal, depends: Mapping[core.Var, frozenset[int]]
+) -> frozenset[int]:
+    """The program's inputs that a value depends on."""
+    return frozenset() if isinstance(atom, core.Literal) else depends.get(atom, frozenset())
 
 
 def _aval(atom: core.Var | core.Literal) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from attnscape.identity._own import is_own
+from attnscape.identity._built_in import is_built_in
 from attnscape.identity._shapes import is_trained, key, shapes, shapes_as
 from attnscape.loading import user_errors
 from attnscape.steppers import Sampler
@@ -54,7 +54,7 @@ class Stage:
     @functools.cached_property
     def model(self) -> PyTree:
         """A model in the runs' precision; a built-in model has only shapes instead of arrays."""
-        if is_own(self.make):
+        if is_built_in(self.make):
             return shapes_as(self.precision, eqx.filter_eval_shape(self.make, key()))
         return astype(self.precision, self.make(jax.random.key(0)))
 
@@ -75,7 +75,7 @@ class Stage:
 
     def prompts(self, batch: int) -> PyTree:
         """The shapes and dtypes of a batch."""
-        if not is_own(self.task):
+        if not is_built_in(self.task):
             return jax.eval_shape(lambda key: self.draw(key, batch), key())
         d, n = self.task.dim, self.task.context
         sizes = ((batch, n, d), (batch, n), (batch, d), (batch,))

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from attnscape.errors import UsageError
+from attnscape.identity._built_in import is_built_in
 from attnscape.identity._declared import declared
 from attnscape.identity._identity import Identity, by_programs, place_of
-from attnscape.identity._own import is_own
 from attnscape.identity._program import Program, program
 from attnscape.identity._shapes import AXES, key, repeated
 from attnscape.identity._stage import Stage
@@ -39,7 +39,7 @@ def of_task(stage: Stage) -> Identity:
         >>> of_task(stage).content["own"]["name"]
         'attnscape.RegressionTask'
     """
-    if is_own(stage.task):
+    if is_built_in(stage.task):
         return Identity(declared(stage.task))
     with stage.tracing():
         check_draws(stage.draw, stage.batch)
@@ -70,7 +70,7 @@ def check_draws(draw: Sampler, batch: int) -> None:
         >>> check_draws(sampler, 4)  # no error: other keys give other prompts
     """
     task = draw.task
-    if is_own(task):
+    if is_built_in(task):
         return
     distributions = []
     if isinstance(task, RegressionTask):
@@ -78,7 +78,7 @@ def check_draws(draw: Sampler, batch: int) -> None:
         distributions = [
             (n, distribution, size)
             for n, size in sizes.items()
-            if not is_own(distribution := getattr(task, n))
+            if not is_built_in(distribution := getattr(task, n))
         ]
     for name, distribution, size in distributions:
         frozen = _is_frozen(

@@ -52,7 +52,7 @@ class NetworkNoise:
 
     Attributes:
         workload: The workload.
-        own: Whether the workload is built in; a user's is identified by its files.
+        built_in: Whether the workload is built in; a user's is identified by its files.
         data: Its data, loaded.
         size: Its size; only its batch, model and data matter.
         seeds: Each determines weights, batches and dropout.
@@ -75,7 +75,7 @@ class NetworkNoise:
     """
 
     workload: Workload
-    own: bool
+    built_in: bool
     data: Data
     size: Size
     seeds: tuple[int, ...]
@@ -101,7 +101,7 @@ class NetworkNoise:
 
     @functools.cached_property
     def _identity(self) -> Identity:
-        network = of_network(self.workload, self.own, self.data, self.size)
+        network = of_network(self.workload, self.built_in, self.data, self.size)
         return of_parts({**network.content, "noise": self._numbers()}, [network])
 
     @property
@@ -116,9 +116,9 @@ class NetworkNoise:
         return len(self.seeds) * (passes * self._in_a_pass + self.samples)
 
     @property
-    def apart(self) -> bool:
-        """Whether a process of its own can compute it: not with a workload from a user's file."""
-        return self.own
+    def sendable(self) -> bool:
+        """Whether another process can compute it: the workload is built in."""
+        return self.built_in
 
     @property
     def precision(self) -> str:

@@ -1,4 +1,4 @@
-"""A run of a network as a computation: what determines its result, by which it is found again."""
+"""A run of a network as a computation, whose result is found again by all that determines it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from attnscape.identity import NUMBERS as ENGINE_NUMBERS
 from attnscape.identity import (
     Identity,
     NotFoundAgainWarning,
-    is_own,
+    is_built_in,
     of_module_optimizer,
     pinned_by,
     with_reasons,
@@ -36,9 +36,9 @@ NUMBERS = 2
 """The version of all numbers that built-in workloads and this room compute."""
 
 _PROBED = 2
-"""The version of which numbers a run's probe measures, beside those that it always has.
+"""The version of the set of numbers that a run's probe measures; raise it if one is added.
 
-Since 2 there are the smoothness by the difference of gradients, and the layers of the diagonal.
+Version 2 has the smoothness by the difference of gradients and the layers of the diagonal.
 """
 
 
@@ -48,7 +48,7 @@ class NetworkRun:
 
     Attributes:
         workload: The workload.
-        own: Whether the workload is built in; a user's is identified by its files.
+        built_in: Whether the workload is built in; a user's is identified by its files.
         data: Its data, loaded.
         size: Its size.
         optimizer: The optimizer's name.
@@ -78,7 +78,7 @@ class NetworkRun:
     """
 
     workload: Workload
-    own: bool
+    built_in: bool
     data: Data
     size: Size
     optimizer: str
@@ -112,7 +112,7 @@ class NetworkRun:
         def of_optimizer(name: str, factory: Factory) -> Identity:
             return of_module_optimizer(name, factory, self.learning_rate, self.clip, shapes)
 
-        network = of_network(self.workload, self.own, self.data, self.size)
+        network = of_network(self.workload, self.built_in, self.data, self.size)
         stepper = of_optimizer(self.optimizer, self.factory)
         pseudo = {name: of_optimizer(name, each) for name, each in self.pseudo_optimizers.items()}
         content = {**network.content, "optimizer": stepper.content, **self._numbers()}
@@ -133,10 +133,10 @@ class NetworkRun:
         return self.steps
 
     @property
-    def apart(self) -> bool:
-        """Whether a process of its own can make it: not with parts from a user's file."""
+    def sendable(self) -> bool:
+        """Whether another process can make it: workload and optimizers are built in."""
         optimizers = (self.factory, *self.pseudo_optimizers.values())
-        return self.own and all(map(is_own, optimizers))
+        return self.built_in and all(map(is_built_in, optimizers))
 
     @property
     def precision(self) -> str:
@@ -177,7 +177,7 @@ class NetworkRun:
     def _numbers(self) -> dict[str, Any]:
         names = ("learning_rate", "seed", "steps", "clip", "schedules")
         numbers = {name: spec.describe(getattr(self, name)) for name in names}
-        # These count only where they are used, so that results from before they were there stay.
+        # Options that are not used are left out: they do not change the result.
         if not self.schedules.pseudo:
             del numbers["schedules"]["fields"]["pseudo"]
         if self.full_batch:
@@ -185,16 +185,16 @@ class NetworkRun:
         return numbers
 
 
-def of_network(workload: Workload, own: bool, data: Data, size: Size) -> Identity:
+def of_network(workload: Workload, built_in: bool, data: Data, size: Size) -> Identity:
     """The identity of a workload with its data, initial weights and size.
 
     Args:
         workload: The workload.
-        own: Whether it is built in; a user's is identified by its files.
+        built_in: Whether it is built in; a user's is identified by its files.
         data: Its data.
         size: Its size.
     """
-    part = Identity({"name": workload.name}) if own else _of_users(workload)
+    part = Identity({"name": workload.name}) if built_in else _of_users(workload)
     content = {
         "workload": part.content,
         "numbers": [NUMBERS, ENGINE_NUMBERS],

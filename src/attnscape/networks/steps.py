@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from attnscape import native
 from attnscape.errors import UsageError
-from attnscape.identity import is_own
+from attnscape.identity import is_built_in
 from attnscape.optimizers import (
     ExternalOptimizer,
     Factory,
@@ -121,7 +121,7 @@ class _OptaxSteps:
         self._rate = np.float32(learning_rate)
         self._programs = (
             _shared_programs(factory, clip)
-            if is_own(factory)
+            if is_built_in(factory)
             else _programs(name, lambda rate: optimizer)
         )
         self._has_eval_params = isinstance(optimizer, WithEvalParams)

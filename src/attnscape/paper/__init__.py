@@ -1,1 +1,1 @@
-"""The paper as data: its settings, recipes, artifacts and claims."""
+"""The paper as data: its settings, artifacts and claims."""

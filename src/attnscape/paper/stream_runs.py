@@ -48,6 +48,7 @@ class StreamRuns:
     seeds: tuple[int, ...]
     steps: tuple[int, ...]
     precision = "float64"
+    sendable = False  # it draws on threads of its own
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from attnscape import native
-from attnscape.identity import check_draws, is_own
+from attnscape.identity import check_draws, is_built_in
 from attnscape.measures import Measure
 from attnscape.optimizers import ExternalOptimizer
 from attnscape.steppers import (
@@ -48,7 +48,9 @@ from attnscape.trees import astype
 
 _LONGEST_WAIT = 1.0  # second; segments that take longer do not grow
 _LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
-_EVALUATION_STREAM = 1  # differs from the streams of seeds, which are split from their keys
+# Equal to split(key)[1], the data key of the run with this seed; training batches have keys derived
+# from it, so no prompt is drawn twice.
+_EVALUATION_STREAM = 1
 
 States = tuple[Runs, ...]  # one `Runs` for each stepper
 
@@ -80,7 +82,7 @@ class Engine:
         evaluation_batch: int,
     ) -> None:
         dtype = jnp.dtype(precision)
-        self._parameters = jax.vmap(
+        self._initial_parameters = jax.vmap(
             lambda key: eqx.filter(astype(dtype, model(key)), eqx.is_inexact_array)
         )
         # The non-parameter parts of the model are made with key 0 for all seeds; identities are
@@ -92,12 +94,11 @@ class Engine:
         training_data = functools.partial(sampler.training_data, batch=batch)
         problem = Problem(first_parameters, static, training_data, clip, dtype)
         self._steppers = _steppers(problem, groups)
-        self._own = is_own((task, model, [group.factory for group in groups]))
+        self._built_in = is_built_in((task, model, [group.factory for group in groups]))
         self._first_alone, self._starting = FirstCallAlone(), threading.Lock()
         self.groups = tuple(group for stepper in self._steppers for group in stepper.groups)
         self.evaluation_seeds = tuple(evaluation_seeds)
         draw = jax.jit(lambda key: sampler(key, evaluation_batch))
-        # This stream differs from those of all training batches.
         keys = [
             jax.random.fold_in(jax.random.key(seed), _EVALUATION_STREAM)
             for seed in evaluation_seeds
@@ -108,7 +109,7 @@ class Engine:
         """The runs of a seed at step 0."""
         with self._starting:  # the user's model and `init` run, not a compiled program
             init_keys, data_keys = _keys(seed)
-            initial_models = self._parameters(init_keys)
+            initial_models = self._initial_parameters(init_keys)
             return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
 
     def advance(self, runs: States, first: int, last: int) -> States:
@@ -116,8 +117,8 @@ class Engine:
 
         def advance() -> States:
             return tuple(
-                stepper.advance(own, first, last)
-                for stepper, own in zip(self._steppers, runs, strict=True)
+                stepper.advance(of_stepper, first, last)
+                for stepper, of_stepper in zip(self._steppers, runs, strict=True)
             )
 
         return self._first_alone(("advance", _types(runs)), advance)
@@ -140,7 +141,7 @@ class Engine:
                 step,
                 runs[0].data_keys,
                 self._eval_params(runs),
-                [state for own in runs for state in own.states],
+                [state for of_stepper in runs for state in of_stepper.states],
                 self._eval_params(ahead) if ahead and measure.needs_update else None,
                 self._preconditioners(runs) if measure.needs_preconditioner else None,
             )
@@ -150,8 +151,9 @@ class Engine:
     def seeds_at_once(self, seeds: Sequence[int], measures: Sequence[Measure], memory: int) -> int:
         """How many seeds are trained at once.
 
-        They are trained one by one if Python code runs along the way (external optimizers,
-        callbacks), or on an accelerator.
+        They are trained one by one on an accelerator, if Python code runs along the way (external
+        optimizers, callbacks), if a measure is a user's, or if JAX's settings do not reach new
+        threads.
 
         Args:
             seeds: The seeds.
@@ -165,25 +167,26 @@ class Engine:
         compiled = [each for each in self._steppers if isinstance(each, CompiledStepper)]
         if len(compiled) < len(self._steppers):
             return 1
-        if not self._own:
+        if not self._built_in:
             runs = self.start(seeds[0])
-            if any(each.calls_python(own) for each, own in zip(compiled, runs, strict=True)):
+            pairs = zip(compiled, runs, strict=True)
+            if any(stepper.calls_python(of_stepper) for stepper, of_stepper in pairs):
                 return 1
-        return most if all(map(is_own, measures)) else 1
+        return most if all(map(is_built_in, measures)) else 1
 
     def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
         return [
             preconditioner
-            for stepper, own in zip(self._steppers, runs, strict=True)
-            for preconditioner in stepper.preconditioners(own)
+            for stepper, of_stepper in zip(self._steppers, runs, strict=True)
+            for preconditioner in stepper.preconditioners(of_stepper)
         ]
 
     def _eval_params(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]]]:
         """The parameters that are measured, for each optimizer."""
         return [
             parameters
-            for stepper, own in zip(self._steppers, runs, strict=True)
-            for parameters in stepper.eval_params(own)
+            for stepper, of_stepper in zip(self._steppers, runs, strict=True)
+            for parameters in stepper.eval_params(of_stepper)
         ]
 
 
@@ -280,8 +283,8 @@ def _diverged_at(
     The loss of the last iterate is computed only in the following step, so that step is made too.
     """
     following = ahead or engine.advance(runs, steps, steps + 1)
-    before = [at for own in runs for at in own.diverged_at]
-    after = [at for own in following for at in own.diverged_at]
+    before = [at for of_stepper in runs for at in of_stepper.diverged_at]
+    after = [at for of_stepper in following for at in of_stepper.diverged_at]
     return [
         np.where(np.asarray(later) > steps, at, later)
         for at, later in zip(before, after, strict=True)

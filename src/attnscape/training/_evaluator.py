@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from attnscape import spec
-from attnscape.identity import is_own
+from attnscape.identity import is_built_in
 from attnscape.measures import Iterate, Measure, quantity_of
 from attnscape.steppers import Sampler
 from attnscape.tasks import Moments, Prompts, derived_key
@@ -44,7 +44,7 @@ class Evaluator:
     ) -> None:
         self._static, self._sampler = static, sampler
         self._evaluations = evaluations
-        self._training = _ProgramKey(sampler, batch)
+        self._training_key = _ProgramKey(sampler, batch)
         self._programs: dict[Measure, _ProgramKey] = {}
 
     def evaluate(
@@ -73,7 +73,7 @@ class Evaluator:
         """
         training = None
         if measure.needs_training:
-            training = _training(self._training, data_keys, step)
+            training = _training_data(self._training_key, data_keys, step)
         if measure not in self._programs:
             self._programs[measure] = self._program(measure)
         program = self._programs[measure]
@@ -82,7 +82,7 @@ class Evaluator:
         on_evaluation = {n for n, v in measure.variables().items() if v.on_evaluation}
         if on_evaluation:
             evaluations, count = self._stacked, measure.evaluations or len(self._evaluations)
-        else:  # there is nothing to keep for further batches
+        else:  # no number depends on it, so one batch is enough
             evaluations, count = self._first, 1
         with contextlib.ExitStack() as context:
             # Spectra of some hundred small matrices are fastest on one BLAS thread: several threads
@@ -143,8 +143,9 @@ class _ProgramKey:
 
     def __init__(self, *parts: Any, described: object = None) -> None:
         self.parts = parts
-        own = is_own(parts)
-        self._content: object = spec.digest(spec.describe(described or parts)) if own else object()
+        self._content: object = object()
+        if is_built_in(parts):
+            self._content = spec.digest(spec.describe(described or parts))
 
     def __hash__(self) -> int:
         return hash(self._content)
@@ -154,7 +155,7 @@ class _ProgramKey:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _training(
+def _training_data(
     program: _ProgramKey, data_keys: Key[Array, " seed"], step: int | Int[Array, ""]
 ) -> Prompts | Moments:
     draw, batch = program.parts

@@ -1,8 +1,8 @@
 """The pipeline: makes one artifact after the other, updates the page after each, then judges.
 
-While one artifact is drawn, runs of the next ones are computed. The pipeline can be interrupted at
-any point and continued: finished runs are not repeated, and the page is built from the files in the
-folder.
+While one artifact is drawn, runs of later ones are computed, unless they need a search first or
+have parts of the user's. The pipeline can be interrupted at any point and continued: finished runs
+are not repeated, and the page is built from the files in the folder.
 """
 
 from __future__ import annotations
@@ -78,19 +78,18 @@ def reproduce(
         UsageError: If the folder cannot be written.
     """
     files.writable_directory(out)
-    failed, of_own = [], dict[Any, str]()
+    failed, name_by_runs = [], dict[Any, str]()
     with RunQueue(out / "runs") as queue:
         _add_all(artifacts, plan, queue)
         for position, artifact in enumerate(artifacts, start=1):
             try:
                 if plan.own:
                     artifact = with_own_parts(artifact, plan)
-                    made_of = (type(artifact), run_ids(artifact, plan))
-                    if made_of in of_own:
-                        same = of_own[made_of]
+                    key = type(artifact), run_ids(artifact, plan)
+                    if same := name_by_runs.get(key):
                         log(f"{artifact.name}: with these parts it is the same as {same}.")
                         continue
-                    of_own[made_of] = artifact.name
+                    name_by_runs[key] = artifact.name
                 log(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
                 run = functools.partial(
                     load_or_run_all,

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,7 +29,8 @@ class Processes:
     They end with this process, even if that is killed.
 
     Args:
-        count: How many processes; one more task may wait in front of them (`has_room`).
+        count: How many processes. One more task than that may be submitted (`has_room`), so that no
+            process is idle between two tasks.
     """
 
     def __init__(self, count: int) -> None:
@@ -48,10 +50,18 @@ class Processes:
         return bool(self._free)
 
     def submit(self, task: Callable[[Progress], object]) -> Submitted:
-        """Lets a process compute a task, which is called with a function for its progress."""
+        """Lets a process compute a task, which is called with a function for its progress.
+
+        Raises:
+            BrokenProcessPool: If a process ended unexpectedly.
+        """
         place = self._free.pop()
         self._progress[2 * place : 2 * place + 2] = [0, 0]
-        future = self._pool.submit(_compute, task, place)
+        try:
+            future = self._pool.submit(_compute, task, place)
+        except BrokenProcessPool:
+            self._free.append(place)
+            raise
         future.add_done_callback(lambda _: self._free.append(place))
         return Submitted(future, functools.partial(self._read, place))
 
@@ -85,9 +95,9 @@ def processes() -> Processes:
 
 
 def _start_tracker() -> None:
-    """Starts the process that removes semaphores when this one was killed, without its warning.
+    """Starts Python's resource tracker without its warning about leaked semaphores.
 
-    Ctrl-C kills this process: XLA cannot be ended in another way.
+    It removes them if this process is killed. Ctrl-C kills it: XLA cannot be interrupted otherwise.
     """
     silence = "ignore:resource_tracker:UserWarning"
     sys.warnoptions.append(silence)  # passed on to the process
@@ -104,8 +114,8 @@ def _prepare(alive: Connection, places: Any) -> None:
     global _places
     _places = places
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Of the engine and XLA, and of PyTorch, which read them later. XLA compiles for its number of
-    # threads, which JAX's cache of programs does not look at.
+    # The numbers of threads: NPROC for the engine and XLA, OMP_NUM_THREADS for PyTorch; they are
+    # read later. XLA compiles for its number of threads, which is not in the key of JAX's cache.
     os.environ["NPROC"] = os.environ["OMP_NUM_THREADS"] = "1"
     jax.config.update("jax_enable_compilation_cache", False)
     jax.config.update("jax_platforms", "cpu")  # JAX takes most of a GPU's memory when it opens it

@@ -2,14 +2,15 @@
 
 A run has stretches in which Python or XLA's compiler keeps one processor busy, and small real
 networks gain little from a second thread, so two runs at once take less time than one after the
-other. The results are the same bits.
+other. The engine's results are the same bits. PyTorch's sums depend on its number of threads, so a
+network's last bits may differ from those of a run in this process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,7 +18,7 @@ from types import TracebackType
 
 from attnscape.errors import UsageError
 from attnscape.experiments import store
-from attnscape.experiments.store import Apart, Computation
+from attnscape.experiments.store import Computation
 from attnscape.identity import settings
 from attnscape.training import Progress, processors
 from attnscape.workflows.cost import Cost
@@ -30,8 +31,9 @@ _GLANCE = 0.2  # seconds between looks at the progress
 class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     """A context manager that computes runs ahead, while this process draws what is finished.
 
-    Each result is written as soon as it is there. At the end, runs that have begun are finished
-    and the others are not begun; after Ctrl-C all are stopped at once.
+    Each result is written as soon as it is there. At the end, runs that were given to processes
+    (one more than there are processes) are finished and the others are dropped; after Ctrl-C all
+    are stopped at once.
 
     Args:
         directory: The folder of the results.
@@ -43,18 +45,17 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         self._begun: dict[str, Submitted] = {}
 
     def add(self, runs: Iterable[Computation]) -> None:
-        """Lets runs be computed after all others that wait, if other processes can do so."""
+        """Appends runs to the queue, except those that only this process can compute."""
         self._waiting |= {k: run for k, run in self._due(runs).items() if k not in self._waiting}
-        if len(self._waiting) + len(self._under_way()) > 1:
-            self._submit()
+        self._keep_busy()
 
     def compute(
-        self, runs: Iterable[Computation], artifact: str, log: Callable[[str], None]
+        self, runs: Collection[Computation], artifact: str, log: Callable[[str], None]
     ) -> None:
         """Computes runs before all others that wait, with progress.
 
-        Does nothing with a run for which this process is the better one: it can be computed here
-        only, or it would be the only one, and could not use all processors elsewhere.
+        Leaves to the caller what is better computed in this process: runs that only it can compute,
+        and a run that is the only one, because here it can use all processors.
 
         Args:
             runs: The runs.
@@ -65,13 +66,12 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             UsageError: If a run cannot be made, or a process ended unexpectedly.
         """
         due = self._due(runs)
-        wanted = due | {r.run_id: r for r in runs if r.run_id in self._begun}
-        if not wanted or len({**wanted, **self._waiting, **self._under_way()}) < 2:
-            return
+        wanted = due | {run.run_id: run for run in runs if run.run_id in self._begun}
         self._waiting = due | {k: run for k, run in self._waiting.items() if k not in due}
+        under_way = self._under_way()
         try:
-            self._submit()
-            self._wait(wanted, artifact, log)
+            if len(self._waiting) + len(under_way) > 1 or not under_way.keys().isdisjoint(wanted):
+                self._wait(wanted, artifact, log)
         except BrokenProcessPool:
             self._stop()
             raise UsageError(
@@ -80,16 +80,19 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             ) from None
         finally:
             self._waiting = {k: run for k, run in self._waiting.items() if k not in wanted}
+            self._keep_busy()
 
     def _due(self, runs: Iterable[Computation]) -> dict[str, Computation]:
-        """Those to be computed by other processes; two of an artifact's keys may stand for one."""
+        """The runs that other processes should compute, by run id.
+
+        An artifact may have one run under two keys.
+        """
         if processors() == 1:
             return {}
         return {
             run.run_id: run
             for run in runs
-            if isinstance(run, Apart)
-            and run.apart
+            if run.sendable
             and run.run_id not in self._begun
             and store.find(run, self._directory) is None
         }
@@ -97,12 +100,18 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     def _under_way(self) -> dict[str, Submitted]:
         return {k: task for k, task in self._begun.items() if not task.future.done()}
 
+    def _keep_busy(self) -> None:
+        """Gives processes runs that wait, so that they go on while the caller does other things."""
+        if len(self._waiting) + len(self._under_way()) > 1:
+            with contextlib.suppress(BrokenProcessPool):  # the next call of `compute` tells it
+                self._submit()
+
     def _submit(self) -> None:
         while self._waiting and processes().has_room:
-            run_id = next(iter(self._waiting))
-            run = self._waiting.pop(run_id)
+            run_id, run = next(iter(self._waiting.items()))
             task = functools.partial(_run, run, self._directory)
             self._begun[run_id] = processes().submit(task)
+            del self._waiting[run_id]
 
     def _wait(
         self, wanted: dict[str, Computation], artifact: str, log: Callable[[str], None]
@@ -111,15 +120,20 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         if not left:
             return
         log(f"{artifact}: running {_in_words(left)}")
-        cost = Cost(lambda words: log(f"{artifact}: {words}"))
+        cost, before = Cost(lambda words: log(f"{artifact}: {words}")), 0
         with ProgressBar(artifact) as bar:
+            # Each run is looked at, which `any` would not do, so that an error is told at once.
             while [key for key in wanted if self._is_left(key)]:
+                self._submit()
                 under_way = [task.future for task in self._under_way().values()]
                 wait(under_way, _GLANCE, return_when=FIRST_COMPLETED)
-                self._submit()
                 done, total = map(sum, zip(*map(self._progress, left), strict=True))
-                cost(done, total)
                 bar(done, total)
+                if (
+                    done > before
+                ):  # a glance without progress, such as while XLA compiles, says nothing
+                    cost(done, total)
+                    before = done
 
     def _is_left(self, run_id: str) -> bool:
         """Whether a run waits or is under way; raises the error that it ended with."""
@@ -128,7 +142,9 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         future = self._begun[run_id].future
         if not future.done():
             return True
-        future.result()
+        if error := future.exception():
+            del self._begun[run_id]  # the next who needs it may try again
+            raise error
         return False
 
     def _progress(self, run: Computation) -> tuple[int, int]:
@@ -174,7 +190,8 @@ def _in_words(runs: Sequence[Computation]) -> str:
 def _run(run: Computation, directory: Path, progress: Progress) -> None:
     """Computes a run in another process.
 
-    If that has not the settings of the run's process, it does nothing: its numbers could differ.
+    Does nothing if this process has other settings than the one that asked for the run: the numbers
+    could differ.
     """
     if run.identity.content.get("settings") in (None, settings()):
         store.load_or_run(run, directory, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import xarray as xr
@@ -31,7 +31,7 @@ class NetworkArtifact(Artifact[AnalysisT]):
     def searches(self, plan: Plan) -> Mapping[str, RateSearch]:
         return jobs.searches(self.workloads, plan)
 
-    def left_out(self, made: Mapping[str, xr.Dataset]) -> str:
+    def left_out(self, made: Collection[str]) -> str:
         """A sentence on the workloads without data; empty if there are none."""
         lacking = [name for name in self.workloads if name not in made]
         if not lacking:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -96,6 +96,9 @@ def median_smoothness_gaps(dataset: xr.Dataset) -> np.ndarray:
     return np.log10(ratio)
 
 
-def growth_slopes(frame: pd.DataFrame) -> np.ndarray:
-    """(seed,) log-log slopes of directional smoothness against the gradient norm."""
-    return np.array([log_slope(run) for _, run in frame.groupby("seed")])
+def growth_slopes(frame: pd.DataFrame, seeds: Iterable[int]) -> np.ndarray:
+    """(seed,) log-log slopes of directional smoothness against the gradient norm.
+
+    NaN for seeds with fewer than two points in the frame.
+    """
+    return np.array([log_slope(frame[frame["seed"] == seed]) for seed in seeds])

@@ -18,6 +18,7 @@ from attnscape.experiments.store import Computation
 from attnscape.optimizers import PAPER
 from attnscape.paper.networks import jobs, linear
 from attnscape.paper.networks.base import NetworkArtifact, how_trained
+from attnscape.paper.networks.base import titles as network_titles
 from attnscape.paper.networks.landscape import landscape_runs
 from attnscape.paper.networks.panels import Panels
 from attnscape.paper.networks.panels import panels as panels_of
@@ -90,9 +91,7 @@ class SideBySide(NetworkArtifact[SideBySideAnalysis]):
         """
         trained = {key: each for key, each in results.items() if "|" in key}
         made = jobs.by_workload(trained)
-        titles = {
-            name: f"{each.attrs['title']}\n{each.attrs['data']}" for name, each in made.items()
-        }
+        titles = network_titles(made)
         titles |= {each.name: each.title.replace(": ", "\n") for each in self.linear_settings}
         values: dict[tuple[str, str], np.ndarray] = {}
         for name in titles:
@@ -177,7 +176,7 @@ class SideBySide(NetworkArtifact[SideBySideAnalysis]):
 
 
 def _mean(values: np.ndarray) -> Interval:
-    """The mean over seeds; without an interval if a run diverged or has no such statistic."""
+    """The mean over seeds; without an interval if a seed has no finite value."""
     if not np.isfinite(values).all():
         return no_interval(np.nan, values.size)
     return mean_interval(values)

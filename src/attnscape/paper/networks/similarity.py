@@ -22,8 +22,8 @@ from attnscape.paper.networks.landscape import (
 from attnscape.paper.networks.losses import final_losses
 from attnscape.paper.networks.noise import far_excess, reference, seed_norms
 from attnscape.paper.noise import noise_of_seeds
-from attnscape.paper.smoothness import log_slope
 from attnscape.statistics import PUBLIC_CODE, ScaledChi
+from attnscape.training import Status
 
 # What each statistic is, by the name of its row.
 ROWS: Mapping[str, str] = {
@@ -44,23 +44,31 @@ HEADINGS: Mapping[str, str] = {
 
 
 def of_network(runs: xr.Dataset, noise: xr.Dataset | None) -> dict[str, np.ndarray]:
-    """The statistics of each seed of a workload; that of the noise is NaN if there is none."""
+    """The statistics of each seed of a workload.
+
+    That of the noise is NaN if there is none; those along runs are NaN if one of the runs diverged.
+    """
     norms = seed_norms(noise, "fresh") if noise is not None else {}
     tails = [far_excess(*each) for each in norms.values()] or runs.sizes["seed"] * [np.nan]
     conditions = condition_frame(runs).groupby("seed")["ratio"]
+    both, adam = _finished(runs, "sgdm", "adam"), _finished(runs, "adam")
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "loss": np.log10(final_losses(runs, "sgdm") / final_losses(runs, "adam")),
             "noise": np.array(tails),
-            "condition": np.log10(conditions.median().to_numpy()),
-            "smoothness": median_smoothness_gaps(runs),
-            "growth": growth_slopes(smoothness_frame(runs, "adam")),
+            "condition": both * np.log10(conditions.median().to_numpy()),
+            "smoothness": both * median_smoothness_gaps(runs),
+            "growth": adam * growth_slopes(smoothness_frame(runs, "adam"), runs["seed"].values),
         }
 
 
 def of_linear(runs: xr.Dataset, noise: xr.Dataset) -> dict[str, np.ndarray]:
-    """The statistics of each seed of a setting; medians over evaluation batches."""
+    """The statistics of each seed of a setting; medians over evaluation batches.
+
+    Those along runs are NaN if one of the runs diverged.
+    """
     conditions = condition_ratios(runs, [PUBLIC_CODE]).groupby("seed")["ratio"]
+    both, adam = _finished(runs, "sgdm", "adam"), _finished(runs, "adam")
     smoothness = {
         name: over_evaluations(of_optimizer(runs, name)["directional_smoothness"])
         .median("step")
@@ -72,10 +80,16 @@ def of_linear(runs: xr.Dataset, noise: xr.Dataset) -> dict[str, np.ndarray]:
         return {
             "loss": np.log10(final_losses(runs, "sgdm") / final_losses(runs, "adam")),
             "noise": np.array([far_excess(*each) for each in linear_norms(noise)]),
-            "condition": np.log10(conditions.median().to_numpy()),
-            "smoothness": np.log10(smoothness["sgdm"] / smoothness["adam"]),
-            "growth": np.array([log_slope(run) for _, run in linear_growth(runs).groupby("seed")]),
+            "condition": both * np.log10(conditions.median().to_numpy()),
+            "smoothness": both * np.log10(smoothness["sgdm"] / smoothness["adam"]),
+            "growth": adam * growth_slopes(linear_growth(runs), runs["seed"].values),
         }
+
+
+def _finished(runs: xr.Dataset, *optimizers: str) -> np.ndarray:
+    """(seed,) 1 if the runs of all these optimizers were finished, NaN otherwise."""
+    finished = [of_optimizer(runs, name)["status"] == Status.finished for name in optimizers]
+    return np.where(np.all(finished, axis=0), 1.0, np.nan)
 
 
 def linear_norms(noise: xr.Dataset) -> list[tuple[np.ndarray, ScaledChi]]:

@@ -82,7 +82,11 @@ class NetworkSmoothness(NetworkArtifact[NetworkGrowth]):
         norm = first["evaluation_gradient_norm"].to_numpy()
         fits = {kind: fit_smoothness(norm, first[c].to_numpy()) for kind, c in _MEASURES.items()}
         slopes = {
-            kind: mean_interval(growth_slopes(frame.assign(directional_smoothness=frame[column])))
+            kind: mean_interval(
+                growth_slopes(
+                    frame.assign(directional_smoothness=frame[column]), dataset["seed"].values
+                )
+            )
             for kind, column in _MEASURES.items()
         }
         return NetworkGrowth(results, frame, made, fits, slopes)

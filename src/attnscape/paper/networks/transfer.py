@@ -15,16 +15,18 @@ import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
 from attnscape.experiments.network_tuning import RateSearch
+from attnscape.experiments.runs import of_optimizer
 from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.store import Computation
 from attnscape.optimizers import NAMED, Factory
 from attnscape.paper.networks import jobs, linear
 from attnscape.paper.networks.base import NetworkArtifact
+from attnscape.paper.networks.base import titles as network_titles
 from attnscape.paper.networks.jobs import RunKey
 from attnscape.paper.networks.losses import final_losses
 from attnscape.paper.settings import DEPTHS, MAIN, SPHERE
 from attnscape.paper.variants import SOFTMAX
-from attnscape.statistics import Interval, RankCorrelation, rank_correlation
+from attnscape.statistics import RankCorrelation, rank_correlation
 
 OPTIMIZERS = (
     "sgdm",
@@ -51,7 +53,7 @@ class TransferAnalysis(Analysis):
     Attributes:
         titles: The title of each system.
         networks: Names of the systems that are networks.
-        correlations: By (kind, setting, network), and between two networks.
+        correlations: Rank correlation of the losses on two systems, by (kind, system, network).
     """
 
     titles: Mapping[str, str]
@@ -120,9 +122,7 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
         made = jobs.by_workload({key: each for key, each in results.items() if "|" in key})
         systems = {each.name: results[each.name] for each in self.linear_settings} | made
         names = {each.name: each.title.replace(": ", "\n") for each in self.linear_settings}
-        names |= {
-            name: f"{each.attrs['title']}\n{each.attrs['data']}" for name, each in made.items()
-        }
+        names |= network_titles(made)
         losses = {
             name: np.array([final_losses(each, optimizer) for optimizer in self.optimizers])
             for name, each in systems.items()
@@ -143,8 +143,7 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
     def _losses(self, name: str, dataset: xr.Dataset, losses: np.ndarray) -> pd.DataFrame:
         rows = []
         for optimizer, of_seeds in zip(self.optimizers, losses, strict=True):
-            run = (dataset["status"].sel(optimizer=optimizer) >= 0).all("seed")
-            rate = float(dataset["learning_rate"].values[int(np.flatnonzero(run.values)[0])])
+            rate = float(of_optimizer(dataset, optimizer)["learning_rate"])
             for seed, loss in zip(dataset["seed"].values, of_seeds, strict=True):
                 rows.append((name, dataset.attrs.get("data", ""), optimizer, rate, seed, loss))
         columns = ["system", "data", "optimizer", "learning_rate", "seed", "loss"]
@@ -193,12 +192,16 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
             "can be too narrow: in the worst of the cases simulated, with 24 seeds, intervals at "
             "95 % cover 79 % with 10 optimizers and 32 % with 20. The p-value is over permutations "
             "of the optimizers.",
-            f"Linear model: {_STEPS:,} steps, batches of 1,000 prompts, clipped at the setting's "
-            f"norm. Networks: half of the steps of size `{plan.network_size}`, data `{plan.data}`, "
+            f"Linear model: {self._linear_steps(analysis):,} steps, batches of 1,000 prompts, "
+            "clipped at the setting's norm. "
+            f"Networks: half of the steps of size `{plan.network_size}`, data `{plan.data}`, "
             "not clipped.",
-            self.left_out({name: xr.Dataset() for name in analysis.networks}),
+            self.left_out(analysis.networks),
         ]
         return f"{first}\n\n{' '.join(filter(None, details))}"
+
+    def _linear_steps(self, analysis: TransferAnalysis) -> int:
+        return int(analysis.results[self.linear_settings[0].name]["step"][-1])
 
     def best(self, analysis: TransferAnalysis) -> dict[str, tuple[str, RankCorrelation]]:
         """For each network, the setting whose ranking is closest, by Spearman's correlation."""
@@ -209,7 +212,8 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
                 for each in self.linear_settings
             }
             # NaN if all optimizers diverged somewhere.
-            name = max(candidates, key=lambda one: np.nan_to_num(_value(candidates[one]), nan=-2))
+            estimates = {one: each.over_seeds.estimate for one, each in candidates.items()}
+            name = max(estimates, key=lambda one: np.nan_to_num(estimates[one], nan=-2))
             found[network] = name, candidates[name]
         return found
 
@@ -227,12 +231,8 @@ def _short(title: str) -> str:
     return title.partition("\n")[0]
 
 
-def _value(found: RankCorrelation) -> float:
-    return found.over_seeds.estimate
-
-
 def _in_words(found: RankCorrelation) -> str:
-    interval: Interval = found.over_seeds
+    interval = found.over_seeds
     words = f"{interval.estimate:.2f}"
     if not np.isnan(interval.low):
         words += f" [{interval.low:.2f}, {interval.high:.2f}]"

@@ -18,13 +18,13 @@ from attnscape.loading import is_installed
 _WRAPPERS = ("attnscape", "jaxtyping", "beartype")
 
 
-def is_own(value: Any) -> bool:
+def is_built_in(value: Any) -> bool:
     """Whether it consists only of built-in parts, scipy's distributions, numbers and texts.
 
     Examples:
         >>> from attnscape import RegressionTask
-        >>> from attnscape.identity import is_own
-        >>> is_own(RegressionTask(dim=2)), is_own(lambda x, w: x)
+        >>> from attnscape.identity import is_built_in
+        >>> is_built_in(RegressionTask(dim=2)), is_built_in(lambda x, w: x)
         (True, False)
     """
     match value:
@@ -33,15 +33,15 @@ def is_own(value: Any) -> bool:
         case np.ndarray() | jax.Array():
             return value.dtype.kind in "biufU"
         case dict() | types.MappingProxyType():
-            return all(isinstance(key, str) and is_own(entry) for key, entry in value.items())
+            return all(isinstance(key, str) and is_built_in(entry) for key, entry in value.items())
         case list() | tuple() if type(value) in (list, tuple):
-            return all(map(is_own, value))
+            return all(map(is_built_in, value))
         case functools.partial():
-            return all(map(is_own, (value.func, value.args, value.keywords)))
+            return all(map(is_built_in, (value.func, value.args, value.keywords)))
         case types.FunctionType():
-            return _is_own_function(value) and _is_where_it_says(value)
+            return _is_built_in_function(value) and _is_where_it_says(value)
         case types.MethodType():
-            return is_own(value.__self__) and _is_own_function(value.__func__)
+            return is_built_in(value.__self__) and _is_built_in_function(value.__func__)
         case type():
             return value.__module__.startswith("attnscape.") and _is_untouched(value)
         case _:
@@ -49,7 +49,11 @@ def is_own(value: Any) -> bool:
     if dataclasses.is_dataclass(value):
         fields = (getattr(value, field.name, None) for field in dataclasses.fields(value))
         named = {field.name for field in dataclasses.fields(value)}
-        return is_own(type(value)) and vars(value).keys() <= named and all(map(is_own, fields))
+        return (
+            is_built_in(type(value))
+            and vars(value).keys() <= named
+            and all(map(is_built_in, fields))
+        )
     return _is_scipys(value)
 
 
@@ -64,8 +68,8 @@ def _is_scipys(value: Any) -> bool:
     return (
         known is not None
         and type(distribution) is type(known)
-        and is_own(arguments)
-        and is_own(value.kwds)
+        and is_built_in(arguments)
+        and is_built_in(value.kwds)
     )
 
 
@@ -75,7 +79,7 @@ def _is_untouched(kind: type) -> bool:
         return False
     return all(
         is_installed(base.__module__)
-        and all(_is_own_function(function) for function in _functions(base))
+        and all(_is_built_in_function(function) for function in _functions(base))
         for base in kind.__mro__
         if base.__module__.startswith("attnscape.")
     )
@@ -86,7 +90,7 @@ def _functions(kind: type) -> list[types.FunctionType]:
     return [member for member in members if isinstance(member, types.FunctionType)]
 
 
-def _is_own_function(function: types.FunctionType) -> bool:
+def _is_built_in_function(function: types.FunctionType) -> bool:
     """Whether the function, and all functions that it wraps, come from attnscape."""
     layers: list[Any] = [function]
     inspect.unwrap(function, stop=lambda layer: bool(layers.append(layer)))
