@@ -199,11 +199,11 @@ def test_processes_that_compute_runs_leave_accelerators_alone():
     here = str(Path(__file__).parent)
     program = """
 from attnscape.workflows.processes import Processes
-from test_run_queue import _surroundings
+from test_run_queue import _backend
 
 if __name__ == "__main__":
     workers = Processes(1)
-    print(workers.submit(_surroundings).future.result()[1])
+    print(workers.submit(_backend).future.result())
     workers.stop()
 """
     assert python(program, JAX_PLATFORMS="cuda", PYTHONPATH=here).strip() == "cpu"

@@ -63,6 +63,26 @@ def test_one_thread_and_three_on_two_cores_give_the_same_bits():
     assert one[1:] == three[1:]
 
 
+SUMS = """
+import hashlib
+import jax, jax.numpy as jnp, numpy as np
+from attnscape.identity import settings
+
+numbers = np.random.default_rng(0).normal(size=(2000, 400)).astype(np.float32)
+sums = jax.jit(lambda a: (a.mean(0), a.mean(1), a.sum(), a.T @ a, a[:100].mean(0)))(numbers)
+print(*(hashlib.sha256(np.asarray(a).tobytes()).hexdigest() for a in sums))
+print(settings().get("xla_threads"))
+"""
+
+
+def test_xlas_sums_depend_only_on_whether_it_has_one_thread_which_identities_tell():
+    afresh = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    one, two, seven = (python(SUMS, NPROC=str(n), **afresh).splitlines() for n in (1, 2, 7))
+    assert two == seven
+    assert (one[1], two[1]) == ("one", "None")
+    assert python(SUMS, NPROC="1", PJRT_NPROC="2", **afresh).splitlines() == two
+
+
 def test_switched_off_kernels_say_so_once_and_draw_the_same_prompts(tmp_path):
     program = f"""
 import warnings

@@ -21,7 +21,6 @@ from attnscape.errors import UsageError
 from attnscape.experiments.experiment import Experiment
 from attnscape.identity import settings
 from attnscape.optimizers import sgdm
-from attnscape.training import processors
 from attnscape.workflows import processes, run_queue
 from attnscape.workflows.processes import Submitted
 from attnscape.workflows.run_queue import RunQueue
@@ -48,7 +47,7 @@ def two_processors(monkeypatch):
 class Trial:
     """A run that only its id distinguishes from others."""
 
-    sendable, run_steps = True, 10
+    at_once, run_steps = 2, 10
 
     def __init__(self, run_id):
         self.run_id = self.name = run_id
@@ -133,6 +132,13 @@ def test_a_run_without_company_is_left_to_this_process(pool, tmp_path):
     assert pool.begun == ["b", "c"]
 
 
+def test_no_more_runs_are_begun_than_should_be_computed_at_once(pool, tmp_path):
+    pool.most = 9
+    with RunQueue(tmp_path) as queue:
+        queue.add([A, B, C, D, E])
+        assert pool.begun == ["a", "b", "c"]  # two at once, and one that waits for its turn
+
+
 def test_a_run_under_way_is_waited_for_even_without_company(pool, tmp_path):
     with RunQueue(tmp_path) as queue:
         queue.add([A, B])
@@ -151,7 +157,7 @@ def test_one_processor_computes_here(pool, tmp_path, monkeypatch):
 
 def test_what_other_processes_cannot_compute_is_left_to_this_one(pool, tmp_path):
     mine = Trial("mine")
-    mine.sendable = False
+    mine.at_once = 0
     with RunQueue(tmp_path) as queue:
         queue.compute([A, mine, B], "fig", silent)
     assert pool.begun == ["a", "b"]
@@ -229,9 +235,9 @@ def test_a_process_with_other_settings_computes_nothing(tmp_path):
 
 
 def test_experiments_of_users_parts_stay_in_their_process():
-    assert TINY.sendable
+    assert TINY.at_once == 2
     own = {"sgdm": lambda rate: optax.sgd(rate)}
-    assert not dataclasses.replace(TINY, optimizers=own).sendable
+    assert dataclasses.replace(TINY, optimizers=own).at_once == 0
 
 
 def test_processes_of_their_own_give_the_bits_of_this_one(tmp_path):
@@ -256,8 +262,8 @@ def test_processes_serve_until_they_are_stopped(workers):
     assert os.getpid() not in numbers
 
 
-def test_each_process_has_one_thread_and_no_accelerator(workers):
-    assert workers.submit(_surroundings).future.result() == (1, "cpu")
+def test_no_process_opens_an_accelerator(workers):
+    assert workers.submit(_backend).future.result() == "cpu"
 
 
 def test_the_progress_of_a_task_is_seen_while_it_is_under_way(workers, tmp_path):
@@ -345,8 +351,8 @@ def _pid(progress):
     return os.getpid()
 
 
-def _surroundings(progress):
-    return processors(), jax.default_backend()
+def _backend(progress):
+    return jax.default_backend()
 
 
 def _half(go, progress):

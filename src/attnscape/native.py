@@ -72,6 +72,15 @@ def default_device() -> Device:
     return jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen
 
 
+def xla_threads() -> int:
+    """How many threads XLA has on the CPU, by the environment in which it starts."""
+    for name in ("PJRT_NPROC", "NPROC"):
+        if (number := os.environ.get(name, "")).isdecimal():
+            return int(number)
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The loaded kernels with all targets registered, or None if there are none."""

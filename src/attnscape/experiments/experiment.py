@@ -161,10 +161,13 @@ class Experiment:
         return rates * len(self.seeds) * self.steps
 
     @property
-    def sendable(self) -> bool:
-        """Whether another process can run it: all parts are built in, and it runs on the CPU."""
+    def at_once(self) -> int:
+        """Two, so that one can use the processors while the other compiles.
+
+        0 with parts of the user's, and on an accelerator.
+        """
         parts = self.task, self.model, dict(self.optimizers), self.measures
-        return is_built_in(parts) and native.default_device().platform == "cpu"
+        return 2 * (is_built_in(parts) and native.default_device().platform == "cpu")
 
     def run(self, progress: Progress = silent) -> xr.Dataset:
         """Runs the training; raises the errors of `attnscape.train`."""

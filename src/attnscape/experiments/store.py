@@ -44,10 +44,10 @@ class Computation(Protocol):
         ...
 
     @property
-    def sendable(self) -> bool:
-        """Whether another process can compute it.
+    def at_once(self) -> int:
+        """How many such computations other processes should compute at once.
 
-        It cannot import what came from a user's file.
+        0 if another process cannot: it does not have what came from a user's file.
         """
         ...
 

@@ -10,7 +10,8 @@
 | optax | by the programs of every optimizer and of the functions that the engine uses |
 | device: the family of the processor, or an accelerator's model and its driver's version | part |
 | scipy | by the tables of its distributions; its version (for LAPACK) is only recorded |
-| number of threads, model of the processor | not at all: the engine's numbers are the same |
+| one thread of XLA, or several | part: XLA compiles sums in two ways |
+| how many threads, model of the processor | not at all: the engine's numbers are the same |
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def _fixed(device: native.Device) -> dict[str, object]:
         "machine": platform.machine(),
         "kernels": native.register_bits() if kernels else None,
         "xla_flags": os.environ.get("XLA_FLAGS", "").split(),
+        **({"xla_threads": "one"} if on_cpu and native.xla_threads() == 1 else {}),
     }
 
 

@@ -23,7 +23,7 @@ from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.gradients import InitialGradients
 from attnscape.networks.run import how_made, of_network, of_parts, parameters_of
 from attnscape.networks.workload import Data, Size, Workload
-from attnscape.training import Progress, check_seeds, silent
+from attnscape.training import Progress, check_seeds, processors, silent
 
 CONVENTIONS = ("one-pass", "fresh")
 _KEPT = 2**30  # bytes of gradients that are in memory at once
@@ -116,9 +116,9 @@ class NetworkNoise:
         return len(self.seeds) * (passes * self._in_a_pass + self.samples)
 
     @property
-    def sendable(self) -> bool:
-        """Whether another process can compute it: the workload is built in."""
-        return self.built_in
+    def at_once(self) -> int:
+        """One a processor: a second thread makes it little faster. 0 with a user's workload."""
+        return processors() * self.built_in
 
     @property
     def precision(self) -> str:

@@ -30,7 +30,7 @@ from attnscape.networks.pseudo import check_pseudo
 from attnscape.networks.training import Schedules, initial_module, train_run
 from attnscape.networks.workload import Data, Size, Workload
 from attnscape.optimizers import Factory
-from attnscape.training import Progress, silent
+from attnscape.training import Progress, processors, silent
 
 NUMBERS = 2
 """The version of all numbers that built-in workloads and this room compute."""
@@ -133,10 +133,10 @@ class NetworkRun:
         return self.steps
 
     @property
-    def sendable(self) -> bool:
-        """Whether another process can make it: workload and optimizers are built in."""
+    def at_once(self) -> int:
+        """One a processor: a second thread makes it little faster. 0 with parts of the user's."""
         optimizers = (self.factory, *self.pseudo_optimizers.values())
-        return self.built_in and all(map(is_built_in, optimizers))
+        return processors() * (self.built_in and all(map(is_built_in, optimizers)))
 
     @property
     def precision(self) -> str:

@@ -48,7 +48,7 @@ class StreamRuns:
     seeds: tuple[int, ...]
     steps: tuple[int, ...]
     precision = "float64"
-    sendable = False  # it draws on threads of its own
+    at_once = 0  # it keeps all processors busy
 
     @property
     def name(self) -> str:

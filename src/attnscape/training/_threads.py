@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Hashable, Sequence
@@ -35,25 +34,20 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use, such as "20
 
 
 def processors() -> int:
-    """The number of processors that this process may use.
-
-    The environment variable NPROC, which XLA reads as well, makes it smaller.
+    """The number of processors that this process may use; NPROC, which XLA reads too, sets it.
 
     Examples:
         >>> from attnscape.training import processors
         >>> processors() >= 1
         True
     """
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    wanted = os.environ.get("NPROC", "")
-    if wanted.isdecimal():
-        count = max(1, min(count, int(wanted)))
+    count = native.xla_threads()
     try:
         quota, period = _QUOTA.read_text("ascii").split()
-        return max(1, min(count, int(quota) // int(period)))
+        count = min(count, int(quota) // int(period))
     except (OSError, ValueError):  # there is no such file, or no limit ("max")
-        return count
+        pass
+    return max(1, count)
 
 
 def settings_reach_threads() -> bool:

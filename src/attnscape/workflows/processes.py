@@ -24,7 +24,7 @@ from attnscape.training import Progress, processors
 
 
 class Processes:
-    """Processes with one thread each, started when they are needed.
+    """Processes that are started when they are needed; PyTorch has one thread in each.
 
     They end with this process, even if that is killed.
 
@@ -110,14 +110,13 @@ _places: Any = None
 
 
 def _prepare(alive: Connection, places: Any) -> None:
-    """Prepares a new process: one thread, no GPU, Ctrl-C is left to the process that started it."""
+    """Prepares a new process: no GPU, Ctrl-C is left to the process that started it."""
     global _places
     _places = places
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The numbers of threads: NPROC for the engine and XLA, OMP_NUM_THREADS for PyTorch; they are
-    # read later. XLA compiles for its number of threads, which is not in the key of JAX's cache.
-    os.environ["NPROC"] = os.environ["OMP_NUM_THREADS"] = "1"
-    jax.config.update("jax_enable_compilation_cache", False)
+    # PyTorch, which is imported later, gets one thread. XLA keeps all, because sums have other last
+    # bits where it has only one.
+    os.environ["OMP_NUM_THREADS"] = "1"
     jax.config.update("jax_platforms", "cpu")  # JAX takes most of a GPU's memory when it opens it
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
 

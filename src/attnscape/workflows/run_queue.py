@@ -1,9 +1,9 @@
-"""Runs that are due, computed in processes of their own, as many at once as there are processors.
+"""Runs that are due, computed in processes of their own, several at once.
 
-A run has stretches in which Python or XLA's compiler keeps one processor busy, and small real
-networks gain little from a second thread, so two runs at once take less time than one after the
-other. The engine's results are the same bits. PyTorch's sums depend on its number of threads, so a
-network's last bits may differ from those of a run in this process.
+A run of the engine has stretches in which Python or XLA's compiler keeps only one processor busy,
+and small real networks gain little from a second thread. So several runs at once take less time
+than one after the other. The engine's results are the same bits. PyTorch's sums depend on its
+number of threads, so a network's last bits may differ from those of a run in this process.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         return {
             run.run_id: run
             for run in runs
-            if run.sendable
+            if run.at_once
             and run.run_id not in self._begun
             and store.find(run, self._directory) is None
         }
@@ -109,6 +109,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     def _submit(self) -> None:
         while self._waiting and processes().has_room:
             run_id, run = next(iter(self._waiting.items()))
+            if len(self._under_way()) > run.at_once:  # one more than that waits for its turn
+                return
             task = functools.partial(_run, run, self._directory)
             self._begun[run_id] = processes().submit(task)
             del self._waiting[run_id]
@@ -182,7 +184,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
 
 def _in_words(runs: Sequence[Computation]) -> str:
     """How many runs, in how many processes, and how much there is to do."""
-    count, total = min(processors(), len(runs)), sum(run.run_steps for run in runs)
+    count = min(processors(), len(runs), *(run.at_once for run in runs))
+    total = sum(run.run_steps for run in runs)
     where = f"{len(runs)} runs in {count} processes" if count > 1 else "1 run in 1 process"
     return f"{where}, {total:,} run-steps" if total else where
 
