@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ FIRST, SECOND, THIRD = list(ARTIFACTS.values())[:3]
 ALL = (FIRST, SECOND, THIRD)
 
 
-def fake_make(artifact, out: Path, plan, log) -> Made:
+def fake_make(artifact, out: Path, plan, log, queue) -> Made:
     """Makes an artifact from one result that no training was needed for."""
     dataset = xr.Dataset(
         {"loss": ("seed", np.ones(2))},
@@ -74,10 +75,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Lets the second artifact fail."""
 
     def breaking(error: BaseException) -> None:
-        def make(artifact, *arguments):
+        def make(artifact, *arguments, queue):
             if artifact is SECOND:
                 raise error
-            return fake_make(artifact, *arguments)
+            return fake_make(artifact, *arguments, queue)
 
         monkeypatch.setattr(pipeline, "make", make)
         # As if the code had changed since: what is there already would not be made.
@@ -216,3 +217,34 @@ def test_plans_are_kept_whole(reproduce, tmp_path: Path):
     reproduce(FIRST)
     kept = json.loads((tmp_path / f"{FIRST.name}.json").read_text("utf-8"))["plan"]
     assert kept == QUICK.as_json()
+
+
+class Queue:
+    """In place of `RunQueue`: keeps the names of what was added."""
+
+    def __init__(self):
+        self.added = []
+
+    def add(self, runs):
+        self.added += [run.name for run in runs]
+
+
+def test_all_runs_that_need_no_search_are_computed_ahead_in_order():
+    queue = Queue()
+    pipeline._add_all((ARTIFACTS["fig2"], ARTIFACTS["table1"], ARTIFACTS["fig3"]), QUICK, queue)
+    settings = ("setting-1", "setting-2", "setting-3")
+    assert queue.added == [*settings, *(f"{name}-noise" for name in settings)]
+
+
+def test_what_needs_a_search_or_has_own_parts_is_not_computed_ahead():
+    queue = Queue()
+    pipeline._add_all((ARTIFACTS["fig2"],), dataclasses.replace(QUICK, tune=True), queue)
+    pipeline._add_all((ARTIFACTS["fig2"],), dataclasses.replace(QUICK, own="task mine"), queue)
+    assert queue.added == []
+
+
+def test_what_cannot_be_made_is_told_in_its_turn_and_stops_no_other():
+    broken = dataclasses.replace(ARTIFACTS["tab-condition"], steps=(10**6,))
+    queue = Queue()
+    pipeline._add_all((broken, ARTIFACTS["fig2"]), QUICK, queue)
+    assert queue.added == ["setting-1", "setting-2", "setting-3"]
