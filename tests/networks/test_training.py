@@ -217,7 +217,7 @@ def test_mistakes_are_told_in_one_sentence(changes, sentence):
 def computation(**changes):
     settings = {
         "workload": TOY,
-        "own": True,
+        "built_in": True,
         "data": toy_data("packaged"),
         "size": SIZE,
         "optimizer": "adam",
