@@ -59,11 +59,12 @@ class ConditionCurves(SettingCurves):
             f"{name} {dead_and_negative(dataset)[0]:.0%}"
             for name, dataset in analysis.results.items()
         ]
+        shown = (
+            f"Upper row: {'; lower row: '.join(rows)}" if len(rows) > 1 else rows[0].capitalize()
+        )
         return " ".join(
             [
-                "Upper row: " * (len(rows) > 1)
-                + "; lower row: ".join(rows)
-                + f", {_EXACT}, every {steps[1] - steps[0] if steps.size > 1 else 0} steps. "
+                f"{shown}, {_EXACT}, every {steps[1] - steps[0] if steps.size > 1 else 0} steps. "
                 "A line stops where a run has diverged.",
                 f"Dead parameters (exactly zero rows of the Hessian): {', '.join(dead)}.",
             ]
