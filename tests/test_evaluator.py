@@ -136,7 +136,7 @@ def test_a_task_that_was_changed_gives_its_new_prompts(kind):
 
 def test_what_has_no_description_is_compiled_once_a_training():
     model = functools.partial(LinearTransformer.init, layers=1, dim=3)
-    before = _evaluator._training._cache_size()
+    before = _evaluator._training_data._cache_size()
     measures = (TrainingLoss(at(0, 1, 2, 3)),)
     trained(model, task=Rescaled(1.0), measures=measures, steps=3, optimizers=["adam"])
-    assert _evaluator._training._cache_size() == before + 1
+    assert _evaluator._training_data._cache_size() == before + 1
