@@ -17,13 +17,9 @@ TINY_LSTM = {"embedding": 3, "hidden": 4, "layers": 2}
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Threads only cost time on networks this small; every test draws the same numbers."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def seeded():
+    """Every test draws the same numbers."""
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 def parameters_of(network):

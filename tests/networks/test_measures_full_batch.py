@@ -26,15 +26,6 @@ DOUBLE = dataclasses.replace(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads only cost time on networks this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def run(optimizer, workload=LEAST_SQUARES, size=PARTS, rate=0.05, seed=3, **changes):
     settings = {"steps": 12, "schedules": OFTEN, "full_batch": size is PARTS} | changes
     data = workload.data("packaged")

@@ -31,15 +31,6 @@ from networks.toy import TOY, toy_data  # noqa: E402
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads only cost time on networks this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class TwoMatrices(nn.Module):
     """A x + B z, least squares in two matrices."""
 

@@ -25,15 +25,6 @@ from networks.toy import TOY, toy_data, toy_model  # noqa: E402
 EPS = float(np.finfo(np.float32).eps)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads only cost time on networks this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def measured(workload=TOY, batch=8, seeds=(3,), samples=6, examples=64):
     size = dataclasses.replace(TOY.sizes["small"], batch=batch)
     return NetworkNoise(workload, True, toy_data("packaged", examples), size, seeds, samples)

@@ -31,15 +31,6 @@ EPS = float(np.finfo(np.float32).eps)
 ALONE = ("optimizer", "learning_rate", "seed")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads only cost time on networks this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def run(optimizer="sgdm", pseudo=("sgd",), rate=0.05, seed=3, workload=LEAST_SQUARES, **changes):
     settings = {"steps": 12, "schedules": EVERY} | changes
     data = workload.data("packaged")

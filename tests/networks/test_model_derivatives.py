@@ -11,7 +11,7 @@ from networks.model_cases import (  # noqa: E402
     CASES,
     F64,
     draw,
-    one_thread,  # noqa: F401, a fixture for every test here
+    seeded,  # noqa: F401, a fixture for every test here
 )
 
 

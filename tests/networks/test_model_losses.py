@@ -14,7 +14,7 @@ from networks.model_cases import (  # noqa: E402
     close,
     distilbert_case,
     draw,
-    one_thread,  # noqa: F401, a fixture for every test here
+    seeded,  # noqa: F401, a fixture for every test here
     tokens,
 )
 

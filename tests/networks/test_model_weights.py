@@ -17,8 +17,8 @@ from networks.model_cases import (  # noqa: E402
     close,
     distilbert_case,
     draw,
-    one_thread,  # noqa: F401, a fixture for every test here
     parameters_of,
+    seeded,  # noqa: F401, a fixture for every test here
 )
 
 

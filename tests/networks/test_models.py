@@ -21,7 +21,7 @@ from networks.model_cases import (  # noqa: E402
     TINY_XL,
     close,
     draw,
-    one_thread,  # noqa: F401, a fixture for every test here
+    seeded,  # noqa: F401, a fixture for every test here
     tokens,
 )
 

@@ -8,8 +8,6 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
-import torch
-
 from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.networks import WORKLOADS, NetworkRun, Schedules
@@ -30,20 +28,12 @@ def run():
     )
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch):
     monkeypatch.setattr(run_queue, "processors", lambda: 2)
 
 
-def test_processes_of_their_own_give_the_bits_of_this_one(run, tmp_path, one_thread):
+def test_processes_of_their_own_give_the_bits_of_this_one(run, tmp_path):
     said: list[str] = []
     wanted = {str(seed): dataclasses.replace(run, seed=seed) for seed in range(3)}
     found = load_or_run_all(wanted, tmp_path, "trial", said.append)
