@@ -5,6 +5,7 @@ They serve until this process ends, so that each imports its libraries and compi
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import multiprocessing
 import os
@@ -76,6 +77,7 @@ class Processes:
         self._pool.shutdown(cancel_futures=True)
 
 
+@dataclasses.dataclass(frozen=True)
 class Submitted:
     """A task of a process.
 
@@ -84,8 +86,8 @@ class Submitted:
         progress: Returns what is done and all that there is to do, as long as it is under way.
     """
 
-    def __init__(self, future: Future[object], progress: Callable[[], tuple[int, int]]) -> None:
-        self.future, self.progress = future, progress
+    future: Future[object]
+    progress: Callable[[], tuple[int, int]]
 
 
 @functools.cache
