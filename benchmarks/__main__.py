@@ -19,7 +19,7 @@ from attnscape import native
 from benchmarks.agreement import DisagreementError
 from benchmarks.bridge import bridge
 from benchmarks.drawing import drawing
-from benchmarks.effort import FULL, QUICK, Effort, threads
+from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.kernels import dense_hessian, kernels
 from benchmarks.models import models
 from benchmarks.scaling import scaling
@@ -54,7 +54,7 @@ def _machine() -> dict[str, Any]:
         "system": platform.system(),
         "architecture": platform.machine(),
         "processors": os.cpu_count(),
-        "threads": threads(),
+        "threads": native.xla_threads(),
     }
     if not native.why_unavailable():
         machine["register_bits"] = native.register_bits()
@@ -77,7 +77,7 @@ def main(
 ) -> None:
     """Measures how fast attnscape is on this machine."""
     if native.why_unavailable():
-        rich.print(f"{native.why_unavailable()} Evaluator the XLA path.")
+        rich.print(f"{native.why_unavailable()} Measuring the XLA path.")
     if not eager_torch:
         rich.print(
             "PyTorch is not installed: measuring attnscape alone (pip install torch==2.13.0)."

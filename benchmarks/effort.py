@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,8 +107,3 @@ def segment(seconds: float, runs: int, layers: int, batch: int) -> int:
     seeds = 1 if runs == 1 else SEEDS
     step = 5e-5 + batch * (2e-7 * seeds + 1e-8 * layers * runs)
     return max(1, min(500, round(seconds / step)))
-
-
-def threads() -> int:
-    """Threads that the kernels may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,7 @@ import numpy as np
 
 from attnscape import RegressionTask, hessian, hvp, native, value_and_grad
 from benchmarks.clock import in_turns, ratio, seconds_of, summary
-from benchmarks.effort import TASKS, Effort, model, threads
+from benchmarks.effort import TASKS, Effort, model
 
 try:
     import torch
@@ -32,7 +32,7 @@ def _kernel(quantity, form, layers, dim, dtype, effort: Effort) -> dict:
         seconds = in_turns(
             {
                 "kernel": timer(task, start, dtype, effort.seconds, effort.batch),
-                "peak": lambda: 1 / native.peak(dtype, threads(), effort.seconds / 2),
+                "peak": lambda: 1 / native.peak(dtype, native.xla_threads(), effort.seconds / 2),
             },
             effort.rounds,
         )

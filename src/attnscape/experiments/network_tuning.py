@@ -14,7 +14,14 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.store import Computation
-from attnscape.experiments.tuning import TUNING_SEEDS, Search, best_rates, by_rate, final_losses
+from attnscape.experiments.tuning import (
+    TUNING_SEEDS,
+    Search,
+    best_rates,
+    by_rate,
+    final_losses,
+    is_at_edge,
+)
 from attnscape.optimizers import Factory
 
 DECADES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -84,8 +91,9 @@ def search_networks(
         extended |= {name for name, more in due.items() if _is_beyond(more, table, name)}
         if not due:
             break
-    at_edge = tuple(name for name, more in due.items() if _is_beyond(more, table, name))
-    return Search(best_rates(table), table, tuple(sorted(extended)), at_edge)
+    best = best_rates(table)
+    at_edge = tuple(name for name in due if is_at_edge(best[name], table, name))
+    return Search(best, table, tuple(sorted(extended)), at_edge)
 
 
 def _next(best: float, table: pd.DataFrame, optimizer: str) -> tuple[float, ...]:

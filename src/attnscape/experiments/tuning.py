@@ -172,12 +172,21 @@ def search(
         best = best_rates(table)
         due = {name: more for name in best if (more := beyond(best[name], table, name))}
         if not due or len(trials) > _MOST_EXTENSIONS:
-            at_edge = tuple(name for name in due if _is_at_edge(best[name], table, name))
+            at_edge = tuple(name for name in due if is_at_edge(best[name], table, name))
             return Search(best, table, tuple(sorted(extended)), at_edge, tuple(trials))
         extended.update(due)
 
 
-def _is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
+def is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
+    """Whether the rate is the first or last that was tried.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from attnscape.experiments.tuning import is_at_edge
+        >>> table = pd.DataFrame({"learning_rate": [0.02, 0.05], "loss": [0.3, 0.1]})
+        >>> is_at_edge(0.05, table.assign(optimizer="adam", seed=0), "adam")
+        True
+    """
     tried = by_rate(table).loc[optimizer].index
     return rate in (tried[0], tried[-1])
 

@@ -120,7 +120,7 @@ class Evaluator:
     @functools.cached_property
     def _first(self) -> PyTree:
         """The first evaluation batch, with the axis of `_stacked`."""
-        return jax.tree.map(lambda a: a[:1], self._stacked)
+        return jax.tree.map(lambda a: a[None], self._evaluations[0])
 
     def _program(self, measure: Measure) -> _ProgramKey:
         draw = None

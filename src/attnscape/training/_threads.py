@@ -42,11 +42,9 @@ def processors() -> int:
         True
     """
     count = native.xla_threads()
-    try:
+    with contextlib.suppress(OSError, ValueError):  # there is no such file, or no limit ("max")
         quota, period = _QUOTA.read_text("ascii").split()
         count = min(count, int(quota) // int(period))
-    except (OSError, ValueError):  # there is no such file, or no limit ("max")
-        pass
     return max(1, count)
 
 

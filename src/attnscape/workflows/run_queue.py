@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from types import TracebackType
 
 from attnscape.errors import UsageError
 from attnscape.experiments import store
@@ -32,7 +31,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     """A context manager that computes runs ahead, while this process draws what is finished.
 
     Each result is written as soon as it is there. At the end, runs that were given to processes
-    (one more than there are processes) are finished and the others are dropped; after Ctrl-C all
+    (one more than are computed at once) are finished and the others are dropped; after Ctrl-C all
     are stopped at once.
 
     Args:
@@ -46,7 +45,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
 
     def add(self, runs: Iterable[Computation]) -> None:
         """Appends runs to the queue, except those that only this process can compute."""
-        self._waiting |= {k: run for k, run in self._due(runs).items() if k not in self._waiting}
+        self._waiting |= self._due(runs)  # a run that waits keeps its place
         self._keep_busy()
 
     def compute(
@@ -67,7 +66,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         """
         due = self._due(runs)
         wanted = due | {run.run_id: run for run in runs if run.run_id in self._begun}
-        self._waiting = due | {k: run for k, run in self._waiting.items() if k not in due}
+        self._waiting = due | self._waiting
         under_way = self._under_way()
         try:
             if len(self._waiting) + len(under_way) > 1 or not under_way.keys().isdisjoint(wanted):
@@ -131,9 +130,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                 wait(under_way, _GLANCE, return_when=FIRST_COMPLETED)
                 done, total = map(sum, zip(*map(self._progress, left), strict=True))
                 bar(done, total)
-                if (
-                    done > before
-                ):  # a glance without progress, such as while XLA compiles, says nothing
+                if done > before:  # while XLA compiles, a glance says nothing about the speed
                     cost(done, total)
                     before = done
 
@@ -159,16 +156,12 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         done, total = task.progress()
         return done, total or run.run_steps
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Ends the runs."""
         self._waiting = {}
-        if error is not None and not isinstance(error, Exception):
-            self._stop()
+        if kind is not None and not issubclass(kind, Exception):
+            if self._begun:  # otherwise processes would be made, only to be stopped
+                self._stop()
             return
         try:
             wait([task.future for task in self._under_way().values()])

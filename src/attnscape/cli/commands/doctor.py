@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import time
 import warnings
@@ -34,7 +33,7 @@ def run(options: Doctor) -> None:
         about.add_row(package, version(package))
     device = native.default_device()
     about.add_row("device", device.platform if device.platform == "cpu" else device.device_kind)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = native.xla_threads()
     about.add_row("threads", str(threads))
     missing = native.why_unavailable()
     about.add_row("path", "XLA" if missing else f"native kernels, {native.register_bits()} bits")
@@ -46,7 +45,7 @@ def run(options: Doctor) -> None:
     for form in get_args(Form):
         for dtype in ("float32", "float64"):
             rate = gradient_rate(form, dtype, path="native")
-            peak = native.peak(dtype, threads or 1)
+            peak = native.peak(dtype, threads)
             table.add_row(
                 f"{form} {dtype}", f"{rate / 1e9:.0f}", f"{peak / 1e9:.0f}", f"{rate / peak:.0%}"
             )

@@ -49,17 +49,13 @@ def of_network(runs: xr.Dataset, noise: xr.Dataset | None) -> dict[str, np.ndarr
     That of the noise is NaN if there is none; those along runs are NaN if one of the runs diverged.
     """
     norms = seed_norms(noise, "fresh") if noise is not None else {}
-    tails = [far_excess(*each) for each in norms.values()] or runs.sizes["seed"] * [np.nan]
-    conditions = condition_frame(runs).groupby("seed")["ratio"]
-    both, adam = _finished(runs, "sgdm", "adam"), _finished(runs, "adam")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "loss": np.log10(final_losses(runs, "sgdm") / final_losses(runs, "adam")),
-            "noise": np.array(tails),
-            "condition": both * np.log10(conditions.median().to_numpy()),
-            "smoothness": both * median_smoothness_gaps(runs),
-            "growth": adam * growth_slopes(smoothness_frame(runs, "adam"), runs["seed"].values),
-        }
+    return _statistics(
+        runs,
+        [far_excess(*each) for each in norms.values()] or runs.sizes["seed"] * [np.nan],
+        condition_frame(runs),
+        median_smoothness_gaps(runs),
+        smoothness_frame(runs, "adam"),
+    )
 
 
 def of_linear(runs: xr.Dataset, noise: xr.Dataset) -> dict[str, np.ndarray]:
@@ -67,8 +63,6 @@ def of_linear(runs: xr.Dataset, noise: xr.Dataset) -> dict[str, np.ndarray]:
 
     Those along runs are NaN if one of the runs diverged.
     """
-    conditions = condition_ratios(runs, [PUBLIC_CODE]).groupby("seed")["ratio"]
-    both, adam = _finished(runs, "sgdm", "adam"), _finished(runs, "adam")
     smoothness = {
         name: over_evaluations(of_optimizer(runs, name)["directional_smoothness"])
         .median("step")
@@ -77,12 +71,40 @@ def of_linear(runs: xr.Dataset, noise: xr.Dataset) -> dict[str, np.ndarray]:
         for name in PAPER
     }
     with np.errstate(invalid="ignore", divide="ignore"):
+        gaps = np.log10(smoothness["sgdm"] / smoothness["adam"])
+    return _statistics(
+        runs,
+        [far_excess(*each) for each in linear_norms(noise)],
+        condition_ratios(runs, [PUBLIC_CODE]),
+        gaps,
+        linear_growth(runs),
+    )
+
+
+def _statistics(
+    runs: xr.Dataset,
+    tails: list[float],
+    conditions: pd.DataFrame,
+    smoothness: np.ndarray,
+    growth: pd.DataFrame,
+) -> dict[str, np.ndarray]:
+    """The statistics by row, (seed,) each; of a seed with a diverged run, NaN along the run.
+
+    Args:
+        runs: SGDM and Adam.
+        tails: The statistic of the noise.
+        conditions: The columns seed and ratio.
+        smoothness: (seed,) logarithmic gaps.
+        growth: Gradient norm and smoothness along Adam's path.
+    """
+    both, adam = _finished(runs, "sgdm", "adam"), _finished(runs, "adam")
+    with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "loss": np.log10(final_losses(runs, "sgdm") / final_losses(runs, "adam")),
-            "noise": np.array([far_excess(*each) for each in linear_norms(noise)]),
-            "condition": both * np.log10(conditions.median().to_numpy()),
-            "smoothness": both * np.log10(smoothness["sgdm"] / smoothness["adam"]),
-            "growth": adam * growth_slopes(linear_growth(runs), runs["seed"].values),
+            "noise": np.array(tails),
+            "condition": both * np.log10(conditions.groupby("seed")["ratio"].median().to_numpy()),
+            "smoothness": both * smoothness,
+            "growth": adam * growth_slopes(growth, runs["seed"].values),
         }
 
 
