@@ -16,7 +16,7 @@ import jax
 import optax
 import pytest
 
-from attnscape import LinearTransformer, RegressionTask
+from attnscape import LinearTransformer, RegressionTask, native
 from attnscape.errors import UsageError
 from attnscape.experiments.experiment import Experiment
 from attnscape.identity import settings
@@ -341,6 +341,31 @@ def test_processes_do_not_outlive_the_one_that_they_serve(tmp_path):
         time.sleep(0.1)
 
 
+# Two processes that both need the kernels.
+WITHOUT_KERNELS = """
+from attnscape.workflows.processes import Processes
+from test_run_queue import _ask_for_kernels
+
+if __name__ == "__main__":
+    workers = Processes(2)
+    tasks = [workers.submit(_ask_for_kernels) for _ in range(2)]
+    print(*sorted(task.future.result() for task in tasks))
+    workers.stop()
+"""
+
+
+def test_missing_kernels_are_told_once_for_all_processes(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(WITHOUT_KERNELS)
+    switched_off = {"ATTNSCAPE_KERNELS": "off", "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-W", "default", script]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **switched_off}, check=True
+    )
+    assert ended.stdout == "False False\n"
+    assert ended.stderr.count("at a fraction of the speed") == 1
+
+
 def _interrupt(directory):
     with RunQueue(directory) as queue:
         queue.add([A, B])
@@ -349,6 +374,10 @@ def _interrupt(directory):
 
 def _pid(progress):
     return os.getpid()
+
+
+def _ask_for_kernels(progress):
+    return native.usable("float32")
 
 
 def _backend(progress):

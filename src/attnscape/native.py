@@ -137,18 +137,26 @@ def usable(dtype: jax.typing.DTypeLike) -> bool:
     if default_device().platform != "cpu":
         return False
     if library() is None:
-        _warn_once()
+        warn_if_missing()
         return False
     return jax.numpy.dtype(dtype).name in ("float32", "float64")
 
 
 @functools.cache
-def _warn_once() -> None:
-    warnings.warn(
-        f"{_why_missing()} Everything works through XLA, at a fraction of the speed.",
-        MissingKernelsWarning,
-        stacklevel=4,
-    )
+def warn_if_missing() -> None:
+    """Warns if there are no kernels on the CPU, but only once per process.
+
+    Examples:
+        >>> from attnscape.native import warn_if_missing
+        >>> warn_if_missing()
+        >>> warn_if_missing()  # says nothing in any case
+    """
+    if why := _why_missing():
+        warnings.warn(
+            f"{why} Everything works through XLA, at a fraction of the speed.",
+            MissingKernelsWarning,
+            stacklevel=3,
+        )
 
 
 def call(

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,13 +22,14 @@ from typing import Any
 
 import jax
 
+from attnscape import native
 from attnscape.training import Progress, processors
 
 
 class Processes:
     """Processes that are started when they are needed; PyTorch has one thread in each.
 
-    They end with this process, even if that is killed.
+    They end with this process, even if that is killed. It warns of missing kernels for all of them.
 
     Args:
         count: How many processes. One more task than that may be submitted (`has_room`), so that no
@@ -35,6 +37,7 @@ class Processes:
     """
 
     def __init__(self, count: int) -> None:
+        native.warn_if_missing()
         _start_tracker()
         context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
         # Only this process can write, so the others read the end of the pipe when it is gone.
@@ -115,6 +118,7 @@ def _prepare(alive: Connection, places: Any) -> None:
     """Prepares a new process: no GPU, Ctrl-C is left to the process that started it."""
     global _places
     _places = places
+    warnings.simplefilter("ignore", native.MissingKernelsWarning)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # PyTorch, which is imported later, gets one thread. XLA keeps all, because sums have other last
     # bits where it has only one.
