@@ -20,9 +20,13 @@ def train(attnscape, out, *words):
 
 def test_the_list_names_workloads_and_what_their_packaged_data_are(attnscape):
     shown = attnscape("networks")
-    assert "ptb-transformer" in shown
-    assert "ptb-transformer: State of the Union speeches; Kunstner" in shown
-    assert "Kunstner et al. (2023)" in shown
+    assert "ptb-transformer: Transformer; State of the Union speeches; Kunstner" in shown
+    (row,) = [line for line in shown.splitlines() if line.strip().startswith("ptb-transformer ")]
+    assert row.split() == [
+        "ptb-transformer",
+        *("400", "x", "16", "8.8", "seconds"),
+        *("165,000", "x", "16", "6.9", "hours"),
+    ]
 
 
 def test_a_workload_is_trained_and_found_again(attnscape, tmp_path, monkeypatch):

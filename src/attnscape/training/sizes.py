@@ -205,9 +205,9 @@ def in_bytes(count: int) -> str:
     return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
-def in_words(seconds: float) -> str:
+def in_words(seconds: float, digits: int = 3) -> str:
     """The time in words, such as 3 hours."""
     for unit, size in (("years", _YEAR), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} seconds"
+            return f"{seconds / size:.{digits}g} {unit}"
+    return f"{seconds:.{digits}g} seconds"

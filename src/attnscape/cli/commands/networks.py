@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from attnscape.experiments.summary import summary
 from attnscape.loading import is_reference, load_object, user_errors
 from attnscape.optimizers import Factory
 from attnscape.optimizers.references import resolve
+from attnscape.training.sizes import in_words
 from attnscape.workflows.runs import load_or_run_all
 
 if TYPE_CHECKING:
@@ -57,14 +59,24 @@ def run(options: Networks) -> None:
 
 
 def _list(workloads: Mapping[str, Workload]) -> None:
-    table = Table("workload", "network", "small", "published")
+    from attnscape.networks import costs
+
+    headings = (words for size in costs.SIZES for words in (size, "takes"))
+    table = Table("workload", *headings, box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     for name, workload in workloads.items():
-        sizes = (workload.sizes[key] for key in ("small", "published"))
-        table.add_row(name, workload.title, *(f"{s.steps:,} x {s.batch:,}" for s in sizes))
+        row = [name]
+        for key in costs.SIZES:
+            size = workload.sizes[key]
+            seconds = size.steps * costs.step_seconds(name, key)
+            row += [f"{size.steps:,} x {size.batch:,}", in_words(seconds, digits=2)]
+        table.add_row(*row)
     Console().print(table)
-    print("Sizes are steps x batch. The packaged data, which may be a stand-in, and the source:")
+    print(
+        "Sizes are steps x batch. A run takes so long on two processors, roughly and without "
+        "measurements.\nThe network, its packaged data, which may be a stand-in, and the source:"
+    )
     for name, workload in workloads.items():
-        print(f"{name}: {workload.packaged}; {workload.reference}")
+        print(f"{name}: {workload.title}; {workload.packaged}; {workload.reference}")
 
 
 def _train(options: Networks) -> None:
