@@ -335,15 +335,24 @@ def test_what_takes_long_says_how_long_first_and_then_how_far_it_is():
         (30.5, 20),
         (32, 60),
         (40, 200),
-        (95, 1400),
+        (102, 1460),
         (130, 2000),
     ]:
         now[0] = seconds
         cost(done, 2000)
     assert said == [
-        "takes about 1 min 20 s, at 25 run-steps a second",
-        "is at 70 %, about 28 s left",
+        "takes about 1 min 22 s, at 25 run-steps a second",
+        "is at 73 %, about 27 s left",
     ]
+
+
+def test_what_is_compiled_between_the_first_steps_is_not_taken_for_their_speed():
+    now, said = [0.0], []
+    cost = Cost(said.append, lambda: now[0])
+    for seconds, done in [(0, 0), (10, 1), (40, 2), (42, 402), (44, 802)]:
+        now[0] = seconds
+        cost(done, 20_002)
+    assert said == ["takes about 2 min 10 s, at 200 run-steps a second"]
 
 
 def test_what_is_soon_done_says_nothing():

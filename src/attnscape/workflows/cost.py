@@ -9,11 +9,15 @@ from attnscape.report.numbers import duration
 
 _WORTH_SAYING = 15.0  # seconds; shorter runs end before anybody has read the estimate
 _MEASURED = 1.0  # seconds of steps that an estimate is based on
+_FASTER = 1.5  # times; a speed that grows by more may still grow
 _AGAIN = 60.0  # seconds between lines
 
 
 class Cost:
     """Logs duration and progress; call it with (run-steps done, all run-steps), first with 0 done.
+
+    Programs that are compiled between the first steps make these look slow. So the speed is
+    measured again until it no longer grows.
 
     Args:
         log: Called with the estimated duration, and later with the progress.
@@ -24,7 +28,9 @@ class Cost:
         self, log: Callable[[str], None], clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._say, self._clock = log, clock
-        self._start: tuple[float, int] | None = None  # excludes compilation
+        self._begin: float | None = None  # excludes what is compiled before the first step
+        self._since = 0.0, 0  # where the measurement of the speed starts: time, run-steps
+        self._speed = 0.0  # the largest one so far
         self._said: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
@@ -32,20 +38,26 @@ class Cost:
         now = self._clock()
         if done == 0:
             return
-        if self._start is None:
-            self._start = (now, done)
+        if self._begin is None:
+            self._begin, self._since = now, (now, done)
             return
-        seconds, steps = now - self._start[0], done - self._start[1]
+        seconds, steps = now - self._since[0], done - self._since[1]
         if seconds < _MEASURED or steps == 0 or done == total:
             return
-        left = (total - done) * seconds / steps
-        if self._said is None:
-            if seconds + left < _WORTH_SAYING:
-                return
-            speed = f"{steps / seconds:,.0f} run-steps a second"
-            self._say(f"takes about {duration(seconds + left)}, at {speed}")
-        elif now - self._said < _AGAIN:
+        speed = steps / seconds
+        if self._said is not None:
+            if now - self._said >= _AGAIN:
+                self._say(
+                    f"is at {100 * done / total:.0f} %, "
+                    f"about {duration((total - done) / speed)} left"
+                )
+                self._said = now
             return
-        else:
-            self._say(f"is at {100 * done / total:.0f} %, about {duration(left)} left")
-        self._said = now
+        if speed > _FASTER * self._speed:
+            self._since, self._speed = (now, done), speed
+            return
+        speed = max(speed, self._speed)
+        whole = now - self._begin + (total - done) / speed
+        if whole >= _WORTH_SAYING:
+            self._say(f"takes about {duration(whole)}, at {speed:,.0f} run-steps a second")
+            self._said = now
