@@ -45,7 +45,9 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
     norms = frame["noise_norm"].to_numpy(np.float64)
     reference = frame["gaussian_norm_quantile"].to_numpy(np.float64)
     fitted = norms.mean() + norms.std(ddof=1) * frame["normal_quantile"].to_numpy(np.float64)
-    axis.hist(norms, bins=_BINS, density=True, color=_NOISE, label="gradient noise, one seed")
+    heights, edges, _ = axis.hist(
+        norms, bins=_BINS, density=True, color=_NOISE, label="gradient noise, one seed"
+    )
     # The density is the slope of probability against quantile, at evenly spaced quantiles.
     some = np.unique(np.searchsorted(reference, np.linspace(reference[0], reference[-1], 121)))
     density = np.gradient(plotting_positions(norms.size)[some], reference[some])
@@ -56,6 +58,10 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
     axis.plot(x, y, label="normal distribution, best fit", **_NORMAL)
     axis.set_xlabel("norm of the gradient noise")
     axis.grid(visible=False)
+    # Tall bars end before the inset, with its labels, begins.
+    left, right = axis.get_xlim()
+    tall = edges[1:][heights > 0.35 * np.max(heights)].max()
+    axis.set_xlim(left, max(right, left + (tall - left) / 0.45))
     _qq(axis.inset_axes((0.56, 0.5, 0.44, 0.5)), norms, reference, fitted)
 
 
