@@ -22,7 +22,13 @@ CHOSEN = dict.fromkeys(WORKLOADS, (30, 0.003)) | {
 }
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "squad-distilbert" else [])
+        for name in WORKLOADS
+    ],
+)
 def test_learns_and_every_measure_is_finite(name):
     workload, (steps, rate) = WORKLOADS[name], CHOSEN[name]
     size = workload.sizes["small"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Generator
 
@@ -12,9 +13,17 @@ import torch
 
 def seed_all(seed: int) -> None:
     """Seeds the generators that users' code may draw from: PyTorch's, numpy's and Python's."""
-    torch.manual_seed(seed)
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:  # which does the same on the CPU and writes down the whole stack for each absent device
+        torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)
+
+
+@functools.cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
 
 
 @contextlib.contextmanager
