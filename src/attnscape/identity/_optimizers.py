@@ -56,6 +56,7 @@ def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Sta
     """
     if isinstance(factory, ExternalOptimizer):
         content, outside = pinned_by(factory)
+        content["numbers"] = factory.numbers
         return with_reasons(name, factory, content, outside)
     with stage.tracing():
         if is_built_in(factory):

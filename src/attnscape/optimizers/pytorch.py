@@ -1,5 +1,9 @@
 """Runs any `torch.optim.Optimizer` in the engine.
 
+It gets one matrix at a time, as from a PyTorch network of L layers: a leaf of shape (L, d, d) is L
+parameters, so that optimizers for matrices (Muon, SOAP, Shampoo) can be used. Other leaves are a
+parameter each.
+
 Before each step, `.grad` holds a copy of the gradient, clipped as in the engine; an optimizer may
 write into it. A closure computes the step's loss and gradient at the present parameters, in the
 run's precision. Both are multiplied by the factor that clips the gradient at the step's first
@@ -47,6 +51,8 @@ class TorchOptimizer(ExternalOptimizer):
             `torch.optim.Optimizer` when called with `(parameters, lr=rate)`.
     """
 
+    numbers = 2  # from 2 on, a parameter is one matrix
+
     make: Callable[..., object]
 
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> _Run:
@@ -56,7 +62,7 @@ class TorchOptimizer(ExternalOptimizer):
             UsageError: If `make` does not return an optimizer of exactly these parameters.
         """
         generators = RandomStates(leaves)
-        parameters = [torch.from_numpy(leaf.copy()).requires_grad_() for leaf in leaves]
+        parameters = [torch.from_numpy(m.copy()).requires_grad_() for m in _matrices(leaves)]
         with generators.in_use():
             optimizer = self.of_parameters(learning_rate, parameters)
         return _Run(optimizer, parameters, leaves, generators)
@@ -89,7 +95,8 @@ class _Run:
         leaves: Sequence[np.ndarray],
         generators: RandomStates,
     ) -> None:
-        self._optimizer, self._parameters, self._leaves = optimizer, parameters, leaves
+        self._optimizer, self._parameters = optimizer, parameters
+        self._leaves, self._matrices = leaves, _matrices(leaves)
         self._generators = generators
         self._closure = closure_of(type(optimizer))
 
@@ -118,24 +125,23 @@ class _Run:
 
     def _fill(self, gradient: Sequence[jax.Array]) -> None:
         """Puts a gradient into `.grad`."""
-        for parameter, leaf in zip(self._parameters, gradient, strict=True):
-            parameter.grad = torch.from_numpy(
-                np.array(leaf)
-            )  # a copy: JAX's buffers must not change
+        copies = [np.array(leaf) for leaf in gradient]  # JAX's buffers must not change
+        for parameter, matrix in zip(self._parameters, _matrices(copies), strict=True):
+            parameter.grad = torch.from_numpy(matrix)
 
     def _read(self) -> bool:
         """Copies the tensors into the run's arrays; returns whether the arrays changed."""
         changed = False
-        for parameter, leaf in zip(self._parameters, self._leaves, strict=True):
+        for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
             now = parameter.detach().numpy()
-            if now.shape != leaf.shape or now.dtype != leaf.dtype:
+            if now.shape != matrix.shape or now.dtype != matrix.dtype:
                 raise UsageError(
-                    f"{type(self._optimizer).__name__} turned a parameter of {leaf.dtype} and "
-                    f"shape {leaf.shape} into {now.dtype} and {now.shape}; keep type and shape"
+                    f"{type(self._optimizer).__name__} turned a parameter of {matrix.dtype} and "
+                    f"shape {matrix.shape} into {now.dtype} and {now.shape}; keep type and shape"
                     f"{_at(type(self._optimizer))}."
                 )
-            if not np.array_equal(now, leaf, equal_nan=True):
-                np.copyto(leaf, now)
+            if not np.array_equal(now, matrix, equal_nan=True):
+                np.copyto(matrix, now)
                 changed = True
         return changed
 
@@ -145,11 +151,18 @@ class _Run:
         with self._generators.in_use():
             if switches:
                 self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
-            point = [parameter.detach().numpy().copy() for parameter in self._parameters]
+            point = [np.empty_like(leaf) for leaf in self._leaves]
+            for parameter, matrix in zip(self._parameters, _matrices(point), strict=True):
+                np.copyto(matrix, parameter.detach().numpy())
             if switches:
                 self._optimizer.train()  # pyright: ignore[reportAttributeAccessIssue]
                 self._read()
         return point
+
+
+def _matrices(leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Views of the matrices of all leaves; a leaf with at most two axes counts as one."""
+    return [leaf[(*index, ...)] for leaf in leaves for index in np.ndindex(leaf.shape[:-2])]
 
 
 def _made(make: Callable[..., object], parameters: Sequence[torch.Tensor], rate: float) -> object:

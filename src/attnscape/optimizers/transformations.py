@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -107,6 +107,10 @@ class ExternalOptimizer(abc.ABC):
 
     It can be given in place of any factory.
 
+    Attributes:
+        numbers: The version of the numbers that it computes for equal settings; part of the
+            identity of a run.
+
     Examples:
         >>> from types import SimpleNamespace
         >>> import jax.numpy as jnp
@@ -123,6 +127,8 @@ class ExternalOptimizer(abc.ABC):
         >>> run.eval_params()
         [array([0.])]
     """
+
+    numbers: ClassVar[int] = 1
 
     @abc.abstractmethod
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> ExternalRun:
