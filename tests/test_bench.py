@@ -336,13 +336,15 @@ def test_what_takes_long_says_how_long_first_and_then_how_far_it_is():
         (32, 60),
         (40, 200),
         (102, 1460),
-        (130, 2000),
+        (163, 1521),
+        (170, 2000),
     ]:
         now[0] = seconds
         cost(done, 2000)
     assert said == [
         "takes about 1 min 22 s, at 25 run-steps a second",
         "is at 73 %, about 27 s left",
+        "is at 76 %, about 7 min 59 s left",  # the last minute's speed
     ]
 
 

@@ -51,7 +51,7 @@ class Cost:
                     f"is at {100 * done / total:.0f} %, "
                     f"about {duration((total - done) / speed)} left"
                 )
-                self._said = now
+                self._said, self._since = now, (now, done)  # runs of other kinds have other speeds
             return
         if speed > _FASTER * self._speed:
             self._since, self._speed = (now, done), speed
