@@ -202,26 +202,43 @@ def test_ctrl_c_while_the_last_ones_end_stops_them(pool, tmp_path, monkeypatch):
     assert pool.stopped == 1
 
 
-def test_progress_counts_what_waits_what_is_under_way_and_what_is_done(pool, tmp_path, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """What the progress bar of an artifact called fig was called with."""
+    calls = []
 
     class Bar:
-        def __init__(self, label):
+        def __init__(self, label, unit):
             assert label == "fig"
 
         def __enter__(self):
-            return lambda done, total: seen.append((done, total))
+            return lambda done, total: calls.append((done, total))
 
         def __exit__(self, *_):
             pass
 
     monkeypatch.setattr(run_queue, "ProgressBar", Bar)
+    return calls
+
+
+def test_progress_counts_what_waits_what_is_under_way_and_what_is_done(pool, tmp_path, seen):
     said, pool.most = [], 2
     with RunQueue(tmp_path) as queue:
         queue.compute([A, B, C], "fig", said.append)
     # The first is done and the second has done 3 of 10; then the second is done; then all are.
     assert seen == [(13, 30), (23, 30), (30, 30)]
     assert said == ["fig: running 3 runs in 2 processes, 30 run-steps"]
+
+
+def test_runs_of_several_kinds_count_alike(pool, tmp_path, seen):
+    class Long(Trial):
+        run_steps = 3_000_000
+
+    pool.most = 2
+    with RunQueue(tmp_path) as queue:
+        queue.compute([A, Long("long")], "fig", print)
+    # The first is done and the second has done 3 of 10; then both are.
+    assert seen == [(1300, 2000), (2000, 2000)]
 
 
 def test_a_process_with_other_settings_computes_nothing(tmp_path):

@@ -22,12 +22,16 @@ class Cost:
     Args:
         log: Called with the estimated duration, and later with the progress.
         clock: Returns the time in seconds.
+        unit: What is counted; empty if it is nothing that has a name.
     """
 
     def __init__(
-        self, log: Callable[[str], None], clock: Callable[[], float] = time.perf_counter
+        self,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.perf_counter,
+        unit: str = "run-steps",
     ) -> None:
-        self._say, self._clock = log, clock
+        self._say, self._clock, self._unit = log, clock, unit
         self._begin: float | None = None  # excludes what is compiled before the first step
         self._since = 0.0, 0  # where the measurement of the speed starts: time, run-steps
         self._speed = 0.0  # the largest one so far
@@ -59,5 +63,6 @@ class Cost:
         speed = max(speed, self._speed)
         whole = now - self._begin + (total - done) / speed
         if whole >= _WORTH_SAYING:
-            self._say(f"takes about {duration(whole)}, at {speed:,.0f} run-steps a second")
+            at = f", at {speed:,.0f} {self._unit} a second" if self._unit else ""
+            self._say(f"takes about {duration(whole)}{at}")
             self._said = now

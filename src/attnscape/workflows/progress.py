@@ -27,15 +27,18 @@ class ProgressBar:
     Args:
         description: The label of the bar.
         console: The console to draw on; standard error by default, so that output can be piped.
+        unit: What is counted; empty if it is nothing that has a name.
     """
 
-    def __init__(self, description: str, console: Console | None = None) -> None:
+    def __init__(
+        self, description: str, console: Console | None = None, unit: str = "run-steps"
+    ) -> None:
         console = console or Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
-            _Speed(),
+            *([_Speed()] if unit else []),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

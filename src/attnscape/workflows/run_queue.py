@@ -25,6 +25,7 @@ from attnscape.workflows.processes import Submitted, processes
 from attnscape.workflows.progress import ProgressBar
 
 _GLANCE = 0.2  # seconds between looks at the progress
+_OF_EACH = 1_000  # parts of a run, where each counts alike
 
 
 class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
@@ -121,14 +122,20 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         if not left:
             return
         log(f"{artifact}: running {_in_words(left)}")
-        cost, before = Cost(lambda words: log(f"{artifact}: {words}")), 0
-        with ProgressBar(artifact) as bar:
+        # Run-steps of networks and of the linear model take other times: then runs count alike.
+        alike = len({type(run) for run in left}) > 1
+        unit = "" if alike else "run-steps"
+        cost, before = Cost(lambda words: log(f"{artifact}: {words}"), unit=unit), 0
+        with ProgressBar(artifact, unit=unit) as bar:
             # Each run is looked at, which `any` would not do, so that an error is told at once.
             while [key for key in wanted if self._is_left(key)]:
                 self._submit()
                 under_way = [task.future for task in self._under_way().values()]
                 wait(under_way, _GLANCE, return_when=FIRST_COMPLETED)
-                done, total = map(sum, zip(*map(self._progress, left), strict=True))
+                parts = [self._progress(run) for run in left]
+                if alike:
+                    parts = [(_OF_EACH * done // max(total, 1), _OF_EACH) for done, total in parts]
+                done, total = map(sum, zip(*parts, strict=True))
                 bar(done, total)
                 if done > before:  # while XLA compiles, a glance says nothing about the speed
                     cost(done, total)
