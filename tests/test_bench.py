@@ -342,7 +342,7 @@ def test_what_takes_long_says_how_long_first_and_then_how_far_it_is():
         now[0] = seconds
         cost(done, 2000)
     assert said == [
-        "takes about 1 min 22 s, at 25 run-steps a second",
+        "takes about 1 min 53 s, at 18 run-steps a second",
         "is at 73 %, about 27 s left",
         "is at 76 %, about 7 min 59 s left",  # the last minute's speed
     ]

@@ -16,7 +16,7 @@ import jax
 import optax
 import pytest
 
-from attnscape import LinearTransformer, RegressionTask, native
+from attnscape import LinearTransformer, RegressionTask
 from attnscape.errors import UsageError
 from attnscape.experiments.experiment import Experiment
 from attnscape.identity import settings
@@ -210,6 +210,7 @@ def seen(monkeypatch):
     class Bar:
         def __init__(self, label, unit):
             assert label == "fig"
+            calls.append(unit)
 
         def __enter__(self):
             return lambda done, total: calls.append((done, total))
@@ -226,7 +227,7 @@ def test_progress_counts_what_waits_what_is_under_way_and_what_is_done(pool, tmp
     with RunQueue(tmp_path) as queue:
         queue.compute([A, B, C], "fig", said.append)
     # The first is done and the second has done 3 of 10; then the second is done; then all are.
-    assert seen == [(13, 30), (23, 30), (30, 30)]
+    assert seen == ["run-steps", (13, 30), (23, 30), (30, 30)]
     assert said == ["fig: running 3 runs in 2 processes, 30 run-steps"]
 
 
@@ -238,7 +239,7 @@ def test_runs_of_several_kinds_count_alike(pool, tmp_path, seen):
     with RunQueue(tmp_path) as queue:
         queue.compute([A, Long("long")], "fig", print)
     # The first is done and the second has done 3 of 10; then both are.
-    assert seen == [(1300, 2000), (2000, 2000)]
+    assert seen == ["", (1300, 2000), (2000, 2000)]
 
 
 def test_a_process_with_other_settings_computes_nothing(tmp_path):
@@ -360,14 +361,16 @@ def test_processes_do_not_outlive_the_one_that_they_serve(tmp_path):
 
 # Two processes that both need the kernels.
 WITHOUT_KERNELS = """
-from attnscape.workflows.processes import Processes
-from test_run_queue import _ask_for_kernels
+import dataclasses
+import pathlib
+import sys
+from attnscape.workflows import run_queue
+from test_run_queue import TINY
 
 if __name__ == "__main__":
-    workers = Processes(2)
-    tasks = [workers.submit(_ask_for_kernels) for _ in range(2)]
-    print(*sorted(task.future.result() for task in tasks))
-    workers.stop()
+    run_queue.processors = lambda: 2
+    with run_queue.RunQueue(pathlib.Path(sys.argv[1])) as queue:
+        queue.compute([TINY, dataclasses.replace(TINY, steps=5)], "fig", print)
 """
 
 
@@ -375,11 +378,11 @@ def test_missing_kernels_are_told_once_for_all_processes(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(WITHOUT_KERNELS)
     switched_off = {"ATTNSCAPE_KERNELS": "off", "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-W", "default", script]
+    command = [sys.executable, "-W", "default", script, tmp_path]
     ended = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **switched_off}, check=True
     )
-    assert ended.stdout == "False False\n"
+    assert len(list(tmp_path.glob("*.nc"))) == 2
     assert ended.stderr.count("at a fraction of the speed") == 1
 
 
@@ -391,10 +394,6 @@ def _interrupt(directory):
 
 def _pid(progress):
     return os.getpid()
-
-
-def _ask_for_kernels(progress):
-    return native.usable("float32")
 
 
 def _backend(progress):

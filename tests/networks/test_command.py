@@ -9,6 +9,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from attnscape import load
 from attnscape.errors import UsageError
+from attnscape.networks import costs
 
 TOY = f"{Path(__file__).parent / 'toy.py'}:TOY"
 
@@ -22,10 +23,10 @@ def test_the_list_names_workloads_and_what_their_packaged_data_are(attnscape):
     shown = attnscape("networks")
     assert "ptb-transformer: Transformer; State of the Union speeches; Kunstner" in shown
     (row,) = [line for line in shown.splitlines() if line.strip().startswith("ptb-transformer ")]
+    small, published = (costs.step_seconds("ptb-transformer", size) for size in costs.SIZES)
     assert row.split() == [
-        "ptb-transformer",
-        *("400", "x", "16", "8.8", "seconds"),
-        *("165,000", "x", "16", "6.9", "hours"),
+        *("ptb-transformer", "400", "x", "16", f"{400 * small:.2g}", "seconds"),
+        *("165,000", "x", "16", f"{165_000 * published / 3600:.2g}", "hours"),
     ]
 
 

@@ -56,7 +56,8 @@ def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Sta
     """
     if isinstance(factory, ExternalOptimizer):
         content, outside = pinned_by(factory)
-        content["numbers"] = factory.numbers
+        if factory.numbers != 1:
+            content["numbers"] = factory.numbers
         return with_reasons(name, factory, content, outside)
     with stage.tracing():
         if is_built_in(factory):

@@ -15,7 +15,7 @@ def seed_all(seed: int) -> None:
     """Seeds the generators that users' code may draw from: PyTorch's, numpy's and Python's."""
     if _has_accelerator():
         torch.manual_seed(seed)
-    else:  # which does the same on the CPU and writes down the whole stack for each absent device
+    else:  # `torch.manual_seed` would also record the whole stack for each kind of device
         torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)

@@ -1,8 +1,8 @@
 """Runs any `torch.optim.Optimizer` in the engine.
 
 It gets one matrix at a time, as from a PyTorch network of L layers: a leaf of shape (L, d, d) is L
-parameters, so that optimizers for matrices (Muon, SOAP, Shampoo) can be used. Other leaves are a
-parameter each.
+parameters, so that optimizers for matrices (Muon, SOAP, Shampoo) can be used. So is every leaf with
+more than two axes split into the matrices of its last two; other leaves are a parameter each.
 
 Before each step, `.grad` holds a copy of the gradient, clipped as in the engine; an optimizer may
 write into it. A closure computes the step's loss and gradient at the present parameters, in the
@@ -133,17 +133,22 @@ class _Run:
         """Copies the tensors into the run's arrays; returns whether the arrays changed."""
         changed = False
         for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
-            now = parameter.detach().numpy()
-            if now.shape != matrix.shape or now.dtype != matrix.dtype:
-                raise UsageError(
-                    f"{type(self._optimizer).__name__} turned a parameter of {matrix.dtype} and "
-                    f"shape {matrix.shape} into {now.dtype} and {now.shape}; keep type and shape"
-                    f"{_at(type(self._optimizer))}."
-                )
+            now = self._value(parameter, matrix)
             if not np.array_equal(now, matrix, equal_nan=True):
                 np.copyto(matrix, now)
                 changed = True
         return changed
+
+    def _value(self, parameter: torch.Tensor, matrix: np.ndarray) -> np.ndarray:
+        """The parameter's present value, which must have the matrix's type and shape."""
+        now = parameter.detach().numpy()
+        if now.shape != matrix.shape or now.dtype != matrix.dtype:
+            raise UsageError(
+                f"{type(self._optimizer).__name__} turned a parameter of {matrix.dtype} and "
+                f"shape {matrix.shape} into {now.dtype} and {now.shape}; keep type and shape"
+                f"{_at(type(self._optimizer))}."
+            )
+        return now
 
     def eval_params(self) -> Sequence[np.ndarray]:
         # Optimizers with a separate evaluation point switch to it by `eval`.
@@ -153,7 +158,7 @@ class _Run:
                 self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
             point = [np.empty_like(leaf) for leaf in self._leaves]
             for parameter, matrix in zip(self._parameters, _matrices(point), strict=True):
-                np.copyto(matrix, parameter.detach().numpy())
+                np.copyto(matrix, self._value(parameter, matrix))
             if switches:
                 self._optimizer.train()  # pyright: ignore[reportAttributeAccessIssue]
                 self._read()
@@ -161,8 +166,12 @@ class _Run:
 
 
 def _matrices(leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Views of the matrices of all leaves; a leaf with at most two axes counts as one."""
-    return [leaf[(*index, ...)] for leaf in leaves for index in np.ndindex(leaf.shape[:-2])]
+    """Views of the matrices of all leaves; an empty leaf, or one of at most two axes, is one."""
+    return [
+        leaf[(*index, ...)]
+        for leaf in leaves
+        for index in np.ndindex(leaf.shape[:-2] if leaf.size else ())
+    ]
 
 
 def _made(make: Callable[..., object], parameters: Sequence[torch.Tensor], rate: float) -> object:

@@ -2,7 +2,7 @@
 
 The paper states no learning rates for Fig. 7 and for the right half of Fig. 8. Those of Fig. 7 come
 from `attnscape reproduce fig7 --tune`, which searches by the rule of
-`attnscape.experiments.tuning`; those of Fig. 8 come from a smaller search by the same rule.
+`attnscape.experiments.tuning`; those of Fig. 8 are the best of a few rates by the same rule.
 """
 
 from __future__ import annotations

@@ -209,5 +209,9 @@ def in_words(seconds: float, digits: int = 3) -> str:
     """The time in words, such as 3 hours."""
     for unit, size in (("years", _YEAR), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.{digits}g} {unit}"
-    return f"{seconds:.{digits}g} seconds"
+            return f"{_rounded(seconds / size, digits)} {unit}"
+    return f"{_rounded(seconds, digits)} seconds"
+
+
+def _rounded(value: float, digits: int) -> str:
+    return f"{float(f'{value:.{digits}g}'):g}"

@@ -17,7 +17,7 @@ class Cost:
     """Logs duration and progress; call it with (run-steps done, all run-steps), first with 0 done.
 
     Programs that are compiled between the first steps make these look slow. So the speed is
-    measured again until it no longer grows.
+    measured again while it grows by half or more.
 
     Args:
         log: Called with the estimated duration, and later with the progress.
@@ -34,7 +34,7 @@ class Cost:
         self._say, self._clock, self._unit = log, clock, unit
         self._begin: float | None = None  # excludes what is compiled before the first step
         self._since = 0.0, 0  # where the measurement of the speed starts: time, run-steps
-        self._speed = 0.0  # the largest one so far
+        self._speed = 0.0  # as measured before
         self._said: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
@@ -57,12 +57,9 @@ class Cost:
                 )
                 self._said, self._since = now, (now, done)  # runs of other kinds have other speeds
             return
-        if speed > _FASTER * self._speed:
-            self._since, self._speed = (now, done), speed
-            return
-        speed = max(speed, self._speed)
+        before, self._since, self._speed = self._speed, (now, done), speed
         whole = now - self._begin + (total - done) / speed
-        if whole >= _WORTH_SAYING:
+        if speed < _FASTER * before and whole >= _WORTH_SAYING:
             at = f", at {speed:,.0f} {self._unit} a second" if self._unit else ""
             self._say(f"takes about {duration(whole)}{at}")
             self._said = now

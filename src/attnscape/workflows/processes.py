@@ -29,7 +29,7 @@ from attnscape.training import Progress, processors
 class Processes:
     """Processes that are started when they are needed; PyTorch has one thread in each.
 
-    They end with this process, even if that is killed. It warns of missing kernels for all of them.
+    They end with this process, even if that is killed. They do not warn of missing kernels.
 
     Args:
         count: How many processes. One more task than that may be submitted (`has_room`), so that no
@@ -37,7 +37,6 @@ class Processes:
     """
 
     def __init__(self, count: int) -> None:
-        native.warn_if_missing()
         _start_tracker()
         context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
         # Only this process can write, so the others read the end of the pipe when it is gone.

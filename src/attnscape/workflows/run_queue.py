@@ -15,8 +15,10 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.experiments import store
+from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.store import Computation
 from attnscape.identity import settings
 from attnscape.training import Progress, processors
@@ -25,7 +27,7 @@ from attnscape.workflows.processes import Submitted, processes
 from attnscape.workflows.progress import ProgressBar
 
 _GLANCE = 0.2  # seconds between looks at the progress
-_OF_EACH = 1_000  # parts of a run, where each counts alike
+_OF_EACH = 1_000  # parts of a run, where each counts the same
 
 
 class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
@@ -111,6 +113,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             run_id, run = next(iter(self._waiting.items()))
             if len(self._under_way()) > run.at_once:  # one more than that waits for its turn
                 return
+            if isinstance(run, Experiment):
+                native.warn_if_missing()  # once for all processes
             task = functools.partial(_run, run, self._directory)
             self._begun[run_id] = processes().submit(task)
             del self._waiting[run_id]
@@ -122,9 +126,9 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         if not left:
             return
         log(f"{artifact}: running {_in_words(left)}")
-        # Run-steps of networks and of the linear model take other times: then runs count alike.
-        alike = len({type(run) for run in left}) > 1
-        unit = "" if alike else "run-steps"
+        # A run-step takes another time in each kind of run; then each run counts the same.
+        several_kinds = len({type(run) for run in left}) > 1
+        unit = "" if several_kinds else "run-steps"
         cost, before = Cost(lambda words: log(f"{artifact}: {words}"), unit=unit), 0
         with ProgressBar(artifact, unit=unit) as bar:
             # Each run is looked at, which `any` would not do, so that an error is told at once.
@@ -133,7 +137,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                 under_way = [task.future for task in self._under_way().values()]
                 wait(under_way, _GLANCE, return_when=FIRST_COMPLETED)
                 parts = [self._progress(run) for run in left]
-                if alike:
+                if several_kinds:
                     parts = [(_OF_EACH * done // max(total, 1), _OF_EACH) for done, total in parts]
                 done, total = map(sum, zip(*parts, strict=True))
                 bar(done, total)
@@ -159,7 +163,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             return 0, run.run_steps
         task = self._begun[run.run_id]
         if task.future.done():
-            return run.run_steps, run.run_steps
+            done = max(run.run_steps, 1)
+            return done, done
         done, total = task.progress()
         return done, total or run.run_steps
 

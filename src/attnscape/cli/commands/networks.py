@@ -72,7 +72,7 @@ def _list(workloads: Mapping[str, Workload]) -> None:
         table.add_row(*row)
     Console().print(table)
     print(
-        "Sizes are steps x batch. A run takes so long on two processors, roughly and without "
+        "Sizes are steps x batch. `takes`: the rough time of a run on two processors, without "
         "measurements.\nThe network, its packaged data, which may be a stand-in, and the source:"
     )
     for name, workload in workloads.items():
