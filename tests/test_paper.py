@@ -6,7 +6,7 @@ from attnscape.experiments.setting import FULL, QUICK, Plan
 from attnscape.measures import EvaluationLoss
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
-from attnscape.paper.catalog import NETWORKS
+from attnscape.paper.catalog import EXTENDED, NETWORKS
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, SETTING_1, SETTING_2, SETTING_3, SPHERE
 from attnscape.report.draw import draw
 from attnscape.tasks import Gaussian, Linear, Sphere
@@ -82,7 +82,7 @@ def test_results_of_the_two_recipes_have_different_names():
 
 def test_the_catalog_lists_all_artifacts_in_their_order():
     made = [(artifact.name, artifact.title) for artifact in ARTIFACTS.values()]
-    assert made == [*CATALOG.items(), *NETWORKS.items()]
+    assert made == [*CATALOG.items(), *EXTENDED.items(), *NETWORKS.items()]
 
 
 def test_every_kind_of_artifact_is_drawn_or_says_that_it_is_a_table():

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnscape.errors import UsageError
-from attnscape.paper.catalog import ARTIFACTS, NETWORKS
+from attnscape.paper.catalog import ARTIFACTS, EXTENDED, NETWORKS
 
 # An option, and the options that have no effect beside it.
 _REPLACES: Mapping[str, tuple[str, ...]] = {
@@ -74,10 +74,10 @@ def check_artifacts(options: Any) -> None:
     Raises:
         UsageError: If there is no artifact of a name.
     """
+    names = (*ARTIFACTS, *EXTENDED, *NETWORKS)
     for name in getattr(options, "artifacts", ()):
-        if name not in ARTIFACTS and name not in NETWORKS:
-            names = ", ".join((*ARTIFACTS, *NETWORKS))
-            raise UsageError(f"There is no artifact {name!r}; there are {names}.")
+        if name not in names:
+            raise UsageError(f"There is no artifact {name!r}; there are {', '.join(names)}.")
 
 
 def _option(name: str) -> str:

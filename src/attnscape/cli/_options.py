@@ -22,10 +22,12 @@ class Reproduce:
     artifacts: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(
-            metavar="[ARTIFACT ...]", help_behavior_hint="(default: all but those on real networks)"
+            metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"
         ),
     ] = ()
     """Which to make; `attnscape --help` lists them."""
+    extended: bool = False
+    """Make all artifacts beyond the paper's figures; alone, or with the named ones."""
     quick: bool = False
     """3 seeds and 2,000 steps or samples of gradient noise, instead of 6 to 24 and 10,000."""
     recipe: Literal["code", "paper"] = "code"

@@ -17,9 +17,10 @@ import tyro
 from attnscape.cli._combinations import check_artifacts, check_combination, check_numbers
 from attnscape.cli._ending import orderly, to_its_end
 from attnscape.cli._options import Bench, Check, Doctor, Networks, Report, Reproduce, Train
-from attnscape.paper.catalog import ARTIFACTS, NETWORKS
+from attnscape.paper.catalog import ARTIFACTS, EXTENDED, NETWORKS
 
 _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.items())
+_EXTENDED_LIST = "\n".join(f"  {name}: {title}" for name, title in EXTENDED.items())
 _NETWORK_LIST = "\n".join(f"  {name}: {title}" for name, title in NETWORKS.items())
 _DESCRIPTION = f"""A wind tunnel for Transformer optimization.
 
@@ -27,6 +28,9 @@ _DESCRIPTION = f"""A wind tunnel for Transformer optimization.
 
 Artifacts:
 {_ARTIFACT_LIST}
+
+Artifacts beyond the paper's figures, made by `reproduce --extended` or if they are named:
+{_EXTENDED_LIST}
 
 Artifacts on real networks, made if they are named:
 {_NETWORK_LIST}"""

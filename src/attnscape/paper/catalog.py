@@ -1,5 +1,6 @@
 """Names and titles of the artifacts as plain text, so that the command line lists them quickly."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 ARTIFACTS = MappingProxyType(
@@ -26,6 +27,8 @@ ARTIFACTS = MappingProxyType(
         "ablation": "What depends on the differences between the public code and the text",
     }
 )
+# Artifacts beyond the paper's figures, made by `--extended` or if they are named.
+EXTENDED: Mapping[str, str] = MappingProxyType({})
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.
 NETWORKS = MappingProxyType(
     {
@@ -41,6 +44,8 @@ NETWORKS = MappingProxyType(
         "full-batch": "Full-batch training of real networks, with and without momentum",
     }
 )
-# The page's sections: the paper's artifacts, those about real networks, and the bench.
+# The page's sections: the paper's artifacts, those beyond it, those about real networks, the bench.
 BENCH = "bench"
-SECTIONS = MappingProxyType({**ARTIFACTS, **NETWORKS, BENCH: "Optimizers against each other"})
+SECTIONS = MappingProxyType(
+    {**ARTIFACTS, **EXTENDED, **NETWORKS, BENCH: "Optimizers against each other"}
+)

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from PIL import Image, UnidentifiedImageError
 
 from attnscape import files
-from attnscape.paper.catalog import ARTIFACTS, BENCH, NETWORKS
+from attnscape.paper.catalog import ARTIFACTS, BENCH, EXTENDED, NETWORKS
 from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
@@ -85,14 +85,14 @@ def render(out: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Head:
-    """Kind of the page: the paper's reproduction, real networks, a bench, or the user's parts.
+    """Kind of the page: the paper, beyond it, real networks, a bench, or the user's parts.
 
     Attributes:
         kind: The kind.
         own: Words for the user's parts that replace the paper's; empty if there are none.
     """
 
-    kind: Literal["paper", "networks", "own", "bench"]
+    kind: Literal["paper", "extended", "networks", "own", "bench"]
     own: str = ""
 
     @classmethod
@@ -105,21 +105,26 @@ class _Head:
         names = {each.name for each in shown}
         if names and names <= set(NETWORKS):
             return cls("networks")
+        if names and names <= set(EXTENDED):
+            return cls("extended")
         return cls("bench" if names == {BENCH} else "paper")
 
 
 def _groups(sections: list[_Section]) -> list[tuple[str, str, list[_Section]]]:
-    """Id, heading and sections of each group: the paper's artifacts, networks, and the bench."""
+    """Id, heading and sections of each group of artifacts that were made."""
     groups = [
         ("artifacts", "Figures and tables", [s for s in sections if _kind(s) == "artifact"]),
+        ("extended", "Beyond the paper's figures", [s for s in sections if _kind(s) == "extended"]),
         ("networks", "Real networks", [s for s in sections if _kind(s) == "network"]),
         ("benches", "Bench", [s for s in sections if _kind(s) == "bench"]),
     ]
     return [each for each in groups if each[2]] or groups[:1]
 
 
-def _kind(section: _Section) -> Literal["artifact", "network", "bench"]:
+def _kind(section: _Section) -> Literal["artifact", "extended", "network", "bench"]:
     name = section.manifest.name
+    if name in EXTENDED:
+        return "extended"
     return "bench" if name == BENCH else "network" if name in NETWORKS else "artifact"
 
 

@@ -17,7 +17,7 @@ from attnscape.loading import load_object, user_errors
 from attnscape.models import as_model
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.paper.catalog import ARTIFACTS as CATALOG
-from attnscape.paper.catalog import BENCH
+from attnscape.paper.catalog import BENCH, EXTENDED
 from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import read_all
 from attnscape.tasks import as_task
@@ -44,9 +44,10 @@ def run(options: Reproduce) -> None:
         plan = dataclasses.replace(plan, seeds=options.seeds)
     plan = _with_own_parts(plan, options)
     artifacts = []
-    for name in dict.fromkeys(options.artifacts or CATALOG):
+    names = (*options.artifacts, *(EXTENDED if options.extended else ()))
+    for name in dict.fromkeys(names or CATALOG):
         obstacle = ARTIFACTS[name].obstacle(plan)
-        if obstacle and options.artifacts:
+        if obstacle and name in options.artifacts:
             raise UsageError(obstacle)
         if obstacle:
             print(f"Left out: {obstacle}", flush=True)

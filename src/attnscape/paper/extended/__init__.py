@@ -1,0 +1,1 @@
+"""Artifacts beyond the paper's figures: its sentences without a figure, and later questions."""
