@@ -97,20 +97,20 @@ class Artifact(abc.ABC, Generic[AnalysisT]):
         return " ".join(filter(None, sentences))
 
 
-class SettingCurves(Artifact[Analysis]):
+class SettingCurves(Artifact[AnalysisT]):
     """One panel for each setting and one line for each optimizer, along the setting's runs."""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: setting.experiment(plan) for setting in self.settings}
 
     @abc.abstractmethod
-    def sentence(self, analysis: Analysis) -> str:
+    def sentence(self, analysis: AnalysisT) -> str:
         """One sentence on what is drawn."""
 
     @abc.abstractmethod
-    def shown(self, analysis: Analysis) -> str:
+    def shown(self, analysis: AnalysisT) -> str:
         """Details of what is drawn."""
 
-    def caption(self, analysis: Analysis, plan: Plan) -> str:
+    def caption(self, analysis: AnalysisT, plan: Plan) -> str:
         details = f"{self.shown(analysis)} {self.how_run(analysis.results, plan)}"
         return f"{self.sentence(analysis)}\n\n{details}"

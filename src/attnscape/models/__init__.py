@@ -5,6 +5,8 @@ from attnscape.models._transformer import check_dim as check_dim
 from attnscape.models.attention import ACTIVATIONS as ACTIVATIONS
 from attnscape.models.attention import Activation as Activation
 from attnscape.models.attention import AttentionTransformer as AttentionTransformer
+from attnscape.models.descent import gradient_descent as gradient_descent
+from attnscape.models.descent import optimal_rates as optimal_rates
 from attnscape.models.factored import FactoredLinearTransformer as FactoredLinearTransformer
 from attnscape.models.function import FunctionModel as FunctionModel
 from attnscape.models.function import ModelFactory as ModelFactory

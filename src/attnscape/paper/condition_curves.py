@@ -20,7 +20,7 @@ _EXACT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class ConditionCurves(SettingCurves):
+class ConditionCurves(SettingCurves[Analysis]):
     """One column for each setting, one row for each convention, one line for each optimizer.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any
 from attnscape.experiments.artifact import Analysis, Results, SettingCurves
 from attnscape.experiments.captions import batches_in_words, seeds_in_words
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.reference_losses import ReferenceLoss, reference_losses
 from attnscape.experiments.runs import tidy
 from attnscape.experiments.setting import LOSSES, Plan, Setting
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SETTING_1, SPHERE
@@ -16,7 +17,18 @@ from attnscape.paper.variants import FACTORED, LINEAR, SEARCHED, SOFTMAX, WIDE, 
 
 
 @dataclasses.dataclass(frozen=True)
-class LossCurves(SettingCurves):
+class LossAnalysis(Analysis):
+    """Losses along training, and those of predictors that are not trained.
+
+    Attributes:
+        references: By setting, the largest loss first.
+    """
+
+    references: Mapping[str, tuple[ReferenceLoss, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossCurves(SettingCurves[LossAnalysis]):
     """One panel for each setting, one line for each optimizer.
 
     Attributes:
@@ -25,12 +37,15 @@ class LossCurves(SettingCurves):
             be shared with other artifacts.
         most_seeds: Largest number of seeds.
         searched: Whether the learning rates come from a search instead of the paper.
+        with_references: Whether losses of untrained predictors are shown; they belong to the
+            settings' own tasks and depths.
     """
 
     one_scale: bool = False
     losses_only: bool = False
     most_seeds: int | None = None
     searched: bool = False
+    with_references: bool = True
 
     def obstacle(self, plan: Plan) -> str:
         if plan.own and self.searched:
@@ -53,14 +68,19 @@ class LossCurves(SettingCurves):
             changes["learning_rates"] = {name: (rate,) for name, rate in setting.found.items()}
         return dataclasses.replace(experiment, **changes)
 
-    def analyse(self, results: Results) -> Analysis:
+    def analyse(self, results: Results) -> LossAnalysis:
         """The frame has one row for each measured loss; for diverged runs the loss is empty.
 
         The columns are setting, optimizer, learning_rate, seed, step, evaluation, loss.
         """
-        return Analysis(results, tidy(results, ["loss"]))
+        references = {
+            setting.name: reference_losses(setting.task, setting.layers)
+            for setting in self.settings
+            if self.with_references
+        }
+        return LossAnalysis(results, tidy(results, ["loss"]), references)
 
-    def sentence(self, analysis: Analysis) -> str:
+    def sentence(self, analysis: LossAnalysis) -> str:
         dataset = next(iter(analysis.results.values()))
         last = int(dataset["step"][-1])
         return (
@@ -68,7 +88,7 @@ class LossCurves(SettingCurves):
             f"smallest to largest seed (bands); {seeds_in_words(analysis.results)}."
         )
 
-    def shown(self, analysis: Analysis) -> str:
+    def shown(self, analysis: LossAnalysis) -> str:
         dataset = next(iter(analysis.results.values()))
         words = (
             f"The loss is taken every 50 steps on {batches_in_words(dataset)}; lines and bands are "
@@ -79,7 +99,24 @@ class LossCurves(SettingCurves):
                 "; thin dotted lines: the mean over seeds on every other batch, whose rare prompts "
                 "differ, cut off at ten times the largest loss drawn of the first batch"
             )
-        return f"{words}. Both end where a run diverges."
+        return f"{words}. Both end where a run diverges. {_in_words(analysis.references)}".strip()
+
+
+def _in_words(references: Mapping[str, tuple[ReferenceLoss, ...]]) -> str:
+    """The reference lines in a sentence; empty if there are none."""
+    parts = [
+        f"{name} " + ", ".join(f"{each.name} {each.loss:.3g}" for each in of_setting)
+        for name, of_setting in references.items()
+        if of_setting
+    ]
+    if not parts:
+        return ""
+    return (
+        "Grey lines: losses of untrained predictors on the first batch; gradient descent goes over "
+        "the examples in the prompt, with the step sizes that are best on average over prompts, as "
+        "many steps as there are layers; Bayes is the posterior mean, without noise the "
+        f"least-squares solution, and is not drawn where its loss is 0: {'; '.join(parts)}."
+    )
 
 
 _VARIANCE = (

@@ -61,8 +61,12 @@ def with_own_parts(artifact: Artifact[AnalysisT], plan: Plan) -> Artifact[Analys
     for setting in settings:
         alone = dataclasses.replace(artifact, settings=(setting,))
         once.setdefault(run_ids(alone, plan), setting)
+    # Reference losses belong to the paper's tasks and depths.
+    fields = {field.name for field in dataclasses.fields(artifact)}
+    changes: dict[str, Any] = {"with_references": False} if "with_references" in fields else {}
     return dataclasses.replace(
         artifact,
+        **changes,
         title=_TITLES.get(type(artifact), artifact.title.partition(" (")[0]),
         statement="",
         remark="",

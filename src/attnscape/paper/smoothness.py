@@ -23,7 +23,7 @@ _MOST_SEEDS = 6  # few, because each is measured at every step, on every batch
 
 
 @dataclasses.dataclass(frozen=True)
-class SmoothnessCurves(SettingCurves):
+class SmoothnessCurves(SettingCurves[Analysis]):
     """Directional smoothness at each step: one panel per setting, one line per optimizer."""
 
     def analyse(self, results: Results) -> Analysis:

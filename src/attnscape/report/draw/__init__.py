@@ -15,7 +15,7 @@ from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
-from attnscape.paper.loss_curves import LossCurves
+from attnscape.paper.loss_curves import LossAnalysis, LossCurves
 from attnscape.paper.networks.base import titles as network_titles
 from attnscape.paper.networks.curvature import NetworkConditions, NetworkConditionTable
 from attnscape.paper.networks.losses import NetworkCurves, NetworkLosses
@@ -53,9 +53,12 @@ def draw(artifact: Artifact[AnalysisT], analysis: AnalysisT) -> Figure | None:
 
 
 @draw.register
-def _(artifact: LossCurves, analysis: Analysis) -> Figure:
+def _(artifact: LossCurves, analysis: LossAnalysis) -> Figure:
     return loss_curves.figure(
-        analysis.frame, _titles(artifact.settings), one_scale=artifact.one_scale
+        analysis.frame,
+        _titles(artifact.settings),
+        one_scale=artifact.one_scale,
+        references=analysis.references,
     )
 
 

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from attnscape.experiments.reference_losses import ReferenceLoss
 from attnscape.experiments.runs import first_evaluation
 from attnscape.report.style import of_optimizer, say_diverged, style
 
 _ROOM = 10  # times the first batch's largest loss: spikes of other batches would squeeze its curve
+_GREY = "#6E6E6E"
 _OTHERS: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7}  # batches other than the first
 
 
-def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = False) -> Figure:
+def figure(
+    frame: pd.DataFrame,
+    titles: Mapping[str, str],
+    *,
+    one_scale: bool = False,
+    references: Mapping[str, Sequence[ReferenceLoss]] = MappingProxyType({}),
+) -> Figure:
     """One panel per setting named in `titles`, in that order.
 
     Args:
         frame: Columns setting, optimizer, learning_rate, seed, step, evaluation, loss.
         titles: Titles of the panels, by setting.
         one_scale: Whether the panels share their axes.
+        references: Losses of untrained predictors, by setting.
     """
     with style():
         result = Figure(figsize=(3.6 * len(titles), 3.2), layout="constrained")
         axes = result.subplots(1, len(titles), squeeze=False, sharex=one_scale, sharey=one_scale)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
             panel(axis, frame[frame["setting"] == setting])
+            _lines(axis, references.get(setting, ()))
             axis.set_title(title)
         # After all panels: a limit ends the automatic scale, which panels may share.
         for axis, setting in zip(axes, titles, strict=True):
@@ -62,6 +74,16 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
         axis.legend(frameon=True, framealpha=0.85, facecolor="white", edgecolor="none")
     else:
         say_diverged(axis)
+
+
+def _lines(axis: Axes, references: Sequence[ReferenceLoss]) -> None:
+    """Horizontal lines, their names right of the panel; 0 has no place on a log axis."""
+    look: dict[str, Any] = {"color": _GREY, "fontsize": 7, "va": "center", "linespacing": 1}
+    for each in references:
+        if each.loss > 0:
+            axis.axhline(each.loss, color=_GREY, linewidth=0.8, zorder=1)
+            name, place = textwrap.fill(each.name, 12), axis.get_yaxis_transform()
+            axis.text(1.01, each.loss, name, transform=place, **look)
 
 
 def leave_room(axis: Axes, frame: pd.DataFrame) -> None:
