@@ -28,7 +28,11 @@ ARTIFACTS = MappingProxyType(
     }
 )
 # Artifacts beyond the paper's figures, made by `--extended` or if they are named.
-EXTENDED: Mapping[str, str] = MappingProxyType({})
+EXTENDED: Mapping[str, str] = MappingProxyType(
+    {
+        "rotation": "SGDM and Adam in rotated coordinates",
+    }
+)
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.
 NETWORKS = MappingProxyType(
     {

@@ -14,6 +14,7 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
 from attnscape.paper.loss_curves import LossAnalysis, LossCurves
 from attnscape.paper.networks.base import titles as network_titles
@@ -112,6 +113,11 @@ def _(artifact: TableOfRates, analysis: Analysis) -> Figure | None:
         return None
     recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
     return rates.figure(analysis.frame, _titles(artifact.settings), recipe)
+
+
+@draw.register
+def _(artifact: Rotation, analysis: RotationAnalysis) -> Figure:
+    return rates.rotation(analysis.frame, _titles(artifact.settings))
 
 
 @draw.register
