@@ -403,3 +403,39 @@ def test_classes_are_found_by_name():
     ]  # fmt: skip
     with pytest.raises(UsageError, match=r"torch.optim has no 'Adm'"):
         resolve(["torch:Adm"])
+
+
+def halving(parameters, lr):
+    optimizer = torch.optim.SGD(parameters, lr=lr)
+    return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+
+
+def test_a_scheduler_beside_the_optimizer_makes_a_step_after_each_of_its_steps():
+    leaves = [np.zeros(2, np.float32)]
+    run = TorchOptimizer(halving).start(1.0, leaves)
+    for expected in (-1.0, -1.5, -1.75):
+        run.step(lambda: (0.0, [jnp.ones(2)]))
+        np.testing.assert_array_equal(leaves[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "given"),
+    [
+        (lambda optimizer: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), "ReduceLR"),
+        (lambda optimizer: "cosine", "str"),
+        (
+            lambda optimizer: torch.optim.lr_scheduler.StepLR(
+                torch.optim.SGD([torch.zeros(1)], lr=1.0), 1
+            ),
+            "StepLR",
+        ),
+    ],
+    ids=["a metric", "no scheduler", "another optimizer's"],
+)
+def test_something_else_beside_the_optimizer_is_refused(scheduler, given):
+    def make(parameters, lr):
+        optimizer = torch.optim.SGD(parameters, lr=lr)
+        return optimizer, scheduler(optimizer)
+
+    with pytest.raises(UsageError, match=f"{given}.* beside its optimizer; it must be a scheduler"):
+        TorchOptimizer(make).start(1.0, [np.zeros(2, np.float32)])

@@ -48,7 +48,8 @@ class TorchOptimizer(ExternalOptimizer):
 
     Attributes:
         make: A class, a `functools.partial` of one, or a function that makes a
-            `torch.optim.Optimizer` when called with `(parameters, lr=rate)`.
+            `torch.optim.Optimizer` when called with `(parameters, lr=rate)`, or a pair of one and a
+            scheduler of `torch.optim.lr_scheduler`, which makes a step after each of its steps.
     """
 
     numbers = 2  # from 2 on, a parameter is one matrix
@@ -73,15 +74,20 @@ class TorchOptimizer(ExternalOptimizer):
         """The optimizer of these parameters.
 
         Raises:
-            UsageError: If `make` does not return an optimizer of exactly these parameters.
+            UsageError: If `make` does not return an optimizer of exactly these parameters, or
+                returns something else than a scheduler beside it.
         """
-        optimizer = _made(self.make, list(parameters), learning_rate)
+        made = _made(self.make, list(parameters), learning_rate)
+        optimizer, scheduler = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UsageError(
                 f"{_name(self.make)} gave {type(optimizer).__name__}; it must give a "
                 f"torch.optim.Optimizer{_at(self.make)}."
             )
         _check_parameters(optimizer, parameters, self.make)
+        if scheduler is not None:
+            _check_scheduler(scheduler, optimizer, self.make)
+            optimizer.register_step_post_hook(lambda *_: scheduler.step())
         return optimizer
 
 
@@ -202,6 +208,24 @@ def _check_parameters(
         raise UsageError(
             f"The param groups of {_name(make)} {given}; give it each of the {len(parameters)} "
             f"parameters, in one group or several, and no other{_at(make)}."
+        )
+
+
+def _check_scheduler(
+    scheduler: object, optimizer: torch.optim.Optimizer, make: Callable[..., object]
+) -> None:
+    """Raises UsageError unless it is a scheduler of this optimizer that needs no metric."""
+    schedulers = torch.optim.lr_scheduler
+    usable = isinstance(scheduler, schedulers.LRScheduler)
+    if (
+        not usable
+        or isinstance(scheduler, schedulers.ReduceLROnPlateau)
+        or scheduler.optimizer is not optimizer
+    ):
+        raise UsageError(
+            f"{_name(make)} gave {type(scheduler).__name__} beside its optimizer; it must be a "
+            "scheduler of torch.optim.lr_scheduler for this optimizer that needs no "
+            f"metric{_at(make)}."
         )
 
 

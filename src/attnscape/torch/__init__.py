@@ -29,5 +29,6 @@ if importlib.util.find_spec("torch") is None:
     )
 
 from attnscape.torch._diagonal import HessianDiagonal as HessianDiagonal
+from attnscape.torch._eigenpairs import Eigenpairs as Eigenpairs
 from attnscape.torch._objective import Objective as Objective
 from attnscape.torch._probe import Probe as Probe

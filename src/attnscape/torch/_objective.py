@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from attnscape.errors import UsageError
 from attnscape.torch._derivatives import flat_gradient, hessian_products
 from attnscape.torch._diagonal import HessianDiagonal, estimated, of_hessian
+from attnscape.torch._eigenpairs import Eigenpairs, Which, block_of, eigenpairs
 from attnscape.torch._loss import checked_loss, require_determinism
 from attnscape.torch._state import load, mention_attention, undisturbed
 
@@ -168,6 +169,49 @@ class Objective:
             return of_hessian(self.hessian())
         with self._products() as (product, like):
             return estimated(product, like, probes or _PROBES, seed)
+
+    def eigenpairs(
+        self,
+        count: int = 1,
+        *,
+        which: Which = "largest",
+        layer: str | None = None,
+        tolerance: float = 1e-3,
+        seed: int = 0,
+    ) -> Eigenpairs:
+        """Extreme eigenvalues of the Hessian on the evaluation batch, with vectors and errors.
+
+        It takes some tens of products for each, and keeps 20 vectors or more.
+
+        Args:
+            count: Number of eigenvalues.
+            which: `largest`, `smallest`, or largest in `magnitude`.
+            layer: The name of a parameter, for its diagonal block alone; None for the whole.
+            tolerance: Residual over |eigenvalue| at which a pair has converged.
+            seed: Seed of the first vector.
+
+        Raises:
+            UsageError: If count or `which` is not allowed, or the layer does not exist.
+
+        Examples:
+            >>> import torch
+            >>> from attnscape.torch import Objective
+            >>> def mean_square(module, x):
+            ...     return (module(x) ** 2).mean()
+            >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0]])  # the Hessian has 1 and 4
+            >>> objective = Objective(torch.nn.Linear(2, 1, bias=False), mean_square, [x])
+            >>> objective.eigenpairs(2).values.tolist()
+            [4.0, 1.0]
+        """
+        block = block_of(self.parameters, layer)
+        with self._products() as (product, like):
+
+            def of_block(vector: Tensor) -> Tensor:
+                whole = torch.zeros_like(like)
+                whole[block] = vector
+                return product(whole)[block]
+
+            return eigenpairs(of_block, like[block], count, which, tolerance, seed)
 
     def is_exact(self, probes: int | None = None) -> bool:
         """Whether `hessian_diagonal(probes)` is exact.

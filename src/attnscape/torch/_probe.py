@@ -15,28 +15,7 @@ from attnscape.errors import UsageError
 from attnscape.statistics import PUBLIC_CODE, SmoothnessFit, fit_smoothness
 from attnscape.torch._diagonal import condition_number
 from attnscape.torch._objective import Objective
-
-# For each number: its long name in the Dataset, and its dims in addition to step. The names are the
-# same as in `attnscape.measures`.
-_VARIABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "loss": ("loss on the evaluation batch", ()),
-    "evaluation_gradient_norm": ("norm of the gradient on the evaluation batch", ()),
-    "directional_smoothness": ("directional smoothness of the step", ()),
-    "gradient_difference_smoothness": ("change of the gradient along half the step, by length", ()),
-    "update_norm": ("norm of the step", ()),
-    "pseudo_smoothness": ("directional smoothness of a pseudo-step", ("pseudo_optimizer",)),
-    "noise_norm": ("norm of a batch's gradient minus the mean over batches", ("sample",)),
-    "condition_number": ("robust condition number", ()),
-    "condition_number_low": ("lower end of its 95 % interval", ()),
-    "condition_number_high": ("upper end of its 95 % interval", ()),
-    "hessian_diagonal": ("diagonal of the Hessian", ("parameter",)),
-    "hessian_diagonal_error": ("standard error of the Hessian's diagonal", ("parameter",)),
-    "hessian_row_norm": ("norms of the Hessian's rows", ("parameter",)),
-    "hessian_eigenvalues": ("eigenvalues of the Hessian", ("eigenvalue",)),
-}
-
-# The measurements of one step, by name: numbers, and arrays with the dims above.
-Record = dict[str, float | Float[np.ndarray, " _"]]
+from attnscape.torch._variables import VARIABLES, Record
 
 
 class Probe:
@@ -63,6 +42,9 @@ class Probe:
       `dense_limit` parameters) also `hessian_eigenvalues` and `hessian_row_norm`. This takes one
       product for each parameter or probe, and keeps 16 bytes for each parameter. Condition numbers
       of each layer follow from it: `attnscape.networks.layer_condition_numbers`.
+    - Every `sharpness_every` steps: `sharpness`, the largest eigenvalue of the Hessian by Lanczos'
+      method, and `sharpness_residual`, its error, as in `Objective.eigenpairs`. This takes some
+      tens of products at any number of parameters.
 
     Args:
         objective: The objective to measure.
@@ -71,12 +53,15 @@ class Probe:
             0 for none.
         curvature_every: Steps between measurements of curvature, which takes long; 0 for none.
         pseudo_every: Steps between measurements of pseudo-steps; 0 for none.
+        sharpness_every: Steps between measurements of the largest eigenvalue; 0 for none.
+        start: Number of the present iterate, if training is continued.
         condition: Name of a robust condition number of `attnscape.statistics.CONDITION_NUMBERS`.
         probes: Probes of an estimate, as in `Objective.hessian_diagonal`.
 
     Raises:
-        UsageError: If a schedule is negative or all are 0, the batches are too few, or the
-            condition number is unknown or asks for eigenvalues of a Hessian that is not formed.
+        UsageError: If a schedule or the start is negative, all schedules are 0, the batches are too
+            few, or the condition number is unknown or asks for eigenvalues of a Hessian that is not
+            formed.
 
     Examples:
         >>> import torch
@@ -102,15 +87,19 @@ class Probe:
         noise_every: int = 0,
         curvature_every: int = 0,
         pseudo_every: int = 0,
+        sharpness_every: int = 0,
+        start: int = 0,
         condition: str = PUBLIC_CODE,
         probes: int | None = None,
     ) -> None:
-        schedules = (every, noise_every, curvature_every, pseudo_every)
+        schedules = (every, noise_every, curvature_every, pseudo_every, sharpness_every)
         if min(schedules) < 0 or not any(schedules):
             raise UsageError(
-                f"every, noise_every, curvature_every and pseudo_every are {schedules}; give 0 or "
-                "more, and at least one above 0."
+                f"every, noise_every, curvature_every, pseudo_every and sharpness_every are "
+                f"{schedules}; give 0 or more, and at least one above 0."
             )
+        if start < 0:
+            raise UsageError(f"start is {start}; it must be 0 or the number of updates so far.")
         if noise_every and len(objective.batches) < 2:
             raise UsageError(
                 "Gradient noise needs at least two batches, and the objective has one; give it "
@@ -123,7 +112,7 @@ class Probe:
         self._schedules = schedules
         self._records: dict[int, Record] = {}
         self._pseudo_optimizers: tuple[str, ...] = ()
-        self._step = 0
+        self._step = start
         self._kept = objective.snapshot()
 
     def step(self, pseudo_updates: Mapping[str, Float[Tensor, " p"]] | None = None) -> Record:
@@ -141,7 +130,7 @@ class Probe:
         Raises:
             UsageError: If pseudo-steps are due and none are given, or others than before.
         """
-        every, noise_every, curvature_every, pseudo_every = self._schedules
+        every, noise_every, curvature_every, pseudo_every, sharpness_every = self._schedules
         pseudo_updates = pseudo_updates or {}
         if _is_due(self._step, pseudo_every):
             self._name_pseudo_steps(tuple(pseudo_updates))
@@ -165,6 +154,8 @@ class Probe:
                 record["noise_norm"] = noise.norm(dim=1).double().cpu().numpy()
             if _is_due(step, curvature_every):
                 record |= self._curvature()
+            if _is_due(step, sharpness_every):
+                record |= self._sharpness()
             if _is_due(step, pseudo_every):
                 record["pseudo_smoothness"] = np.array(
                     [
@@ -212,6 +203,12 @@ class Probe:
         unit = vector / vector.norm()
         return torch.dot(unit, self.objective.hvp(unit)).item()
 
+    def _sharpness(self) -> Record:
+        top = self.objective.eigenpairs()
+        if not top.values.size:  # Lanczos' method did not converge
+            return {"sharpness": np.nan, "sharpness_residual": np.nan}
+        return {"sharpness": float(top.values[0]), "sharpness_residual": float(top.residuals[0])}
+
     def _curvature(self) -> Record:
         diagonal = self.objective.hessian_diagonal(self.probes)
         number = diagonal.condition_number(self.condition)
@@ -237,7 +234,7 @@ class Probe:
         of the dim parameter belong to each layer, in this order.
         """
         variables = {}
-        for name, (long_name, dims) in _VARIABLES.items():
+        for name, (long_name, dims) in VARIABLES.items():
             found = {s: np.asarray(r[name]) for s, r in self._records.items() if name in r}
             if found:
                 missing = np.full_like(next(iter(found.values())), np.nan, dtype=np.float64)
