@@ -241,6 +241,7 @@ def test_equal_runs_have_equal_ids_and_others_do_not():
         {"data": toy_data("packaged", examples=48)},
         {"size": dataclasses.replace(SIZE, batch=8)},
         {"schedules": Schedules(loss=1)},
+        {"schedules": Schedules(sharpness=5)},
         {"workload": dataclasses.replace(TOY, name="other")},
         {"factory": get_optimizer("torch:Adam")},
     ]

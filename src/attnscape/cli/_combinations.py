@@ -98,6 +98,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "pseudo_every": (0, _STEPS),
     "noise_every": (0, _STEPS),
     "curvature_every": (0, _STEPS),
+    "sharpness_every": (0, _STEPS),
     "dim": (1, 10_000),
     "context": (1, _PROMPTS),
     "layers": (1, 1000),

@@ -215,6 +215,8 @@ class Networks:
     """Steps between measurements of gradient noise; 0 for none."""
     curvature_every: int = 0
     """Steps between measurements of the Hessian's diagonal; 0 for none."""
+    sharpness_every: int = 0
+    """Steps between measurements of the Hessian's largest eigenvalue; 0 for none."""
     out: Path = Path("results")
     """Folder for the results."""
 

@@ -178,8 +178,9 @@ class NetworkRun:
         names = ("learning_rate", "seed", "steps", "clip", "schedules")
         numbers = {name: spec.describe(getattr(self, name)) for name in names}
         # Options that are not used are left out: they do not change the result.
-        if not self.schedules.pseudo:
-            del numbers["schedules"]["fields"]["pseudo"]
+        for name in ("pseudo", "sharpness"):
+            if not getattr(self.schedules, name):
+                del numbers["schedules"]["fields"][name]
         if self.full_batch:
             numbers["full_batch"] = True
         return numbers

@@ -41,6 +41,7 @@ class Schedules:
         curvature: Of the Hessian's diagonal and the robust condition number.
         pseudo: Of the directional smoothness of pseudo-steps, the updates that the run's
             `pseudo_optimizers` would make.
+        sharpness: Of the largest eigenvalue of the Hessian.
 
     Raises:
         UsageError: If a schedule is negative.
@@ -56,6 +57,7 @@ class Schedules:
     noise: int = 0
     curvature: int = 0
     pseudo: int = 0
+    sharpness: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -252,7 +254,7 @@ class _Run:
 
     def _made_probe(self) -> Probe | None:
         chosen = self._schedules
-        if not (chosen.smoothness or chosen.noise or chosen.curvature or chosen.pseudo):
+        if not any(each for name, each in vars(chosen).items() if name != "loss"):
             return None
         objective = Objective(self._module, self._workload.loss, self._training, determinism="eval")
         return Probe(
@@ -261,6 +263,7 @@ class _Run:
             noise_every=chosen.noise,
             curvature_every=chosen.curvature,
             pseudo_every=chosen.pseudo,
+            sharpness_every=chosen.sharpness,
         )
 
     def _planned(self) -> Sequence[int]:

@@ -103,6 +103,7 @@ def _train(options: Networks) -> None:
         curvature=options.curvature_every,
         noise=options.noise_every,
         pseudo=options.pseudo_every,
+        sharpness=options.sharpness_every,
     )
     rates = learning_rates(options.learning_rates, tuple(factories))
     if options.tune:
