@@ -177,6 +177,34 @@ def test_a_truncated_file_is_refused(finished, tmp_path, share):
         store.load_or_run(TINY, tmp_path)
 
 
+def test_a_flipped_bit_anywhere_is_noticed(finished, tmp_path):
+    """In the checksum's own mark it may pass, for then the result itself is whole."""
+    path, whole, result = tmp_path / finished.name, finished.read_bytes(), store.load(finished)
+    bits = np.random.default_rng(0).integers(8 * len(whole), size=150)
+    last = np.arange(8 * (len(whole) - 90), 8 * len(whole), 5)  # mark and digest
+    refused = 0
+    for bit in [*bits.tolist(), *last.tolist()]:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(damaged))
+        try:
+            assert store.load(path).identical(result)
+        except UsageError as error:
+            assert "is damaged or not a NetCDF file" in str(error)  # noqa: PT017
+            refused += 1
+    assert refused >= len(bits)
+
+
+def test_other_readers_take_no_notice_of_the_checksum(finished):
+    assert xr.load_dataset(finished).identical(store.load(finished))
+
+
+def test_a_file_without_a_checksum_is_read(finished, tmp_path):
+    path = tmp_path / finished.name
+    store.load(finished).to_netcdf(path, engine="h5netcdf")
+    assert store.load(path).identical(store.load(finished))
+
+
 def test_what_is_not_a_result_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"There is no result file .*missing\.nc; results end in"):
         store.load(tmp_path / "missing.nc")

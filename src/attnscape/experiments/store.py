@@ -9,6 +9,7 @@ import xarray as xr
 
 from attnscape import spec
 from attnscape.errors import UsageError
+from attnscape.experiments.checksum import is_intact, with_checksum
 from attnscape.files import atomic, writable_directory
 from attnscape.identity import Identity
 from attnscape.training import Progress, silent
@@ -136,7 +137,7 @@ def save(dataset: xr.Dataset, path: Path | str) -> None:
     path = Path(path)
     with atomic(path) as partial:
         # The file is made in memory first: HDF5 crashes the process if the disk is full.
-        partial.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
+        partial.write_bytes(with_checksum(bytes(dataset.to_netcdf(engine="h5netcdf"))))
 
 
 def load(path: Path | str) -> xr.Dataset:
@@ -159,6 +160,8 @@ def load(path: Path | str) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"There is no result file {path}; results end in .nc.")
     try:
+        if not is_intact(path):
+            raise ValueError("its checksum is not that of its content")
         with path.open("rb") as file:  # `to_netcdf` also writes the classic format
             classic = file.read(3) == b"CDF"
         dataset = xr.load_dataset(path, engine="scipy" if classic else "h5netcdf")

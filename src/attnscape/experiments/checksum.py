@@ -1,0 +1,46 @@
+"""A checksum at the end of a result file, so that a damaged file is never read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+# HDF5 and NetCDF readers take no notice of what follows the end that a file's head names.
+_MARK = b"\nattnscape sha256 "
+_LENGTH = len(_MARK) + 64
+
+
+def with_checksum(content: bytes) -> bytes:
+    r"""The content of a file, with its SHA-256 after it.
+
+    Examples:
+        >>> from attnscape.experiments.checksum import with_checksum
+        >>> with_checksum(b"numbers")[:20]
+        b'numbers\nattnscape sh'
+    """
+    return content + _MARK + hashlib.sha256(content).hexdigest().encode()
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a file is what was written; True if it has no checksum, as files of others.
+
+    It has to be asked before HDF5 reads the file, which can loop forever on a single wrong bit.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from attnscape.experiments.checksum import is_intact, with_checksum
+        >>> path = Path(tempfile.mkdtemp()) / "result.nc"
+        >>> _ = path.write_bytes(with_checksum(b"numbers"))
+        >>> is_intact(path)
+        True
+        >>> _ = path.write_bytes(path.read_bytes().replace(b"num", b"mum"))
+        >>> is_intact(path)
+        False
+    """
+    whole = path.read_bytes()
+    content, end = whole[:-_LENGTH], whole[-_LENGTH:]
+    return _MARK not in end or with_checksum(content) == whole
