@@ -1,0 +1,31 @@
+"""The blocks of the parameters: P and Q of each layer, or the leaves of another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from attnscape import objective
+from attnscape.measures._measure import Iterate
+
+
+def members(model: Callable[..., PyTree]) -> Mapping[str, Int[np.ndarray, " member"]]:
+    """For each block of `objective.parameter_blocks`, the places of its parameters."""
+    labels = np.array(objective.parameter_blocks(model))
+    return {label: np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())}
+
+
+def symmetric_hessian(iterate: Iterate) -> Float[Array, "p p"]:
+    """The exact Hessian on the evaluation batch, without the asymmetry of rounding errors."""
+    hessian = objective.hessian(iterate.model, iterate.evaluation)
+    return (hessian + hessian.T) / 2
+
+
+def diagonal_block(
+    matrix: Float[Array, "p p"], places: Int[np.ndarray, " member"]
+) -> Float[Array, "member member"]:
+    """The rows and columns of these places."""
+    return matrix[jnp.ix_(places, places)]
