@@ -12,9 +12,18 @@ import scipy.integrate
 import scipy.stats
 from jax.flatten_util import ravel_pytree
 
-from attnscape import LinearTransformer, Prompts, RegressionTask, hessian, train
+from attnscape import LinearTransformer, Prompts, RegressionTask, hessian, train, value_and_grad
 from attnscape.errors import UsageError
-from attnscape.measures import BlockHeterogeneity, GaussNewton, Iterate, TopEigenvectors, every
+from attnscape.measures import (
+    BlockHeterogeneity,
+    BlockSmoothness,
+    GaussNewton,
+    Iterate,
+    LossAlongStep,
+    TopEigenvectors,
+    every,
+    loss_along_line,
+)
 from attnscape.models import FunctionModel
 from attnscape.objective import parameter_blocks, predictions
 from support import quick_jit
@@ -228,13 +237,106 @@ def test_more_eigenvectors_than_parameters_are_refused(iterate):
         TopEigenvectors(count=37)(iterate)
 
 
+# --- smoothness of blocks
+
+
+def steepest(gradient):
+    """Dual norms and directions of unit norm of a matrix, by numpy."""
+    U, values, Vt = np.linalg.svd(gradient)
+    return {
+        "l2": (np.linalg.norm(gradient), gradient / np.linalg.norm(gradient)),
+        "l_inf": (np.abs(gradient).sum(), np.sign(gradient)),
+        "spectral": (values.sum(), U @ Vt),
+    }
+
+
+NORMS = {
+    "l2": lambda matrix: np.linalg.norm(matrix),
+    "l_inf": lambda matrix: np.abs(matrix).max(),
+    "spectral": lambda matrix: np.linalg.norm(matrix, 2),
+}
+
+
+def test_smoothness_and_dual_norms_are_those_of_each_blocks_gradient(iterate):
+    taken = measured(BlockSmoothness(), iterate)
+    H = np.asarray(hessian(iterate.model, iterate.evaluation))
+    gradient = value_and_grad(iterate.model, iterate.evaluation)[1]
+    matrices = dict(zip(("P0", "P1", "Q0", "Q1"), (*gradient.P, *gradient.Q), strict=True))
+    labels, rng = np.array(parameter_blocks(iterate.model)), np.random.default_rng(0)
+    for column, (name, given) in enumerate(matrices.items()):
+        of, matrix = labels == name, np.asarray(given)
+        block = H[np.ix_(of, of)]
+        if name == "P1":  # P of the last layer is dead in the block form
+            assert np.isnan(taken["block_smoothness"][:, column]).all()
+            assert (np.asarray(taken["block_gradient_norm"][:, column]) == 0).all()
+            continue
+        for row, (geometry, (dual, u)) in enumerate(steepest(matrix).items()):
+            assert NORMS[geometry](u) == pytest.approx(1, rel=1e-12)
+            assert (u * matrix).sum() == pytest.approx(dual, rel=1e-10)
+            smoothness = u.ravel() @ block @ u.ravel()
+            bound = float(taken["block_smoothness_bound"][row, column])
+            assert float(taken["block_gradient_norm"][row, column]) == pytest.approx(dual, rel=1e-9)
+            assert float(taken["block_smoothness"][row, column]) == pytest.approx(
+                smoothness, rel=1e-8
+            )
+            for _ in range(50):
+                v = rng.standard_normal(matrix.shape)
+                v = (v / NORMS[geometry](v)).ravel()
+                assert abs(v @ block @ v) <= bound
+        bounds = np.asarray(taken["block_smoothness_bound"][:, column])
+        largest = np.linalg.norm(block, 2)
+        np.testing.assert_allclose(bounds, [largest, np.abs(block).sum(), 3 * largest], rtol=1e-9)
+
+
+def test_a_gradient_of_low_rank_gives_no_steps_along_its_kernel():
+    """Its polar factor has as many singular values of 1 as the gradient has of above 0."""
+    rows = np.random.default_rng(1).standard_normal((8, 4))
+    given = quadratic(rows, {"w": np.zeros(4)}, target=np.arange(8.0))
+    lowered = np.outer([1.0, 2.0], [3.0, -1.0]).ravel()
+    slope = np.linalg.solve(2 * rows.T @ rows / 8, lowered)  # the gradient there is `lowered`
+    best = np.linalg.lstsq(rows, np.arange(8.0), rcond=None)[0]
+    model = FunctionModel(
+        jnp.asarray((best + slope).reshape(2, 2)), lambda w, p: p.query @ w.ravel()
+    )
+    taken = measured(BlockSmoothness(), dataclasses.replace(given, model=model))
+    u = lowered / np.linalg.norm(lowered)
+    assert float(taken["block_gradient_norm"][2, 0]) == pytest.approx(np.linalg.norm(lowered))
+    expected = u @ (2 * rows.T @ rows / 8) @ u
+    assert float(taken["block_smoothness"][2, 0]) == pytest.approx(expected, rel=1e-8)
+
+
+# --- lines
+
+
+def test_the_loss_along_a_line_is_the_loss_of_the_token_form_there(iterate):
+    prompts = TASK.sample(jax.random.key(3), 10, "float64")
+    start, unravel = ravel_pytree(iterate.model)
+    end = ravel_pytree(INIT(jax.random.key(1), dtype="float64"))[0]
+    fractions = (-0.5, 0.0, 0.3, 1.0)
+    expected = [
+        np.mean((unravel(start + a * (end - start))(prompts) - prompts.target) ** 2)
+        for a in fractions
+    ]
+    for given in (prompts, prompts.moments()):
+        losses = loss_along_line(iterate.model, start, end, given, fractions)
+        np.testing.assert_allclose(losses, expected, rtol=1e-11)
+    step = dataclasses.replace(iterate, evaluation=prompts, update=unravel(end - start))
+    taken = measured(LossAlongStep(fractions=fractions), step)
+    np.testing.assert_allclose(taken["loss_along_step"], expected, rtol=1e-11)
+    with pytest.raises(UsageError, match="vectors in the order of its Hessian"):
+        loss_along_line(iterate.model, start[1:], end[1:], prompts)
+
+
 # --- in a training
 
 
 def test_a_training_records_them_with_labels_for_every_run():
     runs = train(
         TASK, INIT, ["sgdm", "adam"], [0.05, 0.1], [0, 1], steps=2, batch=20, evaluation_batch=20,
-        measures=(BlockHeterogeneity(every(2)), GaussNewton(every(2)), TopEigenvectors(every(2))),
+        measures=(
+            BlockHeterogeneity(every(2)), BlockSmoothness(every(2)), GaussNewton(every(2)),
+            LossAlongStep(every(2)), TopEigenvectors(every(2)),
+        ),
     )  # fmt: skip
     assert runs["block_distance"].dims[-2:] == ("block", "other_block")
     assert runs["block"].values.tolist() == ["P0", "P1", "Q0", "Q1"]
@@ -251,3 +353,7 @@ def test_a_training_records_them_with_labels_for_every_run():
     # P of the last layer is dead in the block form, so its three distances are not defined.
     assert bool(runs["block_distance"].sel(block="P1").isnull().all())
     assert bool(runs["block_heterogeneity"].notnull().all())
+    smoothness = runs["block_smoothness"]
+    assert smoothness.dims[-2:] == ("geometry", "block")
+    assert bool(smoothness.drop_sel(block="P1").notnull().all())
+    assert bool(runs["loss_along_step"].notnull().all())

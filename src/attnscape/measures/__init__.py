@@ -5,10 +5,13 @@ iterate. The engine maps it over all runs. `Iterate.of` makes an iterate from gi
 """
 
 from attnscape.measures._batch_sharpness import BatchSharpness as BatchSharpness
+from attnscape.measures._block_smoothness import BlockSmoothness as BlockSmoothness
 from attnscape.measures._curvature import Curvature as Curvature
 from attnscape.measures._eigenvectors import TopEigenvectors as TopEigenvectors
 from attnscape.measures._gauss_newton import GaussNewton as GaussNewton
 from attnscape.measures._heterogeneity import BlockHeterogeneity as BlockHeterogeneity
+from attnscape.measures._line import LossAlongStep as LossAlongStep
+from attnscape.measures._line import loss_along_line as loss_along_line
 from attnscape.measures._loss import EvaluationLoss as EvaluationLoss
 from attnscape.measures._loss import LargeBatchLoss as LargeBatchLoss
 from attnscape.measures._loss import TrainingLoss as TrainingLoss

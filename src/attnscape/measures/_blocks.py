@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
@@ -16,6 +18,14 @@ def members(model: Callable[..., PyTree]) -> Mapping[str, Int[np.ndarray, " memb
     """For each block of `objective.parameter_blocks`, the places of its parameters."""
     labels = np.array(objective.parameter_blocks(model))
     return {label: np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())}
+
+
+def shapes(model: Callable[..., PyTree]) -> Mapping[str, tuple[int, ...]]:
+    """For each block, the shape of its parameters: of one layer, or of a whole leaf."""
+    each: list[tuple[int, ...]] = []
+    for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)):
+        each += [leaf.shape[1:]] * len(leaf) if leaf.ndim >= 3 else [leaf.shape]
+    return dict(zip(members(model), each, strict=True))
 
 
 def symmetric_hessian(iterate: Iterate) -> Float[Array, "p p"]:

@@ -24,3 +24,16 @@ def eigenvectors(matrix: Float[Array, "p p"]) -> tuple[Float[Array, " p"], Float
     """Eigenvalues of a symmetric matrix, ascending, and its eigenvectors as columns."""
     values, vectors = jnp.linalg.eigh(matrix)
     return values, vectors
+
+
+@jax.custom_batching.sequential_vmap
+def polar(matrix: Float[Array, "m n"]) -> tuple[Float[Array, "m n"], Float[Array, ""]]:
+    """The orthogonal polar factor U V^T of a matrix U S V^T, and the sum of its singular values.
+
+    Singular values that are zero up to rounding are left out of the factor. The matrices are sums
+    over prompts, so their rounding errors are many times those of the decomposition.
+    """
+    U, values, Vt = jnp.linalg.svd(matrix, full_matrices=False)
+    rounding = 1e4 * jnp.finfo(matrix.dtype).eps * values[:1]
+    kept = jnp.where((values > rounding)[None, :], U, 0)
+    return jnp.matmul(kept, Vt, precision="highest"), values.sum()

@@ -22,6 +22,7 @@ from jaxtyping import PyTree
 from attnscape.errors import UsageError
 from attnscape.measures import (
     BlockHeterogeneity,
+    BlockSmoothness,
     Curvature,
     GaussNewton,
     Measure,
@@ -38,7 +39,9 @@ _LARGEST = 2**31 - 1  # JAX counts the elements along an axis, and steps, in 32 
 # Seconds per number drawn, and per product in the layers; a step of Setting 1 takes 0.25 ms.
 _SECONDS_A_NUMBER = 1e-9
 _SECONDS_A_PRODUCT = 3e-10
-_OF_A_HESSIAN = (BlockHeterogeneity, Curvature, GaussNewton, NoiseScale, TopEigenvectors)
+_OF_A_HESSIAN = (
+    BlockHeterogeneity, BlockSmoothness, Curvature, GaussNewton, NoiseScale, TopEigenvectors,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
