@@ -74,7 +74,7 @@ class BatchSharpness(Measure):
             gradient = objective.value_and_grad(iterate.model, prompts)[1]
             product = objective.hvp(iterate.model, prompts, gradient)
             along, curved = ravel_pytree(gradient)[0], ravel_pytree(product)[0]
-            return jnp.vdot(along, curved), jnp.vdot(along, along)
+            return (along * curved).sum(), (along**2).sum()
 
         curvatures, squares = jax.lax.map(one, jnp.arange(self.samples), batch_size=_TOGETHER)
         quotients = curvatures / squares

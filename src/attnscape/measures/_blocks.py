@@ -34,6 +34,11 @@ def symmetric_hessian(iterate: Iterate) -> Float[Array, "p p"]:
     return (hessian + hessian.T) / 2
 
 
+def form(matrix: Float[Array, "p p"], vector: Float[Array, " p"]) -> Float[Array, ""]:
+    """The quadratic form v^T A v."""
+    return jnp.einsum("i,ij,j", vector, matrix, vector, precision="highest")
+
+
 def diagonal_block(
     matrix: Float[Array, "p p"], places: Int[np.ndarray, " member"]
 ) -> Float[Array, "member member"]:

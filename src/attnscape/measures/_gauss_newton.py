@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from attnscape import objective
-from attnscape.measures._blocks import symmetric_hessian
+from attnscape.measures._blocks import form, symmetric_hessian
 from attnscape.measures._measure import Iterate, Measure, Variable
 from attnscape.measures._schedule import Schedule, every
 from attnscape.measures._spectrum import eigenvalues, eigenvectors
@@ -80,7 +80,7 @@ class GaussNewton(Measure):
             "curvature_smallest_eigenvalue": spectra[:, 0],
             "curvature_frobenius_norm": jnp.stack([jnp.linalg.norm(part) for part in parts]),
             "curvature_trace": jnp.stack([jnp.trace(part) for part in parts]),
-            "curvature_along_sharpest": jnp.stack([sharpest @ part @ sharpest for part in parts]),
+            "curvature_along_sharpest": jnp.stack([form(part, sharpest) for part in parts]),
             "gauss_newton_cosine": cosine(hessian, gauss_newton),
             "residual_cosine": cosine(gauss_newton, residual),
         }

@@ -126,7 +126,7 @@ class BlockHeterogeneity(Measure):
         count = math.ceil(most / step)
         grid = jnp.arange(-count, count + 1) * step
         distance = (grid[:, None] - decades(values)[None, :]) / self.bandwidth
-        masses = jnp.exp(-(distance**2) / 2) @ weights
+        masses = jnp.matmul(jnp.exp(-(distance**2) / 2), weights, precision="highest")
         return masses / masses.sum()
 
     def variables(self) -> Mapping[str, Variable]:

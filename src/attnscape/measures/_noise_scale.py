@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from attnscape import objective
 from attnscape.errors import UsageError
-from attnscape.measures._blocks import symmetric_hessian
+from attnscape.measures._blocks import form, symmetric_hessian
 from attnscape.measures._measure import Iterate, Measure, Variable
 from attnscape.measures._schedule import Schedule, every
 from attnscape.tasks import derived_key
@@ -91,11 +91,11 @@ class NoiseScale(Measure):
         gradient = samples.mean(axis=0)
         covariance = self._covariance(samples)
         first, second = map(self._covariance, jnp.split(samples, 2))
-        square = jnp.vdot(first, second)
-        noise, curved_noise = jnp.trace(covariance), jnp.vdot(hessian, covariance)
+        square = (first * second).sum()
+        noise, curved_noise = jnp.trace(covariance), (hessian * covariance).sum()
         prompts = self.samples * self.batch
-        signal = gradient @ gradient - noise / prompts
-        curved_signal = gradient @ hessian @ gradient - curved_noise / prompts
+        signal = (gradient**2).sum() - noise / prompts
+        curved_signal = form(hessian, gradient) - curved_noise / prompts
         norm = jnp.linalg.norm(hessian)
         return {
             "noise_trace": noise,
