@@ -26,6 +26,7 @@ from attnscape.measures import (
 )
 from attnscape.models import FunctionModel
 from attnscape.objective import parameter_blocks, predictions
+from attnscape.statistics import subspace_overlap
 from support import quick_jit
 
 TASK = RegressionTask(dim=3, context=6)
@@ -49,6 +50,10 @@ def measured(measure, iterate):
     return eqx.filter_jit(measure)(iterate)
 
 
+def linear(parameters, prompts):
+    return prompts.query @ ravel_pytree(parameters)[0]
+
+
 def quadratic(rows, parameters, target=None):
     """An iterate whose predictions are rows @ parameters: its Hessian is 2 rows^T rows / B.
 
@@ -60,9 +65,7 @@ def quadratic(rows, parameters, target=None):
     rows = jnp.asarray(rows, "float64")
     target = jnp.zeros(len(rows)) if target is None else jnp.asarray(target)
     prompts = Prompts(rows[:, None, :], jnp.zeros((len(rows), 1)), rows, target)
-    model = FunctionModel(
-        jax.tree.map(jnp.asarray, parameters), lambda w, p: p.query @ ravel_pytree(w)[0]
-    )
+    model = FunctionModel(jax.tree.map(jnp.asarray, parameters), linear)
     return Iterate(model, None, prompts, jax.random.key(0), None)
 
 
@@ -133,6 +136,21 @@ def test_a_multiple_of_the_loss_is_as_heterogeneous():
     assert float(once["block_heterogeneity"]) == pytest.approx(
         float(thousandfold["block_heterogeneity"]), rel=1e-9
     )
+
+
+@pytest.mark.parametrize(("factor", "distance"), [(1, 0.18), (3, 0.39), (10, 0.67)])
+def test_distances_of_lognormal_spectra_are_those_that_the_docstring_gives(factor, distance):
+    rng = np.random.default_rng(0)
+    distances = []
+    for _ in range(25):
+        decades = rng.normal(0, 0.5, 50) + np.repeat([0, np.log10(factor)], 25)
+        rows = np.diag(np.sqrt(10**decades))
+        taken = measured(
+            BlockHeterogeneity(), quadratic(rows, {"a": np.ones(25), "b": np.ones(25)})
+        )
+        distances.append(float(taken["block_heterogeneity"]))
+    error = np.std(distances, ddof=1) / 5
+    assert np.mean(distances) == pytest.approx(distance, abs=4 * error)
 
 
 def test_dead_parameters_do_not_count():
@@ -295,9 +313,7 @@ def test_a_gradient_of_low_rank_gives_no_steps_along_its_kernel():
     lowered = np.outer([1.0, 2.0], [3.0, -1.0]).ravel()
     slope = np.linalg.solve(2 * rows.T @ rows / 8, lowered)  # the gradient there is `lowered`
     best = np.linalg.lstsq(rows, np.arange(8.0), rcond=None)[0]
-    model = FunctionModel(
-        jnp.asarray((best + slope).reshape(2, 2)), lambda w, p: p.query @ w.ravel()
-    )
+    model = FunctionModel(jnp.asarray((best + slope).reshape(2, 2)), linear)
     taken = measured(BlockSmoothness(), dataclasses.replace(given, model=model))
     u = lowered / np.linalg.norm(lowered)
     assert float(taken["block_gradient_norm"][2, 0]) == pytest.approx(np.linalg.norm(lowered))
@@ -341,6 +357,11 @@ def test_a_training_records_them_with_labels_for_every_run():
     assert runs["block_distance"].dims[-2:] == ("block", "other_block")
     assert runs["block"].values.tolist() == ["P0", "P1", "Q0", "Q1"]
     assert runs["top_eigenvectors"].dims[-2:] == ("eigenvector", "parameter")
+    vectors = runs["top_eigenvectors"].dropna("step", how="all")
+    before, after = vectors.isel(step=slice(-1)), vectors.isel(step=slice(1, None))
+    overlaps = subspace_overlap(after, before)
+    assert overlaps.shape == (2, 2, 2, 1)
+    assert ((overlaps > 3 / 36) & (overlaps < 1)).all()  # two steps move them, but not far
     assert runs["curvature_trace"]["curvature_part"].values.tolist() == [
         "hessian", "gauss_newton", "residual",
     ]  # fmt: skip

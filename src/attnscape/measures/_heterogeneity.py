@@ -38,8 +38,10 @@ class BlockHeterogeneity(Measure):
     of all blocks, and each eigenvalue is a Gaussian of standard deviation `bandwidth` in decades.
     Then multiplying the loss by a number changes nothing, and scales differ by as much as their
     logarithms do. Distances of blocks with other axes or bandwidths are not comparable: spectra of
-    a few eigenvalues are all 1 apart if the bandwidth is small. `block_eigenvalues` has the spectra
-    for any other definition.
+    a few eigenvalues are all 1 apart if the bandwidth is small. With the default, two samples of 25
+    eigenvalues of one lognormal law, whose standard deviation is half a decade, are 0.18 apart on
+    average (above 0.28 in 5 % of cases); if their medians differ by a factor of 3, 0.39, and of 10,
+    0.67. `block_eigenvalues` has the spectra for any other definition.
 
     Dead parameters (their row of the Hessian is exactly zero) are left out of the spectra. A block
     without any other, such as P of the last layer in the block form, has the distance NaN from all
@@ -162,7 +164,8 @@ def _jensen_shannon(
     both = p + q
 
     def divergence(masses: Array) -> Array:  # from the mean of both; NaN if a mass is
-        terms = jnp.where(masses == 0, 0, masses * jnp.log2(2 * masses / both))
+        none = masses < jnp.finfo(masses.dtype).tiny
+        terms = jnp.where(none, 0, masses * jnp.log2(2 * masses / both))
         return terms.sum(axis=-1)
 
     return jnp.sqrt(jnp.maximum((divergence(p) + divergence(q)) / 2, 0))
