@@ -32,7 +32,8 @@ class BatchSharpness(Measure):
     at the edge of stability"), and clipping at a norm c makes the rate min(eta, eta c / |g|).
 
     `batch_sharpness_of_means` is the mean of g_B^T H_B g_B divided by the mean of |g_B|^2: batches
-    with large gradients weigh more. It is biased by about 1 / samples.
+    with large gradients weigh more. Where single prompts dominate a batch, the two differ by far
+    and need many samples. The ratio of means is biased by about 1 / samples.
 
     Attributes:
         schedule: The steps at which it is measured.

@@ -36,17 +36,17 @@ class BlockSmoothness(Measure):
     spectral  largest singular value   sum of singular values    U V^T of g      Muon
     ========  =======================  ========================  ==============  ===============
 
-    `block_smoothness` is u^T H u, `block_gradient_norm` the dual norm of g. A block is
-    (L0, L1)-smooth in a geometry if its smoothness is at most L0 + L1 times the dual norm
-    (Zhang et al., 2020, for l2; Crawshaw et al., 2022, "Robustness to unbounded smoothness of
-    generalized signSGD"; Riabinin et al., 2025, "Gluon: making Muon & Scion great again", for each
-    layer in any norm). `attnscape.statistics.fit_smoothness` fits L0 and L1.
-
-    u^T H u is the curvature in one direction. `block_smoothness_bound` bounds |v^T H v| for all v
-    of at most unit norm: in l2 it is the largest absolute eigenvalue of H, which is attained. In
-    l_inf it is the sum of all |H_ij|, and in the spectral norm that eigenvalue times the smaller
-    number of rows and columns; these need not be attained. Numbers of different geometries have
-    different units and are not comparable.
+    A block is (L0, L1)-smooth in a geometry if |v^T H v| is at most L0 + L1 times the dual norm of
+    g, for all v of unit norm and at all points (Zhang et al., 2020, "Why gradient clipping
+    accelerates training", for l2; Crawshaw et al., 2022, "Robustness to unbounded smoothness of
+    generalized signSGD"; Riabinin et al., 2025, "Gluon: making Muon & Scion great again",
+    arXiv 2505.13416, for each layer in any norm). `block_gradient_norm` is the dual norm of g.
+    `block_smoothness` is u^T H u, in the one direction of the optimizer. `block_smoothness_bound`
+    is at least all |v^T H v|: in l2 it is the largest absolute eigenvalue of H, which is attained;
+    in l_inf the sum of all |H_ij|, and in the spectral norm that eigenvalue times the smaller
+    number of rows and columns, which need not be attained. `attnscape.statistics.fit_smoothness`
+    fits L0 and L1 to either. Numbers of different geometries have different units and are not
+    comparable.
 
     A block without any gradient (P of the last layer in the block form) has NaN as its smoothness.
     Leaves with one axis have no singular values, so their spectral norm is Euclidean; in blocks

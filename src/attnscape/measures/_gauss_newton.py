@@ -27,9 +27,10 @@ class GaussNewton(Measure):
 
         G = (2/B) sum grad f_i grad f_i^T,    R = (2/B) sum r_i hess f_i
 
-    (Schraudolph, 2002, "Fast curvature matrix-vector products"; Sagun et al., 2018, "Empirical
-    analysis of the Hessian of over-parametrized neural networks", eq. 5). G has no negative
-    eigenvalue, so all negative curvature is R's. The dim `curvature_part` has H, G and R.
+    (Schraudolph, 2002, "Fast curvature matrix-vector products for second-order gradient descent";
+    Sagun et al., 2017, "Empirical analysis of the Hessian of over-parametrized neural networks",
+    arXiv 1706.04454). G has no negative eigenvalue, so all negative curvature is R's. The dim
+    `curvature_part` has H, G and R.
 
     Traces and `curvature_along_sharpest` (u^T A u, with u the eigenvector of H's largest
     eigenvalue) of G and R add up to those of H, so they can be given as shares. Norms do not add

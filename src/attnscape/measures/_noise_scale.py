@@ -31,9 +31,9 @@ class NoiseScale(Measure):
         noise_scale_hessian  = tr(H S) / (G^T H G)           (their B_noise, eq. 2.8)
         noise_alignment      = tr(H S) / (|H|_F |S|_F)
 
-    (McCandlish et al., 2018, "An empirical model of large-batch training", arXiv 1812.06162; the
-    alignment as in Wu et al., 2022, "The alignment property of SGD noise", with H in place of its
-    Gauss-Newton part). The scales are numbers of prompts: batches far above them are wasteful, far
+    (McCandlish et al., 2018, "An empirical model of large-batch training", arXiv 1812.06162; Wu et
+    al., 2022, "The alignment property of SGD noise and how it helps select flat minima", study the
+    alignment). The scales are numbers of prompts: batches far above them are wasteful, far
     below them noise dominates. If S were a multiple of the identity, the alignment would be
     tr(H) / (|H|_F sqrt(p)), which is `isotropic_alignment`.
 

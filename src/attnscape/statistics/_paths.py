@@ -65,8 +65,8 @@ def subspace_overlap(first: ArrayLike, second: ArrayLike) -> FloatArray:
     """How much two subspaces of k orthonormal vectors share: |A B^T|^2 / k in the Frobenius norm.
 
     It is the mean squared length of the vectors of one subspace projected onto the other (Gur-Ari
-    et al., 2018, "Gradient descent happens in a tiny subspace", eq. 5): 1 for equal subspaces,
-    whatever their bases, and k / p on average for random ones among p parameters.
+    et al., 2018, "Gradient descent happens in a tiny subspace", arXiv 1812.04754): 1 for equal
+    subspaces, whatever their bases, and k / p on average for random ones among p parameters.
 
     Args:
         first: (..., k, p) with orthonormal rows, such as `top_eigenvectors` at steps.
