@@ -25,13 +25,9 @@ class TopEigenvectors(Measure):
     all entries are equal, about 3/p for a random direction of p parameters. `eigenvector_share` is
     the part of v's squared norm in each block; the parts of a vector sum to 1.
 
-    How much the subspace of the first k vectors is still that of the measured step before:
-
-        vectors = result["top_eigenvectors"].dropna("step", how="all").isel(eigenvector=slice(k))
-        subspace_overlap(vectors.isel(step=slice(1, None)), vectors.isel(step=slice(-1)))
-
-    with `attnscape.statistics.subspace_overlap`. Single vectors of nearly equal eigenvalues are
-    arbitrary rotations of each other, so compare subspaces up to a gap of the spectrum.
+    `attnscape.experiments.paths.eigenvector_overlap` of the stored vectors says how much their
+    subspace is still that of the measured step before. Single vectors of nearly equal eigenvalues
+    are arbitrary rotations of each other, so compare subspaces up to a gap of the spectrum.
 
     Attributes:
         schedule: The steps at which it is measured.
