@@ -1,4 +1,4 @@
-"""The blocks of the parameters: P and Q of each layer, or the leaves of another model."""
+"""The exact Hessian and its blocks: P and Q of each layer, or the leaves of another model."""
 
 from __future__ import annotations
 
@@ -44,3 +44,8 @@ def diagonal_block(
 ) -> Float[Array, "member member"]:
     """The rows and columns of these places."""
     return matrix[jnp.ix_(places, places)]
+
+
+def cosine(first: Float[Array, "p p"], second: Float[Array, "p p"]) -> Float[Array, ""]:
+    """The cosine between two matrices in the Frobenius inner product; NaN if one is zero."""
+    return jnp.sum(first * second) / (jnp.linalg.norm(first) * jnp.linalg.norm(second))

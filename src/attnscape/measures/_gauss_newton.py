@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from attnscape import objective
-from attnscape.measures._blocks import form, symmetric_hessian
+from attnscape.measures._blocks import cosine, form, symmetric_hessian
 from attnscape.measures._measure import Iterate, Measure, Variable
 from attnscape.measures._schedule import Schedule, every
 from attnscape.measures._spectrum import eigenvalues, eigenvectors
@@ -105,8 +105,3 @@ class GaussNewton(Measure):
 
     def coordinates(self, model: Callable[..., PyTree]) -> Mapping[str, Sequence[object]]:
         return {"curvature_part": _PARTS}
-
-
-def cosine(first: Float[Array, "p p"], second: Float[Array, "p p"]) -> Float[Array, ""]:
-    """The cosine between two matrices in the Frobenius inner product; NaN if one is zero."""
-    return jnp.sum(first * second) / (jnp.linalg.norm(first) * jnp.linalg.norm(second))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from attnscape import objective
 from attnscape.errors import UsageError
-from attnscape.measures._blocks import form, symmetric_hessian
+from attnscape.measures._blocks import cosine, form, symmetric_hessian
 from attnscape.measures._measure import Iterate, Measure, Variable
 from attnscape.measures._schedule import Schedule, every
 from attnscape.tasks import derived_key
@@ -38,18 +38,20 @@ class NoiseScale(Measure):
     tr(H) / (|H|_F sqrt(p)), which is `isotropic_alignment`.
 
     Gradients of `samples` batches of `batch` fresh prompts estimate G and S. Their sample
-    covariance is unbiased for S / batch. The squares are unbiased too: tr(S) / (samples batch) is
-    subtracted from the squared norm of the mean gradient, likewise in G^T H G, and |S|_F^2 is the
-    inner product of the covariances of two halves of the samples. Ratios of unbiased estimates are
-    not unbiased. Where G is not resolved, an estimate of a square can be negative: then noise
-    scales are negative and the alignment is NaN; more samples help. G^T H G can also be negative
-    itself, because H is indefinite. H is taken on the evaluation batch.
+    covariance is unbiased for S / batch, and so are the squares: tr(S) / (samples batch) is
+    subtracted from the squared norm of the mean gradient, and likewise in G^T H G. Ratios of
+    unbiased estimates are not unbiased. Where G is not resolved, the estimate of its square can be
+    negative, and with it the noise scale; more samples help. G^T H G can also be negative itself,
+    because H is indefinite. The alignment is that of the sample covariance, which is never above 1;
+    for normal gradients the covariance's squared norm is too large by tr(S)^2 / samples, and where
+    gradients have heavy tails, a few samples decide its direction. H is taken on the evaluation
+    batch.
 
     Attributes:
         schedule: The steps at which it is measured.
         evaluations: The number of evaluation batches, 1 unless given; None for all. All of them
             have the same samples.
-        samples: Stochastic gradients, at least 4 and even.
+        samples: Stochastic gradients, at least 2.
         batch: Prompts of a stochastic gradient.
 
     Raises:
@@ -75,10 +77,10 @@ class NoiseScale(Measure):
     needs_state = False
 
     def __post_init__(self) -> None:
-        if self.samples < 4 or self.samples % 2 or self.batch < 1:
+        if self.samples < 2 or self.batch < 1:
             raise UsageError(
-                f"samples is {self.samples} and batch {self.batch}; give an even number of samples "
-                "of at least 4, and a batch of at least 1."
+                f"samples is {self.samples} and batch {self.batch}; give at least 2 samples and a "
+                "batch of at least 1."
             )
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
@@ -90,8 +92,6 @@ class NoiseScale(Measure):
         hessian = symmetric_hessian(iterate)
         gradient = samples.mean(axis=0)
         covariance = self._covariance(samples)
-        first, second = map(self._covariance, jnp.split(samples, 2))
-        square = (first * second).sum()
         noise, curved_noise = jnp.trace(covariance), (hessian * covariance).sum()
         prompts = self.samples * self.batch
         signal = (gradient**2).sum() - noise / prompts
@@ -101,7 +101,7 @@ class NoiseScale(Measure):
             "noise_trace": noise,
             "noise_scale": noise / signal,
             "noise_scale_hessian": curved_noise / curved_signal,
-            "noise_alignment": curved_noise / (norm * jnp.sqrt(square)),
+            "noise_alignment": cosine(hessian, covariance),
             "isotropic_alignment": jnp.trace(hessian) / (norm * len(hessian) ** 0.5),
         }
 
