@@ -108,6 +108,7 @@ def test_noise_scales_are_those_of_the_samples_covariance(iterate):
     S, mean = 5 * np.cov(g.T), g.mean(axis=0)
     expected = {
         "noise_trace": np.trace(S),
+        "noise_largest_share": ((g - mean) ** 2).sum(axis=1).max() / ((g - mean) ** 2).sum(),
         "noise_scale": np.trace(S) / (mean @ mean - np.trace(S) / 300),
         "noise_scale_hessian": np.trace(H @ S) / (mean @ H @ mean - np.trace(H @ S) / 300),
         "noise_alignment": np.trace(H @ S) / np.linalg.norm(H) / np.linalg.norm(S),

@@ -43,9 +43,13 @@ class NoiseScale(Measure):
     unbiased estimates are not unbiased. Where G is not resolved, the estimate of its square can be
     negative, and with it the noise scale; more samples help. G^T H G can also be negative itself,
     because H is indefinite. The alignment is that of the sample covariance, which is never above 1;
-    for normal gradients the covariance's squared norm is too large by tr(S)^2 / samples, and where
-    gradients have heavy tails, a few samples decide its direction. H is taken on the evaluation
-    batch.
+    for normal gradients the covariance's squared norm is too large by tr(S)^2 / samples. H is taken
+    on the evaluation batch.
+
+    Where gradients have heavy tails, a few samples decide all of these numbers, and no number of
+    samples may be enough: `noise_largest_share` is the part of the estimate of tr(S) that is due to
+    one sample. In Setting 1 traces of 1000 and 10,000 samples agree within 6 % at initialisation;
+    after 1000 steps some differ by a factor of 20.
 
     Attributes:
         schedule: The steps at which it is measured.
@@ -91,6 +95,7 @@ class NoiseScale(Measure):
         samples = jax.lax.map(one, jnp.arange(self.samples), batch_size=_TOGETHER)
         hessian = symmetric_hessian(iterate)
         gradient = samples.mean(axis=0)
+        squares = ((samples - gradient[None]) ** 2).sum(axis=1)
         covariance = self._covariance(samples)
         noise, curved_noise = jnp.trace(covariance), (hessian * covariance).sum()
         prompts = self.samples * self.batch
@@ -99,6 +104,7 @@ class NoiseScale(Measure):
         norm = jnp.linalg.norm(hessian)
         return {
             "noise_trace": noise,
+            "noise_largest_share": squares.max() / squares.sum(),
             "noise_scale": noise / signal,
             "noise_scale_hessian": curved_noise / curved_signal,
             "noise_alignment": cosine(hessian, covariance),
@@ -116,6 +122,9 @@ class NoiseScale(Measure):
     def variables(self) -> Mapping[str, Variable]:
         return {
             "noise_trace": Variable("trace of a prompt's gradient covariance", on_evaluation=True),
+            "noise_largest_share": Variable(
+                "part of the trace that is one sample's", on_evaluation=True
+            ),
             "noise_scale": Variable("gradient noise scale in prompts", on_evaluation=True),
             "noise_scale_hessian": Variable(
                 "gradient noise scale with the Hessian, in prompts", on_evaluation=True
