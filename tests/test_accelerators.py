@@ -8,7 +8,17 @@ import pytest
 
 from attnscape import LinearTransformer, RegressionTask, identity, native, objective
 from attnscape.cli.commands import doctor
-from attnscape.measures import GradientNoise, Iterate
+from attnscape.measures import (
+    BatchSharpness,
+    BlockHeterogeneity,
+    BlockSmoothness,
+    Curvature,
+    GaussNewton,
+    GradientNoise,
+    Iterate,
+    NoiseScale,
+    TopEigenvectors,
+)
 from attnscape.models import AttentionTransformer, FactoredLinearTransformer, WithMLP
 from attnscape.optimizers import NAMED, accepting
 from attnscape.tasks import Gaussian, ReluNetwork
@@ -115,8 +125,17 @@ def test_draws_and_measures_have_all_bits_of_float32(gpu):
     ):
         assert not of_fewer_bits(lambda key, task=task: task.sample_moments(key, 4), KEY)
     iterate = Iterate.of(MODELS["block"], TASK, batch=4)
-    noise = GradientNoise(samples=3, batch_sizes=(2,), reference=1000)
-    assert not of_fewer_bits(lambda: noise(iterate))
+    for measure in (
+        GradientNoise(samples=3, batch_sizes=(2,), reference=1000),
+        BatchSharpness(samples=2, batch=2),
+        BlockHeterogeneity(),
+        BlockSmoothness(),
+        Curvature(),
+        GaussNewton(),
+        NoiseScale(samples=4, batch=2),
+        TopEigenvectors(),
+    ):
+        assert not of_fewer_bits(lambda measure=measure: measure(iterate))
 
 
 @needs_kernels

@@ -1,11 +1,13 @@
 """One layer in closed form: prediction -w^T G Q q, so that loss and Hessian are moments of x."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from attnscape import LinearTransformer, RegressionTask, hessian, loss
+from attnscape.measures import BatchSharpness, GaussNewton, Iterate
 from attnscape.tasks import Gaussian
 
 COVARIANCE = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 0.5]])
@@ -62,3 +64,26 @@ def test_the_hessian_of_the_population_is_reached_within_its_standard_error():
     standard_error = 2 * np.sqrt(np.maximum(square - (H / 2) ** 2, 0) / batch)
     # 625 entries; six standard errors each keep the family's false alarms far below one in 10^5.
     assert np.all(np.abs(H - expected) < 6 * standard_error)
+
+
+def test_measures_of_the_quadratic_loss_are_those_of_the_population():
+    """With H_QQ = 2 (n + d + 1)/n I, every direction is as sharp, and nothing is residual."""
+    n, d, batch = 6, 3, 20_000
+    expected = 2 * (n + d + 1) / n
+    with jax.enable_x64(True):
+        model = LinearTransformer.init(jax.random.key(6), layers=1, dim=d, dtype="float64")
+        iterate = Iterate.of(model, RegressionTask(dim=d, context=n), batch=batch, dtype="float64")
+        parts = eqx.filter_jit(GaussNewton())(iterate)
+        sharpness = eqx.filter_jit(BatchSharpness(samples=20, batch=batch))(iterate)
+        moments = iterate.evaluation
+        traces = np.asarray(2 * (moments.cross**2).sum(axis=1) * (moments.query**2).sum(axis=1))
+    of_hessian, of_gauss_newton, of_residual = np.asarray(parts["curvature_trace"])
+    standard_error = traces.std() / batch**0.5
+    assert abs(of_hessian - d * d * expected) < 5 * standard_error
+    assert of_gauss_newton == pytest.approx(of_hessian, rel=1e-12)
+    assert abs(of_residual) < 1e-12 * of_hessian
+    assert float(parts["gauss_newton_cosine"]) == pytest.approx(1, rel=1e-12)
+    # H_B and g_B of one batch go together: a bias of order noise scale / batch, here below 1 %.
+    error = float(sharpness["batch_sharpness_error"])
+    assert error < 0.01 * expected
+    assert float(sharpness["batch_sharpness"]) == pytest.approx(expected, abs=5 * error)

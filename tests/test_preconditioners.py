@@ -99,6 +99,7 @@ PRECONDITIONERS = {
     "adam": adams(0.9),
     "adamw": adams(0.999),
     "nadam": adams(0.999),
+    "ademamix": adams(0.999),
     "rmsprop": rmsprops,
     "adagrad": adagrads,
 }

@@ -6,7 +6,7 @@ import pytest
 
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.errors import UsageError
-from attnscape.measures import Curvature, EvaluationLoss, every
+from attnscape.measures import Curvature, EvaluationLoss, TopEigenvectors, every
 from attnscape.optimizers import sgdm
 from attnscape.training import sizes
 
@@ -53,6 +53,18 @@ def test_sizes_are_those_of_the_arrays():
     gram = 1000 * 3 * 3  # the largest of the moments
     assert of_float64.memory["A batch of 1000 prompts"] >= 8 * gram
     assert of_float32.memory["A batch of 1000 prompts"] >= 4 * gram
+
+
+def test_vectors_are_counted_with_all_their_entries():
+    few, many = (
+        sizes.estimate(
+            RegressionTask(dim=3, context=7), MODEL, runs=1, seeds=range(1), steps=100,
+            measures=(TopEigenvectors(every(10), count=count),),
+        ).memory["The record of what is measured"]
+        for count in (1, 3)
+    )  # fmt: skip
+    numbers = 18 + 1 + 1  # a vector, its eigenvalue, its participation ratio; shares by block more
+    assert many - few >= 2 * 4 * numbers * 11
 
 
 def test_a_training_of_usual_size_is_estimated_in_seconds():

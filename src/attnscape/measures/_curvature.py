@@ -25,7 +25,12 @@ class Curvature(Measure):
     The preconditioned sharpness is the largest eigenvalue of P^-1 H. The last update divided the
     optimizer's running mean of gradients by P (Cohen et al., 2022, "Adaptive gradient methods at
     the edge of stability", where Adam's P has both bias corrections). It is NaN before the first
-    update, and for optimizers that do not provide P (`attnscape.optimizers.Preconditioned`).
+    update, and for optimizers that do not provide P (`attnscape.optimizers.Preconditioned`): SGD,
+    whose P is 1, so that its number is the largest eigenvalue; optimizers whose divisor is not
+    elementwise or depends on more than their state (LAMB, Adafactor, Muon, Prodigy), whose step is
+    no multiple of a mean of gradients (sign descent, Lion, Sophia), or that are measured at another
+    point (schedule-free). Decoupled weight decay is left out; it adds its rate, 1e-4 in `adamw`, to
+    all eigenvalues.
 
     Attributes:
         schedule: The steps at which it is measured.

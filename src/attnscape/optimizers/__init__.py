@@ -13,6 +13,7 @@ from attnscape.optimizers.adaptive import adamw as adamw
 from attnscape.optimizers.adaptive import ademamix as ademamix
 from attnscape.optimizers.adaptive import lamb as lamb
 from attnscape.optimizers.adaptive import nadam as nadam
+from attnscape.optimizers.adaptive import preconditioned_by_adam as preconditioned_by_adam
 from attnscape.optimizers.adaptive import prodigy as prodigy
 from attnscape.optimizers.adaptive import rmsprop as rmsprop
 from attnscape.optimizers.adaptive import schedule_free_adamw as schedule_free_adamw

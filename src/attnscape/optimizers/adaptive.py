@@ -71,7 +71,7 @@ def adam(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # the rate, in every coordinate
         [-0.1, 0.1]
     """
-    return _preconditioned_by_adam(optax.adam, learning_rate, b1=0.9, b2=0.9)
+    return preconditioned_by_adam(optax.adam, learning_rate, b1=0.9, b2=0.9)
 
 
 def adamw(learning_rate: Rate) -> Preconditioned:
@@ -85,7 +85,7 @@ def adamw(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # without a gradient only the decay acts
         [-0.05, 0.05]
     """
-    return _preconditioned_by_adam(optax.adamw, learning_rate, b1=0.9, b2=0.999)
+    return preconditioned_by_adam(optax.adamw, learning_rate, b1=0.9, b2=0.999)
 
 
 def nadam(learning_rate: Rate) -> Preconditioned:
@@ -102,7 +102,7 @@ def nadam(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # 1.47 times Adam's
         [-0.147, 0.147]
     """
-    return _preconditioned_by_adam(optax.nadam, learning_rate, b1=0.9, b2=0.999)
+    return preconditioned_by_adam(optax.nadam, learning_rate, b1=0.9, b2=0.999)
 
 
 def _once_above(
@@ -114,17 +114,37 @@ def _once_above(
     return jax.tree.map(lambda leaf: jnp.where(seen, function(leaf), jnp.nan), squares)
 
 
-def _preconditioned_by_adam(
+def preconditioned_by_adam(
     method: Callable[..., optax.GradientTransformation],
     learning_rate: Rate,
+    *,
     b1: float,
     b2: float,
     eps: float = 1e-8,
 ) -> Preconditioned:
-    """Adds Cohen et al.'s preconditioner (2022): (1 - b1^t) (sqrt(nu / (1 - b2^t)) + eps).
+    """Adam or a relative with these numbers, which provides Cohen et al.'s preconditioner (2022).
 
-    It divides the running mean of gradients without bias correction. Before the first update it is
-    0 times 0 / 0, so it is not defined.
+    The preconditioner is (1 - b1^t) (sqrt(nu / (1 - b2^t)) + eps). It divides the running mean of
+    gradients without bias correction. Before the first update it is 0 times 0 / 0, so it is not
+    defined.
+
+    Args:
+        method: A function of optax that takes the rate, b1, b2 and eps, and whose first state has
+            `count` and `nu`; other options can be set by `functools.partial`.
+        learning_rate: The rate.
+        b1: Decay of the mean of gradients.
+        b2: Decay of the mean of squared gradients.
+        eps: What is added to the root.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from attnscape.optimizers import preconditioned_by_adam
+        >>> method = preconditioned_by_adam(optax.adamw, 0.01, b1=0.9, b2=0.95)
+        >>> point, gradient = jnp.zeros(2), jnp.array([2.0, -4.0])
+        >>> _, state = method.update(gradient, method.init(point), point)
+        >>> [round(p, 3) for p in method.preconditioner(state).tolist()]
+        [0.2, 0.4]
     """
 
     def preconditioner(state: PyTree) -> PyTree:
@@ -194,8 +214,11 @@ def prodigy(learning_rate: Rate) -> optax.GradientTransformation:
     return contrib.prodigy(learning_rate)
 
 
-def ademamix(learning_rate: Rate) -> optax.GradientTransformation:
-    """AdEMAMix.
+def ademamix(learning_rate: Rate) -> Preconditioned:
+    """AdEMAMix, alpha 5 throughout.
+
+    Its preconditioner is that of the fast mean of gradients, Adam's. The slow mean is divided by
+    the same root, so the weights of gradients in a step sum to up to 6, not 1.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -205,4 +228,4 @@ def ademamix(learning_rate: Rate) -> optax.GradientTransformation:
         >>> [round(u, 5) for u in updates.tolist()]  # Adam's, plus the slow mean
         [-0.10005, 0.10005]
     """
-    return contrib.ademamix(learning_rate)
+    return preconditioned_by_adam(contrib.ademamix, learning_rate, b1=0.9, b2=0.999)

@@ -4,8 +4,9 @@ This room holds the statistics used by artifacts and claims: intervals of means,
 over seeds alone or over seeds and evaluation batches; comparisons in which divergence counts;
 ratios and differences paired over seeds; exact tests; q-q coordinates against normal and
 norm-of-Gaussian references; tail weight (excess kurtosis, Hill's index, exceedances); robust
-condition numbers; and (L0, L1)-smoothness fits. It does not depend on runs or models and needs only
-numpy and scipy. Results are deterministic: every function that resamples takes a seed.
+condition numbers; (L0, L1)-smoothness fits; and distances, angles and overlaps along paths of
+parameters. It does not depend on runs or models and needs only numpy and scipy. Results are
+deterministic: every function that resamples takes a seed.
 """
 
 from attnscape.statistics._bootstrap import bootstrap as bootstrap
@@ -45,6 +46,9 @@ from attnscape.statistics._interval import no_interval as no_interval
 from attnscape.statistics._means import geometric_mean as geometric_mean
 from attnscape.statistics._means import mean_interval as mean_interval
 from attnscape.statistics._norms import GaussianNorm as GaussianNorm
+from attnscape.statistics._paths import displacement_angles as displacement_angles
+from attnscape.statistics._paths import distance_from_start as distance_from_start
+from attnscape.statistics._paths import subspace_overlap as subspace_overlap
 from attnscape.statistics._quantiles import QQ as QQ
 from attnscape.statistics._quantiles import fitted_norm_qq as fitted_norm_qq
 from attnscape.statistics._quantiles import gaussian_norm_qq as gaussian_norm_qq

@@ -20,7 +20,15 @@ import numpy as np
 from jaxtyping import PyTree
 
 from attnscape.errors import UsageError
-from attnscape.measures import Curvature, Measure
+from attnscape.measures import (
+    BlockHeterogeneity,
+    BlockSmoothness,
+    Curvature,
+    GaussNewton,
+    Measure,
+    NoiseScale,
+    TopEigenvectors,
+)
 from attnscape.steppers import Sampler
 from attnscape.tasks import Task
 
@@ -31,6 +39,9 @@ _LARGEST = 2**31 - 1  # JAX counts the elements along an axis, and steps, in 32 
 # Seconds per number drawn, and per product in the layers; a step of Setting 1 takes 0.25 ms.
 _SECONDS_A_NUMBER = 1e-9
 _SECONDS_A_PRODUCT = 3e-10
+_OF_A_HESSIAN = (
+    BlockHeterogeneity, BlockSmoothness, Curvature, GaussNewton, NoiseScale, TopEigenvectors,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +143,9 @@ def estimate(
         f"{runs} runs of a model with {parameters} parameters": 4 * runs * parameters * itemsize,
         "The record of what is measured": count
         * runs
-        * _records(measures, parameters, steps, evaluations, itemsize),
+        * _records(measures, shapes, parameters, steps, evaluations, itemsize),
     }
-    if any(isinstance(measure, Curvature) for measure in measures):
+    if any(isinstance(measure, _OF_A_HESSIAN) for measure in measures):
         memory[f"The Hessian of {parameters} parameters"] = 2 * 8 * parameters**2
     width = task.dim if draw.moments else task.context + task.dim
     seconds_a_prompt = (
@@ -156,16 +167,25 @@ def _is_inexact(leaf: Any) -> bool:
 
 
 def _records(
-    measures: Sequence[Measure], parameters: int, steps: int, evaluations: int, itemsize: int
+    measures: Sequence[Measure],
+    model: PyTree,
+    parameters: int,
+    steps: int,
+    evaluations: int,
+    itemsize: int,
 ) -> int:
     """Bytes of the records of one run; at first, each number at each step is a separate array."""
     total = 0
     for measure in measures:
         taken = measure.schedule.most(steps)
+        lengths = {"parameter": parameters, "eigenvalue": parameters}
+        with contextlib.suppress(Exception):  # an error of a user's part is reported later
+            labels = measure.coordinates(model)
+            lengths = {name: max(1, len(given)) for name, given in labels.items()} | lengths
         for variable in measure.variables().values():
-            along = parameters if {"parameter", "eigenvalue"} & set(variable.dims) else 1
+            numbers = math.prod(lengths.get(dim, 1) for dim in variable.dims)
             batches = (measure.evaluations or evaluations) if variable.on_evaluation else 1
-            total += taken * (_ARRAY + itemsize * along * batches)
+            total += taken * (_ARRAY + itemsize * numbers * batches)
     return total
 
 
