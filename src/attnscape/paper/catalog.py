@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 ARTIFACTS = MappingProxyType(
     {
@@ -53,3 +54,11 @@ BENCH = "bench"
 SECTIONS = MappingProxyType(
     {**ARTIFACTS, **EXTENDED, **NETWORKS, BENCH: "Optimizers against each other"}
 )
+Section = Literal["paper", "extended", "networks", "bench"]
+
+
+def section_of(name: str) -> Section:
+    """The section of the page that an artifact stands in."""
+    if name in EXTENDED:
+        return "extended"
+    return "networks" if name in NETWORKS else "bench" if name == BENCH else "paper"

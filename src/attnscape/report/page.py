@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from PIL import Image, UnidentifiedImageError
 
 from attnscape import files
-from attnscape.paper.catalog import ARTIFACTS, BENCH, EXTENDED, NETWORKS
+from attnscape.paper.catalog import ARTIFACTS, Section, section_of
 from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
@@ -92,7 +92,7 @@ class _Head:
         own: Words for the user's parts that replace the paper's; empty if there are none.
     """
 
-    kind: Literal["paper", "extended", "networks", "own", "bench"]
+    kind: Section | Literal["own"]
     own: str = ""
 
     @classmethod
@@ -102,30 +102,23 @@ class _Head:
         own = {str(each.plan["own"]) for each in shown if each.plan.get("own")}
         if own:
             return cls("own", "; ".join(sorted(own)))
-        names = {each.name for each in shown}
-        if names and names <= set(NETWORKS):
-            return cls("networks")
-        if names and names <= set(EXTENDED):
-            return cls("extended")
-        return cls("bench" if names == {BENCH} else "paper")
+        kinds = {section_of(each.name) for each in shown}
+        return cls(kinds.pop() if len(kinds) == 1 else "paper")
 
 
 def _groups(sections: list[_Section]) -> list[tuple[str, str, list[_Section]]]:
     """Id, heading and sections of each group of artifacts that were made."""
-    groups = [
-        ("artifacts", "Figures and tables", [s for s in sections if _kind(s) == "artifact"]),
-        ("extended", "Beyond the paper's figures", [s for s in sections if _kind(s) == "extended"]),
-        ("networks", "Real networks", [s for s in sections if _kind(s) == "network"]),
-        ("benches", "Bench", [s for s in sections if _kind(s) == "bench"]),
+    headings: Mapping[Section, tuple[str, str]] = {
+        "paper": ("artifacts", "Figures and tables"),
+        "extended": ("extended", "Beyond the paper's figures"),
+        "networks": ("networks", "Real networks"),
+        "bench": ("benches", "Bench"),
+    }
+    groups: list[tuple[str, str, list[_Section]]] = [
+        (*heading, [each for each in sections if section_of(each.manifest.name) == kind])
+        for kind, heading in headings.items()
     ]
     return [each for each in groups if each[2]] or groups[:1]
-
-
-def _kind(section: _Section) -> Literal["artifact", "extended", "network", "bench"]:
-    name = section.manifest.name
-    if name in EXTENDED:
-        return "extended"
-    return "bench" if name == BENCH else "network" if name in NETWORKS else "artifact"
 
 
 def _verdicts(out: Path, manifests: Mapping[str, Manifest]) -> tuple[list[Verdict], list[str]]:
