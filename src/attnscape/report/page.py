@@ -102,8 +102,8 @@ class _Head:
         own = {str(each.plan["own"]) for each in shown if each.plan.get("own")}
         if own:
             return cls("own", "; ".join(sorted(own)))
-        kinds = {section_of(each.name) for each in shown}
-        return cls(kinds.pop() if len(kinds) == 1 else "paper")
+        kinds: set[Section] = {section_of(each.name) for each in shown}
+        return cls(kinds.pop()) if len(kinds) == 1 else cls("paper")
 
 
 def _groups(sections: list[_Section]) -> list[tuple[str, str, list[_Section]]]:
@@ -114,9 +114,9 @@ def _groups(sections: list[_Section]) -> list[tuple[str, str, list[_Section]]]:
         "networks": ("networks", "Real networks"),
         "bench": ("benches", "Bench"),
     }
-    groups: list[tuple[str, str, list[_Section]]] = [
-        (*heading, [each for each in sections if section_of(each.manifest.name) == kind])
-        for kind, heading in headings.items()
+    groups = [
+        (id_, heading, [each for each in sections if section_of(each.manifest.name) == kind])
+        for kind, (id_, heading) in headings.items()
     ]
     return [each for each in groups if each[2]] or groups[:1]
 
