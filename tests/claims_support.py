@@ -101,6 +101,21 @@ def runs(
     return dataset if evaluations else dataset.isel(evaluation=0, drop=True)
 
 
+def without_momentum(without: xr.Dataset, with_momentum: xr.Dataset) -> xr.Dataset:
+    """Runs of SGDM and Adam, and others in place of theirs without momentum."""
+    renamed = without.assign_coords(optimizer=["sgd", "adam-no-momentum"])
+    return xr.concat([renamed, with_momentum], "optimizer")
+
+
+def with_spectrum(dataset: xr.Dataset) -> xr.Dataset:
+    """The same with Hessians whose spectral norm is twice the directional smoothness."""
+    smoothness = dataset["directional_smoothness"].expand_dims(eigenvalue=2, axis=-1)
+    spectrum = xr.DataArray([-2.0, 1.0], dims="eigenvalue")
+    return dataset.drop_vars("hessian_eigenvalues").assign(
+        hessian_eigenvalues=smoothness * spectrum
+    )
+
+
 def diverging(dataset: xr.Dataset, optimizer: str, seeds: int, step: int = 500) -> xr.Dataset:
     """The same, but the first `seeds` runs of an optimizer diverge at a step."""
     lost = (dataset["optimizer"] == optimizer) & (dataset["seed"] < seeds)
@@ -156,7 +171,7 @@ LIGHT, EQUAL, HEAVY = -1, 10, 40  # outliers
 
 @functools.cache
 def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
-    """All artifacts that the ten claims read, in a world where all of them are true, or none."""
+    """All artifacts that the claims read, in a world where all of them are true, or none."""
 
     def each(claimed: Pair, opposite: Pair) -> Pair:
         return {"claimed": claimed, "reversed": opposite, "null": (1.0, 1.0)}[world]
@@ -224,5 +239,12 @@ def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
         "fig15": {
             "nonlinear": run(loss=worse, condition=conditions, smoothness=rough),
             "nonlinear-noise": alone,
+        },
+        "fig16-spectral": {name: with_spectrum(run(trend=trend)) for name in MAIN},
+        "without-momentum": {
+            name: without_momentum(
+                run(loss=(worse[0], worse[0]), turned=True), run(loss=(worse[1], worse[1]))
+            )
+            for name in MAIN
         },
     }

@@ -28,7 +28,12 @@ ARTIFACTS = MappingProxyType(
     }
 )
 # Artifacts beyond the paper's figures, made by `--extended` or if they are named.
-EXTENDED: Mapping[str, str] = MappingProxyType({})
+EXTENDED: Mapping[str, str] = MappingProxyType(
+    {
+        "without-momentum": "SGD and Adam with and without momentum (caption of Fig. 2)",
+        "fig16-spectral": "The Hessian's spectral norm against the gradient norm (beside Fig. 16)",
+    }
+)
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.
 NETWORKS = MappingProxyType(
     {

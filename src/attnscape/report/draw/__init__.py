@@ -14,6 +14,8 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
+from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.networks.base import titles as network_titles
@@ -35,11 +37,13 @@ from attnscape.report.draw import (
     exact,
     landscape,
     loss_curves,
+    momentum,
     networks,
     noise,
     rates,
     side_by_side,
     smoothness,
+    spectral,
     transfer,
 )
 from attnscape.report.style import folded
@@ -109,6 +113,16 @@ def _(artifact: TableOfRates, analysis: Analysis) -> Figure | None:
         return None
     recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
     return rates.figure(analysis.frame, _titles(artifact.settings), recipe)
+
+
+@draw.register
+def _(artifact: WithoutMomentum, analysis: MomentumRatios) -> Figure:
+    return momentum.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SpectralScatter, analysis: SpectralAnalysis) -> Figure:
+    return spectral.figure(analysis, _titles(artifact.settings))
 
 
 @draw.register
