@@ -13,6 +13,7 @@ from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
+from attnscape.paper.extended.speed import SMOOTHNESS_SPEED
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import (
     FIG2,
@@ -57,6 +58,7 @@ _ALL = (
     ABLATION,
     WITHOUT_MOMENTUM,
     FIG16_SPECTRAL,
+    SMOOTHNESS_SPEED,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

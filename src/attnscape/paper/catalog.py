@@ -32,6 +32,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
     {
         "without-momentum": "SGD and Adam with and without momentum (caption of Fig. 2)",
         "fig16-spectral": "The Hessian's spectral norm against the gradient norm (beside Fig. 16)",
+        "smoothness-speed": (
+            "Gap in directional smoothness and speed-up of Adam over SGDM (section 3.2)"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

@@ -31,6 +31,7 @@ CLAIMS: Mapping[Callable[[Mapping[str, Results]], Verdict], tuple[str, ...]] = {
     optimizer_claims.nonlinear_regression_looks_the_same: ("fig15",),
     extended_claims.momentum_helps_in_all_cases: ("without-momentum",),
     extended_claims.spectral_norm_grows_with_the_gradient: ("fig16-spectral",),
+    extended_claims.smoothness_goes_with_the_speed_up: ("smoothness-speed",),
 }
 
 

@@ -16,6 +16,7 @@ from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
+from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.networks.base import titles as network_titles
@@ -44,6 +45,7 @@ from attnscape.report.draw import (
     side_by_side,
     smoothness,
     spectral,
+    speed,
     transfer,
 )
 from attnscape.report.style import folded
@@ -123,6 +125,11 @@ def _(artifact: WithoutMomentum, analysis: MomentumRatios) -> Figure:
 @draw.register
 def _(artifact: SpectralScatter, analysis: SpectralAnalysis) -> Figure:
     return spectral.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SmoothnessSpeed, analysis: SpeedAnalysis) -> Figure:
+    return speed.figure(analysis, _titles(artifact.settings))
 
 
 @draw.register

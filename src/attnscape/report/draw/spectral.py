@@ -22,7 +22,7 @@ def figure(analysis: SpectralAnalysis, titles: Mapping[str, str]) -> Figure:
     """
     frame, points = analysis.frame, None
     with style():
-        size = (4.1 * len(titles), 4.1 * len(KINDS))
+        size = (4.6 * len(titles), 4.1 * len(KINDS))
         result = Figure(figsize=size, layout="constrained")
         axes = result.subplots(len(KINDS), len(titles), squeeze=False, sharex="col", sharey="col")
         for row, (column, words) in zip(axes, KINDS.items(), strict=True):
