@@ -101,6 +101,49 @@ def runs(
     return dataset if evaluations else dataset.isel(evaluation=0, drop=True)
 
 
+def without_momentum(without: xr.Dataset, with_momentum: xr.Dataset) -> xr.Dataset:
+    """Runs of SGDM and Adam, and others in place of theirs without momentum."""
+    renamed = without.assign_coords(optimizer=["sgd", "adam-no-momentum"])
+    return xr.concat([renamed, with_momentum], "optimizer")
+
+
+def with_spectrum(dataset: xr.Dataset) -> xr.Dataset:
+    """The same with Hessians whose spectral norm is twice the directional smoothness."""
+    smoothness = dataset["directional_smoothness"].expand_dims(eigenvalue=2, axis=-1)
+    spectrum = xr.DataArray([-2.0, 1.0], dims="eigenvalue")
+    return dataset.drop_vars("hessian_eigenvalues").assign(
+        hessian_eigenvalues=smoothness * spectrum
+    )
+
+
+def around_rates(
+    gap: float, speed_up: float, power: float, evaluations: int | None = None
+) -> xr.Dataset:
+    """Runs of SGDM and Adam at three rates each, where e^0.2 separates neighbours' speeds.
+
+    Args:
+        gap: SGDM's over Adam's directional smoothness at the middle rates.
+        speed_up: Steps that SGDM needs over those that Adam needs, at the middle rates.
+        power: Over the rates, smoothness goes with this power of the steps needed.
+        evaluations: Batches of the dim `evaluation`; None for none.
+    """
+    middle = runs(evaluations=evaluations).sel(learning_rate=0.1)
+    of_optimizer = xr.DataArray([0.5, -0.5], {"optimizer": list(OPTIMIZERS)})
+    faster = xr.DataArray([-0.2, 0.0, 0.2], {"learning_rate": [0.01, 0.02, 0.05]})
+    needed = 600 * np.exp(of_optimizer * np.log(speed_up) - faster)
+    smoothness = np.exp(of_optimizer * np.log(gap) - power * faster)
+    ones = xr.ones_like(middle["loss"])
+    dataset = xr.Dataset(
+        {
+            "loss": ones * np.exp(-ones["step"] / needed),
+            "directional_smoothness": ones * smoothness,
+            "status": middle["status"] * xr.ones_like(faster, np.int8),
+            "diverged_at": middle["diverged_at"] * xr.ones_like(faster, np.int32),
+        }
+    )
+    return dataset.transpose(*RUN, ...)
+
+
 def diverging(dataset: xr.Dataset, optimizer: str, seeds: int, step: int = 500) -> xr.Dataset:
     """The same, but the first `seeds` runs of an optimizer diverge at a step."""
     lost = (dataset["optimizer"] == optimizer) & (dataset["seed"] < seeds)
@@ -152,11 +195,17 @@ def noise(outliers: int) -> xr.Dataset:
 
 MAIN = ("setting-1", "setting-2", "setting-3")
 LIGHT, EQUAL, HEAVY = -1, 10, 40  # outliers
+# Places of eight settings by speed-up, in the order of their gaps; null: Spearman's correlation 0.
+PLACES: Mapping[World, tuple[int, ...]] = {
+    "claimed": (0, 1, 2, 3, 4, 5, 6, 7),
+    "reversed": (7, 6, 5, 4, 3, 2, 1, 0),
+    "null": (4, 0, 5, 7, 3, 1, 6, 2),
+}
 
 
 @functools.cache
 def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
-    """All artifacts that the ten claims read, in a world where all of them are true, or none."""
+    """All artifacts that the claims read, in a world where all of them are true, or none."""
 
     def each(claimed: Pair, opposite: Pair) -> Pair:
         return {"claimed": claimed, "reversed": opposite, "null": (1.0, 1.0)}[world]
@@ -224,5 +273,21 @@ def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
         "fig15": {
             "nonlinear": run(loss=worse, condition=conditions, smoothness=rough),
             "nonlinear-noise": alone,
+        },
+        "fig16-spectral": {name: with_spectrum(run(trend=trend)) for name in MAIN},
+        "smoothness-speed": {
+            f"setting-{k}": around_rates(
+                1.1 * 1.2**k,
+                1.1 * 1.15**place,
+                {"claimed": 1, "reversed": -1, "null": (-1) ** k}[world],
+                evaluations,
+            )
+            for k, place in enumerate(PLACES[world])
+        },
+        "without-momentum": {
+            name: without_momentum(
+                run(loss=(worse[0], worse[0]), turned=True), run(loss=(worse[1], worse[1]))
+            )
+            for name in MAIN
         },
     }

@@ -15,6 +15,7 @@ import pandas as pd
 
 from attnscape.experiments.captions import conventions, diverged_in_words, rates_in_words
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.grid_search import GridSearch
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.runs import Results as Results
 from attnscape.experiments.setting import Plan, Setting
@@ -62,7 +63,7 @@ class Artifact(abc.ABC, Generic[AnalysisT]):
         """A sentence on why it cannot be made here with this plan; empty if it can."""
         return ""
 
-    def searches(self, plan: Plan) -> Mapping[str, RateSearch]:
+    def searches(self, plan: Plan) -> Mapping[str, GridSearch | RateSearch]:
         """Searches whose learning rates the experiments need, by their key in `plan.searches`."""
         return {}
 

@@ -11,7 +11,10 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.condition_curves import FIG11, FIG14
 from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
+from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.rotation import ROTATION
+from attnscape.paper.extended.spectral import FIG16_SPECTRAL
+from attnscape.paper.extended.speed import SMOOTHNESS_SPEED
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import (
     FIG2,
@@ -54,6 +57,9 @@ _ALL = (
     TABLE1,
     TABLE2,
     ABLATION,
+    WITHOUT_MOMENTUM,
+    FIG16_SPECTRAL,
+    SMOOTHNESS_SPEED,
     ROTATION,
     SIDE_BY_SIDE,
     TRANSFER,

@@ -31,6 +31,11 @@ ARTIFACTS = MappingProxyType(
 # Artifacts beyond the paper's figures, made by `--extended` or if they are named.
 EXTENDED: Mapping[str, str] = MappingProxyType(
     {
+        "without-momentum": "SGD and Adam with and without momentum (caption of Fig. 2)",
+        "fig16-spectral": "The Hessian's spectral norm against the gradient norm (beside Fig. 16)",
+        "smoothness-speed": (
+            "Gap in directional smoothness and speed-up of Adam over SGDM (section 3.2)"
+        ),
         "rotation": "SGDM and Adam in rotated coordinates",
     }
 )

@@ -18,8 +18,9 @@ from attnscape.paper.claims._from_tables import mean_over
 from attnscape.paper.settings import MAIN
 from attnscape.statistics import Interval, Line, SmoothnessFit, fit_smoothness
 
-_LAST = 2_000  # the last step that Fig. 16 shows
-_MOST_SEEDS = 6  # few, because each is measured at every step, on every batch
+DIRECTIONAL = "directional_smoothness"
+LAST = 2_000  # the last step that Fig. 16 shows
+MOST_SEEDS = 6  # few, because each is measured at every step, on every batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,36 +125,18 @@ class SmoothnessScatter(Artifact[ScatterAnalysis]):
         evaluation_gradient_norm and directional_smoothness, without logarithms.
         """
         frame = tidy(results, ["evaluation_gradient_norm", "directional_smoothness"])
-        growth = {
-            str(setting): _growth(of_setting)
-            for setting, of_setting in frame.groupby("setting", sort=False)
-        }
-        found = {setting: each for setting, each in growth.items() if each is not None}
-        return ScatterAnalysis(results, frame, found)
+        return ScatterAnalysis(results, frame, growth_by_setting(frame))
 
     def comparison(self, analysis: ScatterAnalysis) -> pd.DataFrame:
         """The fits to the drawn seed, and the growth of smoothness over all seeds.
 
         The columns are setting, quantity, ours, low, high (ends of the 95 % interval) and seeds.
         """
-        rows = []
-        for setting, growth in analysis.growth.items():
-            quantities = {}
-            for name, line in growth.lines.items():
-                quantities |= {f"L0, {name}": line.L0, f"L1, {name}": line.L1}
-            quantities |= {
-                "log-log slope": growth.fit.trend.log_slope,
-                "rank correlation": growth.fit.trend.rank_correlation,
-            }
-            over_seeds = {
-                "log-log slope, mean over seeds and batches": growth.log_slope,
-                "rank correlation, mean over seeds and batches": growth.rank_correlation,
-            }
-            rows += [
-                (setting, quantity, interval.estimate, interval.low, interval.high, seeds)
-                for group, seeds in ((quantities, 1), (over_seeds, growth.log_slope.n))
-                for quantity, interval in group.items()
-            ]
+        rows = [
+            (setting, *row)
+            for setting, growth in analysis.growth.items()
+            for row in numbers_of(growth)
+        ]
         columns = ["setting", "quantity", "ours", "low", "high", "seeds"]
         return pd.DataFrame(rows, columns=columns)
 
@@ -167,7 +150,7 @@ class SmoothnessScatter(Artifact[ScatterAnalysis]):
             "L0 + L1 |gradient|."
         )
         runs = [
-            f"{setting.title.partition(':')[0]}: {_in_words(analysis.growth.get(setting.name))}"
+            f"{setting.title.partition(':')[0]}: {in_words(analysis.growth.get(setting.name))}"
             for setting in self.settings
         ]
         details = [
@@ -190,10 +173,10 @@ def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
     return dataclasses.replace(
         experiment,
         name=f"{experiment.name}-every-step",
-        seeds=experiment.seeds[:_MOST_SEEDS],
+        seeds=experiment.seeds[:MOST_SEEDS],
         optimizers={"adam": experiment.optimizers["adam"]},
         learning_rates={"adam": experiment.learning_rates["adam"]},
-        steps=min(_LAST, experiment.steps),
+        steps=min(LAST, experiment.steps),
         measures=(DirectionalSmoothness(every(1)),),
     )
 
@@ -204,19 +187,30 @@ def first_run(frame: pd.DataFrame) -> pd.DataFrame:
     return run[run["seed"] == run["seed"].min()]
 
 
-def _growth(frame: pd.DataFrame) -> Growth | None:
+def growth_by_setting(frame: pd.DataFrame, smoothness: str = DIRECTIONAL) -> dict[str, Growth]:
+    """The growth of the column `smoothness` with the gradient norm, by setting.
+
+    Settings whose first seed has too few finite points are left out.
+    """
+    found = {
+        str(setting): _growth(of_setting, smoothness)
+        for setting, of_setting in frame.groupby("setting", sort=False)
+    }
+    return {setting: growth for setting, growth in found.items() if growth is not None}
+
+
+def _growth(frame: pd.DataFrame, smoothness: str) -> Growth | None:
     """The growth in one setting; None if the points of its first seed allow no fit."""
     run = first_run(frame)
-    norm, smoothness = (
-        run[name].to_numpy(np.float64)
-        for name in ("evaluation_gradient_norm", "directional_smoothness")
+    norm, values = (
+        run[name].to_numpy(np.float64) for name in ("evaluation_gradient_norm", smoothness)
     )
-    if np.unique(norm[np.isfinite(norm) & np.isfinite(smoothness)]).size < 3:
+    if np.unique(norm[np.isfinite(norm) & np.isfinite(values)]).size < 3:
         return None
-    return Growth(fit_smoothness(norm, smoothness), *_means_over_runs(frame))
+    return Growth(fit_smoothness(norm, values), *_means_over_runs(frame, smoothness))
 
 
-def _means_over_runs(frame: pd.DataFrame) -> tuple[Interval, Interval]:
+def _means_over_runs(frame: pd.DataFrame, smoothness: str) -> tuple[Interval, Interval]:
     """Log-log slope and rank correlation of smoothness with gradient norm.
 
     Means over seeds and evaluation batches, with intervals crossed over both.
@@ -224,7 +218,7 @@ def _means_over_runs(frame: pd.DataFrame) -> tuple[Interval, Interval]:
     slopes, correlations = (
         np.array(
             [
-                [statistic(run) for _, run in of_seed.groupby("evaluation")]
+                [statistic(run, smoothness) for _, run in of_seed.groupby("evaluation")]
                 for _, of_seed in frame.groupby("seed")
             ]
         )
@@ -233,22 +227,44 @@ def _means_over_runs(frame: pd.DataFrame) -> tuple[Interval, Interval]:
     return mean_over(slopes), mean_over(correlations)
 
 
-def log_slope(run: pd.DataFrame) -> float:
+def log_slope(run: pd.DataFrame, smoothness: str = DIRECTIONAL) -> float:
     """Least-squares slope of log smoothness against log norm, over points with both positive."""
-    kept = run[(run["directional_smoothness"] > 0) & (run["evaluation_gradient_norm"] > 0)]
+    kept = run[(run[smoothness] > 0) & (run["evaluation_gradient_norm"] > 0)]
     if kept["evaluation_gradient_norm"].nunique() < 2:
         return np.nan
-    x, y = np.log(kept["evaluation_gradient_norm"]), np.log(kept["directional_smoothness"])
+    x, y = np.log(kept["evaluation_gradient_norm"]), np.log(kept[smoothness])
     return float(np.polyfit(x, y, 1)[0])
 
 
-def _rank_correlation(run: pd.DataFrame) -> float:
-    return float(
-        run["evaluation_gradient_norm"].corr(run["directional_smoothness"], method="spearman")
-    )
+def _rank_correlation(run: pd.DataFrame, smoothness: str) -> float:
+    return float(run["evaluation_gradient_norm"].corr(run[smoothness], method="spearman"))
 
 
-def _in_words(growth: Growth | None) -> str:
+def numbers_of(growth: Growth) -> list[tuple[str, float, float, float, int]]:
+    """The fits to the drawn seed, and the growth over all seeds.
+
+    Each is a quantity with its estimate, the ends of its 95 % interval, and the number of seeds.
+    """
+    quantities = {}
+    for name, line in growth.lines.items():
+        quantities |= {f"L0, {name}": line.L0, f"L1, {name}": line.L1}
+    quantities |= {
+        "log-log slope": growth.fit.trend.log_slope,
+        "rank correlation": growth.fit.trend.rank_correlation,
+    }
+    over_seeds = {
+        "log-log slope, mean over seeds and batches": growth.log_slope,
+        "rank correlation, mean over seeds and batches": growth.rank_correlation,
+    }
+    return [
+        (quantity, interval.estimate, interval.low, interval.high, seeds)
+        for group, seeds in ((quantities, 1), (over_seeds, growth.log_slope.n))
+        for quantity, interval in group.items()
+    ]
+
+
+def in_words(growth: Growth | None) -> str:
+    """The numbers of one panel, for captions."""
     if growth is None:
         return "too few finite points for a line."
     fit, slope, correlation = growth.fit, growth.log_slope, growth.rank_correlation

@@ -9,10 +9,10 @@ from typing import Any
 import xarray as xr
 
 from attnscape.experiments.artifact import Artifact
-from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.grid_search import GridSearch
 from attnscape.experiments.setting import Plan
 from attnscape.experiments.store import Computation
-from attnscape.experiments.tuning import Search, search
+from attnscape.experiments.tuning import Search
 
 
 def with_searches(
@@ -32,13 +32,10 @@ def with_searches(
         run_all: Runs experiments, by key, or loads their results.
         log: Called with a line about the rates found.
     """
-
-    def run(experiment: Experiment) -> xr.Dataset:
-        return run_all({experiment.name: experiment})[experiment.name]
-
     for setting in artifact.settings:
         if plan.tune and setting.name not in plan.searches:
-            plan = _with(plan, setting.name, search(setting.experiment(plan), run), log)
+            due = GridSearch(setting.experiment(plan))
+            plan = _with(plan, setting.name, due.run(run_all), log)
     for key, due in artifact.searches(plan).items():
         if key not in plan.searches:
             plan = _with(plan, key, due.run(run_all), log)

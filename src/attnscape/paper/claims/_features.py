@@ -18,6 +18,7 @@ from attnscape.paper.claims._from_tables import (
     noted,
     ratio_comparison,
 )
+from attnscape.paper.optimizers import MOMENTUM_PAIRS
 from attnscape.statistics import PUBLIC_CODE
 
 # Noise counts as heavy-tailed if its norm exceeds the Gaussian reference's 99.9 % quantile at least
@@ -37,6 +38,21 @@ def loss_comparisons(
         sgdm, adam = loss(dataset, "sgdm"), loss(dataset, "adam")
         if sgdm is not None and adam is not None:
             comparisons.append(ratio_comparison(f"{label}{name}", sgdm, adam, **changes))
+    return comparisons
+
+
+def momentum_comparisons(
+    results: Results, label: str = "", loss: Losses = per_run.final_loss
+) -> list[Comparison]:
+    """The final loss is larger without momentum: one comparison for each setting and optimizer."""
+    comparisons = []
+    for name, dataset in results.items():
+        for pair in MOMENTUM_PAIRS:
+            without, with_momentum = (loss(dataset, optimizer) for optimizer in pair)
+            if without is not None and with_momentum is not None:
+                comparisons.append(
+                    ratio_comparison(f"{label}{name}, {pair[1]}", without, with_momentum)
+                )
     return comparisons
 
 

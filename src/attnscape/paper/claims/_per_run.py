@@ -86,12 +86,14 @@ def relative_difference(first: Table, second: Table) -> Table:
     return np.where(np.isinf(first) | np.isinf(second), lost, difference)
 
 
-def rank_correlations(dataset: xr.Dataset, optimizer: str = "adam") -> Table:
-    """Rank correlation of gradient norm and directional smoothness along each run."""
+def rank_correlations(
+    dataset: xr.Dataset, optimizer: str = "adam", smoothness: str = "directional_smoothness"
+) -> Table:
+    """Rank correlation of the gradient norm with a variable, by default smoothness, on each run."""
     runs = of_optimizer(dataset, optimizer)
     norms, smooth = (
         over_evaluations(runs[name]).transpose("seed", "evaluation", "step").values
-        for name in ("evaluation_gradient_norm", "directional_smoothness")
+        for name in ("evaluation_gradient_norm", smoothness)
     )
     from scipy.stats import spearmanr
 
@@ -101,6 +103,11 @@ def rank_correlations(dataset: xr.Dataset, optimizer: str = "adam") -> Table:
         if np.unique(norms[index][kept]).size > 2:
             table[index] = spearmanr(norms[index][kept], smooth[index][kept])[0]
     return table
+
+
+def spectral_norm(dataset: xr.Dataset) -> xr.DataArray:
+    """The Hessian's spectral norm, its largest absolute eigenvalue, with the dataset's dims."""
+    return abs(dataset["hessian_eigenvalues"]).max("eigenvalue", skipna=False)
 
 
 def tail_excesses(dataset: xr.Dataset) -> Float[ndarray, " seed"]:

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import optax
 import pandas as pd
 import xarray as xr
 
@@ -19,27 +18,12 @@ from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.runs import first_evaluation, tidy
 from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.store import Computation
-from attnscape.optimizers import NAMED
 from attnscape.paper.networks import jobs, linear
 from attnscape.paper.networks.base import NetworkArtifact, how_trained, titles
 from attnscape.paper.networks.losses import FIG1, NetworkLosses, curves, final_losses
+from attnscape.paper.optimizers import FOUR, MOMENTUM_PAIRS
 from attnscape.paper.settings import MAIN
 from attnscape.statistics import Interval, geometric_mean, no_interval
-
-_PAIRS = (("sgd", "sgdm"), ("adam-no-momentum", "adam"))
-
-
-def _adam_without_momentum(learning_rate: float) -> optax.GradientTransformation:
-    """Adam with beta1 = 0 and the paper's beta2 = 0.9."""
-    return optax.adam(learning_rate, b1=0.0, b2=0.9)
-
-
-_LINEAR = {
-    "sgd": NAMED["sgd"],
-    "sgdm": NAMED["sgdm"],
-    "adam-no-momentum": _adam_without_momentum,
-    "adam": NAMED["adam"],
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +54,7 @@ class Momentum(NetworkArtifact[MomentumAnalysis]):
     def searches(self, plan: Plan) -> Mapping[str, RateSearch]:
         found = dict(super().searches(plan))
         return found | {
-            _key(setting): linear.rate_search(setting, plan, _LINEAR)
+            _key(setting): linear.rate_search(setting, plan, FOUR)
             for setting in self.linear_settings
         }
 
@@ -80,8 +64,8 @@ class Momentum(NetworkArtifact[MomentumAnalysis]):
         seeds = jobs.seeds_of(plan)
         for setting in self.linear_settings:
             found = plan.searches[_key(setting)].rates
-            rates = {name: (found[name],) for name in _LINEAR}
-            runs[setting.name] = linear.experiment(setting, plan, _LINEAR, rates, seeds)
+            rates = {name: (found[name],) for name in FOUR}
+            runs[setting.name] = linear.experiment(setting, plan, FOUR, rates, seeds)
         return runs
 
     def analyse(self, results: Results) -> MomentumAnalysis:
@@ -103,7 +87,7 @@ class Momentum(NetworkArtifact[MomentumAnalysis]):
         ratios = {
             (name, momentum): _ratio(dataset, without, momentum)
             for name, dataset in systems.items()
-            for without, momentum in _PAIRS
+            for without, momentum in MOMENTUM_PAIRS
         }
         frame = pd.concat(frames, ignore_index=True)
         return MomentumAnalysis(results, frame, made, found, ratios)

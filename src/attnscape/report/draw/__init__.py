@@ -14,7 +14,10 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
+from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
+from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
 from attnscape.paper.loss_curves import LossAnalysis, LossCurves
 from attnscape.paper.networks.base import titles as network_titles
@@ -36,11 +39,14 @@ from attnscape.report.draw import (
     exact,
     landscape,
     loss_curves,
+    momentum,
     networks,
     noise,
     rates,
     side_by_side,
     smoothness,
+    spectral,
+    speed,
     transfer,
 )
 from attnscape.report.style import folded
@@ -113,6 +119,21 @@ def _(artifact: TableOfRates, analysis: Analysis) -> Figure | None:
         return None
     recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
     return rates.figure(analysis.frame, _titles(artifact.settings), recipe)
+
+
+@draw.register
+def _(artifact: WithoutMomentum, analysis: MomentumRatios) -> Figure:
+    return momentum.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SpectralScatter, analysis: SpectralAnalysis) -> Figure:
+    return spectral.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SmoothnessSpeed, analysis: SpeedAnalysis) -> Figure:
+    return speed.figure(analysis, _titles(artifact.settings))
 
 
 @draw.register

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from attnscape.experiments.runs import first_evaluation
-from attnscape.paper.smoothness import ScatterAnalysis, first_run
+from attnscape.paper.smoothness import DIRECTIONAL, ScatterAnalysis, first_run
 from attnscape.report.style import of_optimizer, say_diverged, style
 from attnscape.statistics import Line, SmoothnessFit
 
@@ -104,22 +104,34 @@ def scatter(analysis: ScatterAnalysis, titles: Mapping[str, str]) -> Figure:
 
 
 def scatter_panel(
-    axis: Axes, frame: pd.DataFrame, fit: SmoothnessFit | None, last: int
+    axis: Axes,
+    frame: pd.DataFrame,
+    fit: SmoothnessFit | None,
+    last: int,
+    smoothness: str = DIRECTIONAL,
 ) -> PathCollection:
-    """Points of the first seed, coloured by step, and the fitted lines; ticks: negative values."""
+    """Points of the first seed, coloured by step, and the fitted lines; ticks: negative values.
+
+    Args:
+        axis: Where to draw.
+        frame: Columns seed, step, evaluation, evaluation_gradient_norm, and `smoothness`.
+        fit: The lines; None if there are none.
+        last: The step with the last colour.
+        smoothness: The column on the vertical axis.
+    """
     run = first_run(frame).dropna()
     colours = {"cmap": "viridis", "vmin": 0, "vmax": last}
-    positive = run[run["directional_smoothness"] > 0]
+    positive = run[run[smoothness] > 0]
     points = axis.scatter(
         np.log(positive["evaluation_gradient_norm"]),
-        np.log(positive["directional_smoothness"]),
+        np.log(positive[smoothness]),
         c=positive["step"],
         s=5,
         linewidths=0,
         rasterized=True,
         **colours,
     )
-    negative = run[run["directional_smoothness"] <= 0]
+    negative = run[run[smoothness] <= 0]
     axis.scatter(
         np.log(negative["evaluation_gradient_norm"]),
         np.full(len(negative), 0.02),
