@@ -165,7 +165,7 @@ def search(
             optimizers={name: experiment.optimizers[name] for name in due},
             learning_rates=due,
             seeds=seeds,
-            measures=(EvaluationLoss(at(*_evaluated(experiment.steps))),),
+            measures=(EvaluationLoss(at(*evaluated_steps(experiment.steps))),),
         )
         trials.append(trial)
         table = pd.concat([table, final_losses(run(trial))], ignore_index=True)
@@ -191,8 +191,14 @@ def is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
     return rate in (tried[0], tried[-1])
 
 
-def _evaluated(steps: int) -> tuple[int, ...]:
-    """The steps of the losses whose median is the final loss: 20, or fewer in short runs."""
+def evaluated_steps(steps: int) -> tuple[int, ...]:
+    """The steps of the losses whose median is the final loss: 20, or fewer in short runs.
+
+    Examples:
+        >>> from attnscape.experiments.tuning import evaluated_steps
+        >>> evaluated_steps(10_000)[:2], evaluated_steps(10_000)[-1], len(evaluated_steps(10_000))
+        ((9050, 9100), 10000, 20)
+    """
     back = np.arange(_EVALUATIONS) * steps / (10 * _EVALUATIONS)
     return tuple(sorted({int(step) for step in np.rint(steps - back)}))
 

@@ -11,6 +11,8 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.condition_curves import FIG11, FIG14
 from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
+from attnscape.paper.extended.batch_size import BATCH_SIZE
+from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import (
     FIG2,
@@ -53,6 +55,8 @@ _ALL = (
     TABLE1,
     TABLE2,
     ABLATION,
+    BATCH_SIZE,
+    EDGE_OF_STABILITY,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

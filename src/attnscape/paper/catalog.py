@@ -28,7 +28,12 @@ ARTIFACTS = MappingProxyType(
     }
 )
 # Artifacts beyond the paper's figures, made by `--extended` or if they are named.
-EXTENDED: Mapping[str, str] = MappingProxyType({})
+EXTENDED: Mapping[str, str] = MappingProxyType(
+    {
+        "batch-size": "The gap between Adam and SGDM against the batch size",
+        "edge-of-stability": "Full-batch gradient descent and Adam at the edge of stability",
+    }
+)
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.
 NETWORKS = MappingProxyType(
     {

@@ -14,6 +14,8 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis, Budgeted
+from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.networks.base import titles as network_titles
@@ -42,6 +44,7 @@ from attnscape.report.draw import (
     smoothness,
     transfer,
 )
+from attnscape.report.draw.extended import batch_size, edge_of_stability
 from attnscape.report.style import folded
 from attnscape.statistics import PUBLIC_CODE
 
@@ -109,6 +112,17 @@ def _(artifact: TableOfRates, analysis: Analysis) -> Figure | None:
         return None
     recipe = {setting.name: setting.rates["code"] for setting in artifact.settings}
     return rates.figure(analysis.frame, _titles(artifact.settings), recipe)
+
+
+@draw.register
+def _(artifact: BatchSize, analysis: BatchSizeAnalysis) -> Figure:
+    titles = {each.base: each.title for each in artifact.settings if isinstance(each, Budgeted)}
+    return batch_size.figure(analysis.frame, analysis.gaps, titles)
+
+
+@draw.register
+def _(artifact: EdgeOfStability, analysis: EdgeAnalysis) -> Figure:
+    return edge_of_stability.figure(analysis.frame)
 
 
 @draw.register
