@@ -192,7 +192,7 @@ def test_sharpness_is_that_of_the_objective_that_is_trained(tmp_path):
 
 
 def test_a_rate_above_the_edge_raises_the_loss_of_a_quadratic():
-    """One layer in block form is quadratic in Q, so that 2 / sharpness is the largest stable rate."""
+    """One layer in block form is quadratic in Q: 2 / sharpness is the largest stable rate."""
     task, measure = FixedPrompts(_INNER, 16), Curvature(at(0))
     base = _experiment(task, steps=0, clip=None, measures=(measure,))
     edge = 2 / base.run()["hessian_eigenvalues"].sel(seed=0).max().item()

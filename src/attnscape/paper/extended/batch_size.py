@@ -204,15 +204,17 @@ class BatchSize(Artifact[BatchSizeAnalysis]):
         keys = ["setting", "budget", "batch"]
         left = trained(frame)[keys].drop_duplicates()
         lost = frame.merge(left, how="left", on=keys, indicator=True).query("_merge != 'both'")
-        medians = lost.groupby([*keys, "optimizer"])["loss"].median().unstack()
+        if lost.empty:
+            return []
+        medians = lost.pivot_table(
+            index=keys, columns="optimizer", values="loss", aggfunc="median"
+        ).reset_index()
         words = "; ".join(
-            f"{setting}, fixed {budget}, batch {batch} (SGDM {row['sgdm']:.3g}, Adam "
-            f"{row['adam']:.3g})"
-            for (setting, budget, batch), row in medians.iterrows()
+            f"{row.setting}, fixed {row.budget}, batch {row.batch} (SGDM {row.sgdm:.3g}, Adam "
+            f"{row.adam:.3g})"
+            for row in medians.itertuples()
         )
-        return [f"Slopes leave out where a median loss ends above its start: {words}."] * bool(
-            words
-        )
+        return [f"Slopes leave out where a median loss ends above its start: {words}."]
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
@@ -266,15 +268,16 @@ def _gaps(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates_in_words(frame: pd.DataFrame) -> str:
-    keys = ["setting", "budget", "batch"]
-    table = frame.groupby([*keys, "optimizer"], sort=False)["learning_rate"].first().unstack()
+    table = frame.pivot_table(
+        index=["setting", "budget", "batch"],
+        columns="optimizer",
+        values="learning_rate",
+        sort=False,
+    ).reset_index()
     return "; ".join(
         f"{setting}, fixed {budget}, "
-        + ", ".join(
-            f"batch {batch} {row['sgdm']:g} / {row['adam']:g}"
-            for (*_, batch), row in of_group.sort_index().iterrows()
-        )
-        for (setting, budget), of_group in table.groupby(["setting", "budget"], sort=False)
+        + ", ".join(f"batch {row.batch} {row.sgdm:g} / {row.adam:g}" for row in rows.itertuples())
+        for (setting, budget), rows in table.groupby(["setting", "budget"], sort=False)
     )
 
 

@@ -174,12 +174,15 @@ def _with_sharpness(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _edge(runs: pd.DataFrame) -> Edge:
-    table = runs.pivot(index="seed", columns="step", values="ratio")
-    later = table.loc[:, table.columns >= table.columns.max() / 2]
+    table = runs.pivot(index="step", columns="seed", values="ratio")
+    later = table[table.index.to_numpy() >= runs["step"].max() / 2]
     # A run that has diverged has no sharpness, and is counted as missing.
-    statistics = table.min(axis=1), table.max(axis=1), later.median(axis=1, skipna=False)
-    means = (geometric_mean(each.to_numpy(np.float64)) for each in statistics)
-    return Edge(*means, proportion(int((table >= 1).any(axis=1).sum()), len(table)))
+    lowest, peak, middle = (
+        geometric_mean(each.to_numpy(np.float64))
+        for each in (table.min(), table.max(), later.median(skipna=False))
+    )
+    reached = (table >= 1).any()
+    return Edge(lowest, peak, middle, proportion(int(reached.sum()), reached.size))
 
 
 EDGE_OF_STABILITY = EdgeOfStability(

@@ -65,10 +65,8 @@ def loss_panel(axis: Axes, frame: pd.DataFrame) -> None:
     for budget, (marker, _, _) in _BUDGETS.items():
         for optimizer in ("sgdm", "adam"):
             losses = medians[budget, optimizer].replace(np.inf, np.nan)
-            look = of_optimizer(optimizer)
-            label = f"{look['label']}, fixed {budget}"
-            fill = "none" if budget == "samples" else look["color"]
-            axis.plot(
-                losses.index, losses, **look | {"label": label}, marker=marker, markerfacecolor=fill
-            )
+            look = dict(of_optimizer(optimizer))
+            look["markerfacecolor"] = "none" if budget == "samples" else look["color"]
+            look["label"] = f"{look['label']}, fixed {budget}"
+            axis.plot(losses.index, losses, marker=marker, **look)
     axis.set(xscale="log", yscale="log")
