@@ -192,13 +192,7 @@ def is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
 
 
 def evaluated_steps(steps: int) -> tuple[int, ...]:
-    """The steps of the losses whose median is the final loss: 20, or fewer in short runs.
-
-    Examples:
-        >>> from attnscape.experiments.tuning import evaluated_steps
-        >>> evaluated_steps(10_000)[:2], evaluated_steps(10_000)[-1], len(evaluated_steps(10_000))
-        ((9050, 9100), 10000, 20)
-    """
+    """The steps of the losses whose median is the final loss: 20, or fewer in short runs."""
     back = np.arange(_EVALUATIONS) * steps / (10 * _EVALUATIONS)
     return tuple(sorted({int(step) for step in np.rint(steps - back)}))
 

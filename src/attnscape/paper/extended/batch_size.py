@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -139,7 +139,7 @@ class BatchSize(Artifact[BatchSizeAnalysis]):
         for setting in self.settings:
             assert isinstance(setting, Budgeted)
             dataset = results[setting.name]
-            facts = {"setting": setting.base, "budget": setting.budget}
+            facts: dict[str, Any] = {"setting": setting.base, "budget": setting.budget}
             facts |= {name: int(dataset.attrs[name]) for name in ("batch", "steps")}
             facts["initial_loss"] = float(dataset["loss"].sel(step=0).median())
             frames.append(final_losses(dataset.sel(step=slice(1, None))).assign(**facts))
