@@ -165,7 +165,7 @@ def search(
             optimizers={name: experiment.optimizers[name] for name in due},
             learning_rates=due,
             seeds=seeds,
-            measures=(EvaluationLoss(at(*last_tenth(experiment.steps))),),
+            measures=(EvaluationLoss(at(*evaluated_steps(experiment.steps))),),
         )
         trials.append(trial)
         table = pd.concat([table, final_losses(run(trial))], ignore_index=True)
@@ -191,7 +191,7 @@ def is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
     return rate in (tried[0], tried[-1])
 
 
-def last_tenth(steps: int) -> tuple[int, ...]:
+def evaluated_steps(steps: int) -> tuple[int, ...]:
     """The steps of the losses whose median is the final loss: 20, or fewer in short runs."""
     back = np.arange(_EVALUATIONS) * steps / (10 * _EVALUATIONS)
     return tuple(sorted({int(step) for step in np.rint(steps - back)}))

@@ -22,11 +22,13 @@ def declared(value: Any) -> Any:
 def _tables(value: Any) -> list[str]:
     """Hashes of the tables computed from scipy's distributions."""
     distributions = (value, getattr(value, "covariates", None), getattr(value, "weights", None))
-    return [
+    tables = [
         spec.digest(spec.describe(radius_table(distribution.squared_radius)))
         for distribution in distributions
         if isinstance(distribution, Radial)
     ]
+    inner = getattr(value, "task", None)  # of a task that draws from another one
+    return tables if inner is None else [*tables, *_tables(inner)]
 
 
 def _attributes(kind: type) -> dict[str, Any]:

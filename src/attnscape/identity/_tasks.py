@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from attnscape.identity._program import Program, program
 from attnscape.identity._shapes import AXES, key, repeated
 from attnscape.identity._stage import Stage
 from attnscape.steppers import Sampler
-from attnscape.tasks import RegressionTask
+from attnscape.tasks import FixedPrompts, RegressionTask
 
 
 def of_task(stage: Stage) -> Identity:
@@ -71,6 +72,9 @@ def check_draws(draw: Sampler, batch: int) -> None:
     """
     task = draw.task
     if is_built_in(task):
+        return
+    if isinstance(task, FixedPrompts):  # its batches may be the same; those that it holds may not
+        check_draws(dataclasses.replace(draw, task=task.task), batch)
         return
     distributions = []
     if isinstance(task, RegressionTask):

@@ -11,6 +11,8 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.condition_curves import FIG11, FIG14
 from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
+from attnscape.paper.extended.batch_size import BATCH_SIZE
+from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.rotation import ROTATION
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
@@ -61,6 +63,8 @@ _ALL = (
     FIG16_SPECTRAL,
     SMOOTHNESS_SPEED,
     ROTATION,
+    BATCH_SIZE,
+    EDGE_OF_STABILITY,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

@@ -37,6 +37,8 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
             "Gap in directional smoothness and speed-up of Adam over SGDM (section 3.2)"
         ),
         "rotation": "SGDM and Adam in rotated coordinates",
+        "batch-size": "The gap between Adam and SGDM against the batch size",
+        "edge-of-stability": "Full-batch gradient descent and Adam at the edge of stability",
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

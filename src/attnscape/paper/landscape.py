@@ -12,7 +12,7 @@ from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
 from attnscape.paper.condition_curves import ConditionCurves
-from attnscape.paper.loss_curves import LossCurves
+from attnscape.paper.loss_curves import LossAnalysis, LossCurves
 from attnscape.paper.noise import NoiseAnalysis, NoiseHistograms
 from attnscape.paper.smoothness import SmoothnessCurves
 from attnscape.paper.variants import NONLINEAR
@@ -31,7 +31,7 @@ def _noise(setting: Setting) -> str:
 class LandscapeAnalysis(Analysis):
     """The analyses of the artifacts of the single panels; the frame has the rows of all panels."""
 
-    loss: Analysis
+    loss: LossAnalysis
     noise: NoiseAnalysis
     condition: Analysis
     smoothness: Analysis
@@ -52,7 +52,7 @@ class Landscape(Artifact[LandscapeAnalysis]):
         (setting,) = self.settings
         runs, noise = ({setting.name: results[key]} for key in (setting.name, _noise(setting)))
         analyses = (
-            self._member(LossCurves).analyse(runs),
+            self._losses().analyse(runs),
             self._member(NoiseHistograms).analyse(noise),
             self._member(ConditionCurves).analyse(runs),
             self._member(SmoothnessCurves).analyse(runs),
@@ -71,7 +71,7 @@ class Landscape(Artifact[LandscapeAnalysis]):
 
     def caption(self, analysis: LandscapeAnalysis, plan: Plan) -> str:
         shown = (
-            self._member(LossCurves).shown(analysis.loss),
+            self._losses().shown(analysis.loss),
             self._member(NoiseHistograms).shown(analysis.noise),
             self._member(ConditionCurves).shown(analysis.condition),
             self._member(SmoothnessCurves).shown(analysis.smoothness),
@@ -85,6 +85,10 @@ class Landscape(Artifact[LandscapeAnalysis]):
             f"smoothness of SGDM and Adam, {seeds} seeds."
         )
         return f"{sentence}\n\n{' '.join([*panels, self.how_run(runs, plan)])}"
+
+    def _losses(self) -> LossCurves:
+        """Without the losses of untrained predictors, for which its panel is too small."""
+        return dataclasses.replace(self._member(LossCurves), with_references=False)
 
     def _member(self, kind: type[Member]) -> Member:
         """The artifact of a single panel."""

@@ -5,6 +5,7 @@ from attnscape.tasks._table_file import read_table as read_table
 from attnscape.tasks.covariates import Gaussian as Gaussian
 from attnscape.tasks.covariates import Radial as Radial
 from attnscape.tasks.covariates import Sphere as Sphere
+from attnscape.tasks.fixed import FixedPrompts as FixedPrompts
 from attnscape.tasks.prompts import Moments as Moments
 from attnscape.tasks.prompts import Prompts as Prompts
 from attnscape.tasks.protocol import Task as Task

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, PyTree
 
-from attnscape.tasks import Moments, Prompts, RegressionTask, Task, as_task
+from attnscape.tasks import FixedPrompts, Moments, Prompts, RegressionTask, Task, as_task
 from attnscape.validation._errors import BrokenError, placed, user_errors
 from attnscape.validation._quick_distribution import (
     keyless,
@@ -41,13 +41,17 @@ def require_task(task: Any, batch: int, dtype: jax.typing.DTypeLike) -> Task:
             sentence = f"The task's {name} is {short(size)}; it must be a whole number from 1 on."
             raise BrokenError(IS_TASK, placed(sentence, task))
     n, d = task.context, task.dim
+    if isinstance(task, FixedPrompts):  # its batches may be the same; those that it holds may not
+        require_task(task.task, batch, dtype)
     if isinstance(task, RegressionTask):
         require_distribution(task.covariates, "covariates", (batch, n + 1, d))
         require_distribution(task.weights, "weights", (batch, 1, d))
         require_response(task.response, (batch, n + 1, d), dtype)
     shapes = [(batch, n, d), (batch, n), (batch, d), (batch,)]
     drawn = _require_draw(task, "sample", Prompts, PROMPTS, shapes, batch, dtype)
-    if not depends(drawn.program, [0]):  # leaves come in the order of Prompts
+    if not (
+        isinstance(task, FixedPrompts) or depends(drawn.program, [0])
+    ):  # leaves come in the order of Prompts
         raise keyless("The task's sample gives covariates that", task)
     shapes = [(batch, d, d), (batch, d), (batch,), (batch, d), (batch,)]
     _require_draw(task, "sample_moments", Moments, MOMENTS, shapes, batch, dtype)

@@ -18,7 +18,7 @@ from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.captions import conventions, ends
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import best_rates, final_losses, last_tenth, neighbour
+from attnscape.experiments.tuning import best_rates, evaluated_steps, final_losses, neighbour
 from attnscape.measures import EvaluationLoss, at
 from attnscape.models import RotatedLinearTransformer
 from attnscape.optimizers import NAMED
@@ -154,7 +154,7 @@ def _experiment(setting: Setting, plan: Plan) -> Experiment:
         learning_rates={name: _around(setting.found[name]) for name in _OPTIMIZERS},
         seeds=tuple(range(min(_SEEDS, plan.seeds or _SEEDS))),
         steps=steps,
-        measures=(EvaluationLoss(at(*last_tenth(steps))),),
+        measures=(EvaluationLoss(at(*evaluated_steps(steps))),),
     )
 
 

@@ -14,6 +14,8 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis, Budgeted
+from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
@@ -39,15 +41,19 @@ from attnscape.report.draw import (
     exact,
     landscape,
     loss_curves,
-    momentum,
     networks,
     noise,
     rates,
     side_by_side,
     smoothness,
+    transfer,
+)
+from attnscape.report.draw.extended import (
+    batch_size,
+    edge_of_stability,
+    momentum,
     spectral,
     speed,
-    transfer,
 )
 from attnscape.report.style import folded
 from attnscape.statistics import PUBLIC_CODE
@@ -139,6 +145,17 @@ def _(artifact: SmoothnessSpeed, analysis: SpeedAnalysis) -> Figure:
 @draw.register
 def _(artifact: Rotation, analysis: RotationAnalysis) -> Figure:
     return rates.rotation(analysis.frame, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: BatchSize, analysis: BatchSizeAnalysis) -> Figure:
+    titles = {each.base: each.title for each in artifact.settings if isinstance(each, Budgeted)}
+    return batch_size.figure(analysis.frame, analysis.gaps, titles)
+
+
+@draw.register
+def _(artifact: EdgeOfStability, analysis: EdgeAnalysis) -> Figure:
+    return edge_of_stability.figure(analysis.frame)
 
 
 @draw.register

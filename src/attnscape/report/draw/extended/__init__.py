@@ -1,0 +1,1 @@
+"""Drawing of the artifacts beyond the paper's figures."""

@@ -1,0 +1,81 @@
+"""FixedPrompts: prompts drawn once, for training on the full batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from attnscape.tasks._normals import derived_key
+from attnscape.tasks.prompts import Moments, Prompts
+from attnscape.tasks.protocol import Task
+from attnscape.tasks.regression import check_batch, check_size
+
+PromptsT = TypeVar("PromptsT", Prompts, Moments)
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedPrompts:
+    """A finite set of prompts of another task, drawn once.
+
+    A batch of `size` is the full batch: all prompts of the set, whatever the key. Any other batch
+    is drawn from the set at random with replacement. So training with `batch=size` is free of
+    noise, and with `evaluation_batch=size` runs are evaluated on the objective that they minimise.
+
+    Attributes:
+        task: The task that the prompts come from.
+        size: Number of prompts in the set.
+        seed: Seed of the draw; other seeds give other sets.
+
+    Raises:
+        UsageError: If size is below 1.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import RegressionTask
+        >>> from attnscape.tasks import FixedPrompts
+        >>> task = FixedPrompts(RegressionTask(dim=2), size=100)
+        >>> first, second = (task.sample(jax.random.key(i), batch=100) for i in range(2))
+        >>> bool((first.x == second.x).all())
+        True
+    """
+
+    task: Task
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_size("size", self.size)
+
+    @property
+    def dim(self) -> int:
+        """d, the dimension of the covariates."""
+        return self.task.dim
+
+    @property
+    def context(self) -> int:
+        """n, the number of examples in a prompt."""
+        return self.task.context
+
+    def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
+        """All prompts of the set if `batch` is its size, otherwise a random draw from it."""
+        whole = self.task.sample(jax.random.key(self.seed), self.size, dtype)
+        return self._chosen(whole, key, batch)
+
+    def sample_moments(
+        self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
+    ) -> Moments:
+        """The moments of `sample(key, batch, dtype)`."""
+        whole = self.task.sample_moments(jax.random.key(self.seed), self.size, dtype)
+        return self._chosen(whole, key, batch)
+
+    def _chosen(self, whole: PromptsT, key: Array, batch: int) -> PromptsT:
+        check_batch(batch)
+        if batch == self.size:
+            return whole
+        # The type is fixed, because the default type, and so the rows, would differ in float64.
+        rows = jax.random.randint(derived_key(key, 0), (batch,), 0, self.size, jnp.int32)
+        return jax.tree.map(lambda array: array[rows], whole)
