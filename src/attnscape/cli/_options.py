@@ -21,9 +21,7 @@ class Reproduce:
 
     artifacts: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(
-            metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"
-        ),
+        tyro.conf.arg(metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"),
     ] = ()
     """Which to make; `attnscape --help` lists them."""
     extended: bool = False
@@ -223,7 +221,11 @@ class Networks:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Checks that a part of your own keeps its contract: what training asks for, and more."""
+    """Checks that a part of your own keeps its contract: what training asks for, and more.
+
+    Of an optimizer, each argument of the factory is changed as well; one that changes no step, such
+    as a weight decay that is never applied, gives a warning.
+    """
 
     kind: tyro.conf.Positional[
         Literal["optimizer", "model", "task", "distribution", "response", "workload"]
