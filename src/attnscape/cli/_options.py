@@ -143,10 +143,19 @@ class Bench:
         tuple[str, ...],
         tyro.conf.arg(
             metavar="[SETTING ...]",
-            help_behavior_hint="(default: those of the folder's bench, or setting-1 to setting-3)",
+            help_behavior_hint="(default: those of the folder's bench; without one setting-1 to "
+            "setting-3, or only your own)",
         ),
     ] = ()
     """Of setting-1, setting-2, setting-3, sphere, depth-2, depth-8, dim-20, softmax; or `all`."""
+    task: str | None = None
+    """A setting of your own, alone or beside the others, of this task: `my_file.py:task`."""
+    model: str | None = None
+    """The own setting's model, `my_file.py:model`, instead of linear attention with 3 layers."""
+    table: Path | None = None
+    """The own setting's prompts are 21 rows of this CSV or Parquet file, as `train` has it."""
+    target: str | None = None
+    """The column of the table that holds the responses; without it they are <w, x>."""
     seeds: Annotated[
         int | None,
         tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as the folder's bench, or 6)"),

@@ -45,6 +45,25 @@ class Budget:
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnParts:
+    """What the user's own setting of a bench is made of, as texts; None where not given.
+
+    Attributes:
+        task: Reference of a task.
+        model: Reference of a model.
+        table: Path of a table.
+        target: The table's column of responses.
+        folder: The folder that these are relative to.
+    """
+
+    task: str | None
+    model: str | None
+    table: str | None
+    target: str | None
+    folder: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Member:
     """An optimizer that was run.
 
@@ -100,11 +119,13 @@ class Members:
         members: All optimizers that were run, on any budget.
         settings: Names of the settings that were shown last; empty if none were shown yet.
         budget: The budget that was shown last.
+        own: The parts of the user's own setting that was shown last.
     """
 
     members: tuple[Member, ...] = ()
     settings: tuple[str, ...] = ()
     budget: Budget | None = None
+    own: OwnParts | None = None
 
     @classmethod
     def read(cls, out: Path) -> Members:

@@ -27,7 +27,7 @@ from attnscape.report.made import Made
 from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
 from attnscape.workflows.make import make
-from attnscape.workflows.members import Budget, Member, Members
+from attnscape.workflows.members import Budget, Member, Members, OwnParts
 from attnscape.workflows.runs import load_or_run
 
 
@@ -55,6 +55,7 @@ def rank(
     command: Callable[[Sequence[str]], str],
     log: Callable[[str], None],
     remove: Sequence[str] = (),
+    own: OwnParts | None = None,
 ) -> Ranked:
     """Adds optimizers to the bench of a folder and writes the page of the whole folder.
 
@@ -68,6 +69,7 @@ def rank(
         command: Returns the command line that makes a bench of given references.
         log: Called with a line when runs start, and when an optimizer fails.
         remove: Labels or references of the members to remove first.
+        own: The parts of the user's own setting, if it is among `settings`; kept for the next call.
 
     Raises:
         UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
@@ -100,7 +102,7 @@ def rank(
         members.save(out)  # saved now, so that it is not lost if the next one is interrupted
     shown, marked, notes = _shown(members, list(given), settings, out, plan)
     names = tuple(setting.name for setting in settings)
-    dataclasses.replace(members, settings=names, budget=budget).save(out)
+    dataclasses.replace(members, settings=names, budget=budget, own=own).save(out)
     bench = Bench(
         BENCH,
         title([member.label for member in shown]),
@@ -112,8 +114,8 @@ def rank(
     made = make(bench, out, plan, log, bench.files())
     with files.atomic(out / "bench-landscape.csv") as partial:
         bench.landscape(made.results).to_csv(partial, index=False)
-    own = [member.reference for member in shown if member.label not in BASELINES]
-    manifest = Manifest.of(made, out, plan, command(own))
+    added = [member.reference for member in shown if member.label not in BASELINES]
+    manifest = Manifest.of(made, out, plan, command(added))
     dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
     write_page(out)
     return Ranked(made, tuple(notes), tuple(failures))
