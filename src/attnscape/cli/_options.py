@@ -100,7 +100,8 @@ class Train:
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class.
 
     Any of sgd, sgdm, nesterov, sign, signum, normalised, rmsprop, adagrad, adam, adamw, nadam,
-    lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix."""
+    lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix,
+    newton, gauss-newton."""
     learning_rates: tuple[str, ...] = ("0.02",)
     """Numbers for all optimizers, or `sgdm=0.02,0.05 adam=0.005` for each."""
     seeds: int = 6

@@ -9,7 +9,7 @@ of these that can be used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import equinox as eqx
 import jax
@@ -28,6 +28,8 @@ from attnscape.objective._native import (
     reduced,
     reducible,
 )
+from attnscape.objective._predictions import predictions as predictions
+from attnscape.objective._predictions import token_predictions
 from attnscape.objective._reduced import reduced_loss
 from attnscape.tasks import Moments, Prompts
 
@@ -76,21 +78,11 @@ def loss(
     """
     match choose_path(model, prompts, path):
         case "token":
-            return jnp.mean((_token_predictions(model, prompts) - prompts.target) ** 2)
+            return jnp.mean((token_predictions(model, prompts) - prompts.target) ** 2)
         case "reduced":
             return reduced_loss(*reduced(model, prompts))
         case _:
             return native_loss(model, prompts)
-
-
-def _token_predictions(model: Callable[[Prompts], Array], prompts: Any) -> Float[Array, " batch"]:
-    predictions = model(prompts)
-    if jnp.shape(predictions) != prompts.target.shape:
-        raise UsageError(
-            f"The model gave predictions of shape {jnp.shape(predictions)} for "
-            f"{prompts.target.shape[0]} prompts; they must be one number a prompt."
-        )
-    return predictions
 
 
 def value_and_grad(
