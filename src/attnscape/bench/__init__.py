@@ -2,6 +2,7 @@
 
 from attnscape.bench.artifact import Bench as Bench
 from attnscape.bench.artifact import BenchAnalysis as BenchAnalysis
+from attnscape.bench.entries import Combination as Combination
 from attnscape.bench.entries import Entry as Entry
 from attnscape.bench.ranking import rank as rank
 from attnscape.bench.suite import BASELINES as BASELINES

@@ -14,6 +14,13 @@ from attnscape.experiments.setting import Plan, Setting
 
 _FEW = 4  # a title names at most this many user's optimizers
 
+_TUNED = (
+    "Optimizers with a + had more of their arguments tuned: for each combination of the values "
+    "that were given, the same search for the rate; chosen is the combination with the fewest "
+    "diverged runs at its rate, then with the smallest loss. This is more tuning than the others "
+    "had; the tables say how much."
+)
+
 
 def title(optimizers: Sequence[str]) -> str:
     """The title of a bench of these optimizers, for people."""
@@ -58,6 +65,7 @@ def caption(lineup: Lineup, settings: Sequence[Setting], results: Results, plan:
             )
             + " Curvature and directional smoothness along the report runs are in "
             "`bench-landscape.csv`.",
+            *([_TUNED] if any(entry.combinations for _, _, entry in lineup.of_settings()) else []),
             *([" ".join(warnings)] if warnings else []),
         ]
     )

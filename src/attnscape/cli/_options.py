@@ -138,6 +138,9 @@ class Bench:
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
     all: bool = False
     """Every optimizer that has a name."""
+    tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER.ARGUMENT=VALUES ...]")] = ()
+    """Tune more than the rate: adam.b2=0.9,0.99 or my_file.py:mine.warmup=0,100. The optimizer is
+    run with every combination of values, as a further row whose effort of tuning is shown."""
     remove: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER ...]")] = ()
     """Optimizers to take out of the folder's bench; their runs are kept."""
     settings: Annotated[

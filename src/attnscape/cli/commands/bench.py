@@ -60,6 +60,7 @@ def run(options: Bench) -> None:
         functools.partial(print, flush=True),
         options.remove,
         own,
+        options.tune,
     )
     console = Console()
     for sentence, frame in ranked.made.tables.items():
@@ -112,9 +113,10 @@ def _as_before(options: Bench, before: Members, own: OwnParts | None) -> Bench:
     )
 
 
-def _bench_again(options: Bench, references: Sequence[str]) -> str:
+def _bench_again(options: Bench, references: Sequence[str], grids: Sequence[str]) -> str:
     """The command line that makes a bench of these optimizers, even in an empty folder."""
-    return command_line(dataclasses.replace(options, all=False, remove=()), *references)
+    again = dataclasses.replace(options, all=False, remove=(), tune=tuple(grids))
+    return command_line(again, *references)
 
 
 def narrow_tables(title: str, frame: pd.DataFrame) -> list[Table]:
