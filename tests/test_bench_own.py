@@ -89,8 +89,8 @@ def planned(monkeypatch, tmp_path):
             Members(settings=before[0], own=before[1]).save(tmp_path / "out")
         with pytest.raises(PlannedError) as stopped:
             bench.run(Bench(out=tmp_path / "out", **options))
-        _, settings, _, _, command, _, _, own = stopped.value.args[0]
-        return settings, own, command(())
+        _, settings, _, _, command, _, _, own, _ = stopped.value.args[0]
+        return settings, own, command((), ())
 
     return plan
 
@@ -114,7 +114,7 @@ def test_an_own_setting_stands_alone_or_beside_those_asked_for_or_shown(planned)
 
 def test_a_table_is_a_setting_and_its_target_is_named(planned):
     (only,), _, command = planned(table="own_data.csv", target="price")
-    assert only.title == "price of the table own_data.csv"
+    assert only.title == "price of table own_data.csv"
     assert only.task.dim == 1
     assert only.name.startswith("own_data.csv-")
     assert "--table own_data.csv --target price" in command
@@ -145,7 +145,7 @@ def test_from_python_and_from_the_command_line_come_the_same_numbers(attnscape, 
     written = pd.read_csv(tmp_path / "out" / "bench.csv")
     (name,) = written["setting"].unique()
     manifest = json.loads((tmp_path / "out" / "bench.json").read_text())
-    assert f"{name}: task {tmp_path / 'own.py:task'}; the digits name" in manifest["caption"]
+    assert f"{name}: task own.py:task; the digits name" in manifest["caption"]
     task = RegressionTask(dim=2, context=4, noise=0.5)
     frame = rank({}, task, seeds=2, steps=20, runs=tmp_path / "out" / "runs")
     assert frame["setting"].unique().tolist() == [f"own-{name.partition('-')[2]}"]

@@ -86,9 +86,10 @@ def _own_setting(own: OwnParts) -> OwnSetting:
     """The setting of a user's own parts; they are read where they were first given."""
     words = {"task": own.task, "table": own.table, "model": own.model}
     texts = {kind: text for kind, text in words.items() if text is not None}
-    title = ",\n".join(f"{kind} {text}" for kind, text in texts.items())
-    if own.target is not None:
-        title = title.replace(f"table {own.table}", f"{own.target} of the table {own.table}")
+    # Without folders, so that titles are short.
+    parts = [f"{kind} {text.rpartition('/')[2]}" for kind, text in texts.items()]
+    column = "" if own.target is None else f"{own.target} of "
+    title = column + ",\n".join(parts)
     names = [re.split(r"[/:]", text)[-1] for text in texts.values()]
     label = re.sub(r"[^\w.]+", "_", "-".join(names))[:40]
     with user_errors(), contextlib.chdir(own.folder):
