@@ -102,6 +102,24 @@ def test_runs_are_stepped_to_the_minimum_of_each_batch():
         np.testing.assert_allclose(result["loss"].sel(step=step + 1), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("factory", "name", "call"),
+    [(newton, "hessian_fn", "eigh"), (gauss_newton, "gauss_newton_fn", "cholesky")],
+)
+def test_the_matrices_of_several_runs_are_solved_one_by_one(factory, name, call):
+    # Within the engine's loop, LAPACK on a batch of 150 x 150 matrices waits for ever.
+    method = factory(0.5)
+
+    def update(gradient, matrix):
+        return method.update(gradient, (), gradient, **{name: lambda _: matrix})[0]
+
+    over_runs = jax.vmap(jax.vmap(update))
+    lines = str(jax.make_jaxpr(over_runs)(jnp.ones((2, 3, 6)), jnp.ones((2, 3, 6, 6)))).split("\n")
+    calls = [line for line in lines if call in line]
+    assert calls
+    assert not [line for line in calls if "3,6,6]" in line]
+
+
 def test_they_say_that_networks_have_no_dense_hessian():
     keywords = keywords_of_step("newton", jnp.zeros(()), {})
     with pytest.raises(UsageError, match="newton asks for the loss, gradient or Hessian"):

@@ -91,5 +91,8 @@ def _step(
 ) -> PyTree:
     """Minus the rate times the solution for the gradient, with the gradient's structure."""
     flat, unravel = ravel_pytree(gradient)
+    # One run after the other: within a compiled loop, LAPACK on the matrices of several runs at
+    # once can wait for ever for a thread of XLA's.
+    one_by_one = jax.custom_batching.sequential_vmap(solved)
     with jax.default_matmul_precision("highest"):
-        return unravel((-learning_rate * solved(matrix, flat)).astype(flat.dtype))
+        return unravel((-learning_rate * one_by_one(matrix, flat)).astype(flat.dtype))
