@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 from attnscape.optimizers.transformations import Rate
 
 
-def newton(learning_rate: Rate, damping: float = 1e-3) -> optax.GradientTransformationExtraArgs:
+def newton(learning_rate: Rate, damping: float = 0.1) -> optax.GradientTransformationExtraArgs:
     """Saddle-free Newton: the gradient times (|H| + damping)^-1, H the exact Hessian of the batch.
 
     |H| has the absolute values of H's eigenvalues (Dauphin et al., 2014, "Identifying and attacking
@@ -49,7 +49,7 @@ def newton(learning_rate: Rate, damping: float = 1e-3) -> optax.GradientTransfor
 
 
 def gauss_newton(
-    learning_rate: Rate, damping: float = 1e-3
+    learning_rate: Rate, damping: float = 0.1
 ) -> optax.GradientTransformationExtraArgs:
     """The gradient times (G + damping)^-1, G the exact Gauss-Newton part of the batch's Hessian.
 
