@@ -25,6 +25,7 @@ from attnscape.validation import (
     check_response,
     check_task,
 )
+from attnscape.validation._effects import effects
 
 TASK = RegressionTask(dim=2, context=4)
 
@@ -38,17 +39,19 @@ def failures(findings):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_named_optimizers_keep_the_contract(name):
-    assert failures(check_optimizer(NAMED[name])) == {}
+    findings = check_optimizer(NAMED[name])
+    assert failures(findings) == {}
+    assert [finding.sentence for finding in findings if finding.warning] == []
 
 
 def test_optimizers_that_ask_for_the_loss_keep_the_contract():
     # L-BFGS with a line search is told the loss's value, gradient and function.
-    assert failures(check_optimizer(optax.lbfgs)) == {}
+    assert failures(check_optimizer(lambda learning_rate: optax.lbfgs(learning_rate))) == {}
 
 
 def test_a_state_that_holds_a_random_key_can_be_saved():
-    noisy = functools.partial(optax.noisy_sgd, key=jax.random.key(0))
-    assert failures(check_optimizer(noisy)) == {}
+    findings = check_optimizer(lambda rate: optax.noisy_sgd(rate, key=jax.random.key(0)))
+    assert failures(findings) == {}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +136,55 @@ def test_learning_rates_need_not_be_traced():
     findings = {finding.check: finding for finding in check_optimizer(python_branch)}
     assert all(finding.ok for finding in findings.values())
     assert "needs learning rates as numbers" in findings["learning rates"].sentence
+
+
+def forgetful(rate, weight_decay=0.01, nesterov=False, betas=(0.9, 0.99), mask=None, **rest):
+    """Adam that applies one of its arguments, and checks another without using it."""
+    if not 0 <= weight_decay <= 1:
+        raise ValueError("a decay is between 0 and 1")
+    return optax.adam(rate, b1=betas[0])
+
+
+def straight(rate, scale=1.0, kind="plain"):
+    """Steps that do not depend on the gradient, so that paths are known."""
+    if kind != "plain":
+        raise ValueError("there is one kind")
+
+    def update(gradient, state, parameters=None):
+        return jax.tree.map(lambda g: jnp.full_like(g, -rate * scale), gradient), state
+
+    return transformation(update)(rate)
+
+
+def one_kind(rate, size=1):
+    if size != 1:
+        raise ValueError("it must be 1")
+    return optax.sgd(rate)
+
+
+def test_arguments_that_change_nothing_are_warned_of():
+    found = {finding.check: finding for finding in effects(forgetful)}
+    assert {check for check, finding in found.items() if finding.warning} == {
+        "argument weight_decay",
+        "argument nesterov",
+        "argument betas[1]",
+    }
+    decay = found["argument weight_decay"].sentence
+    assert decay.startswith("It changes nothing: 0.005, 0.505, 0.11, 1e-05 instead of 0.01 give")
+    assert "(refused: 10.0 (ValueError: a decay is between 0 and 1" in decay
+    assert found["argument betas[0]"].sentence.startswith("From 0.9 to 0.45, it changes the steps")
+    assert found["argument mask"].sentence.startswith("It was left at None")
+    assert found["**rest"].ok
+
+
+def test_the_size_of_an_effect_is_relative_to_the_path():
+    scale, kind = effects(straight)
+    # Half as long steps: after twelve of them, six steps behind; the first step begins the path.
+    assert scale.sentence == "From 1.0 to 0.5, it changes the steps by 0.55 of their length."
+    assert kind.sentence.startswith("It was left at 'plain'")
+    (size,) = effects(one_kind)
+    assert (size.ok, size.warning) == (True, False)
+    assert re.match(r"Other values than 1 are refused: 2 \(ValueError: it must be 1", size.sentence)
 
 
 class Mean(eqx.Module):

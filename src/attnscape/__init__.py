@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attnscape import paper as paper
     from attnscape import statistics as statistics
     from attnscape import tasks as tasks
+    from attnscape.bench import rank as rank
     from attnscape.experiments.experiment import Experiment as Experiment
     from attnscape.experiments.store import load as load
     from attnscape.experiments.store import save as save
@@ -51,6 +52,7 @@ _HOMES = {
     "hvp": "objective",
     "load": "experiments.store",
     "loss": "objective",
+    "rank": "bench",
     "save": "experiments.store",
     "train": "training",
     "value_and_grad": "objective",

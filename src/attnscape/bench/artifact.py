@@ -154,11 +154,19 @@ class Bench(Artifact[BenchAnalysis]):
     def tables(self, analysis: BenchAnalysis, plan: Plan) -> Mapping[str, pd.DataFrame]:
         lineup, frame = self.lineup, analysis.frame
         ranking = tables.ranking(lineup, analysis.losses, analysis.ranks)
-        return {
+        found = {
             "Over all settings; intervals at 95 %.": ranking,
             "Report runs by setting; intervals at 95 %.": tables.by_setting(lineup, frame),
             "Searches by setting; intervals at 95 %.": tables.searches(lineup, frame),
         }
+        if any(entry.combinations for _, _, entry in lineup.of_settings()):
+            steps = {
+                ResultKey.parse(key).setting: int(dataset["step"][-1])
+                for key, dataset in analysis.results.items()
+            }
+            found["Effort of tuning, over all settings."] = tables.effort(lineup, frame, steps)
+            found["Tuned arguments by setting."] = tables.combinations(lineup)
+        return found
 
     def caption(self, analysis: BenchAnalysis, plan: Plan) -> str:
         return captions.caption(self.lineup, self.settings, analysis.results, plan)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from attnscape.bench import statistics
 from attnscape.bench.entries import Lineup, ResultKey
-from attnscape.bench.suite import BASELINES
+from attnscape.bench.suite import BASELINES, OwnSetting
 from attnscape.experiments.captions import conventions
 from attnscape.experiments.runs import Results
 from attnscape.experiments.setting import Plan, Setting
 
 _FEW = 4  # a title names at most this many user's optimizers
+
+_TUNED = (
+    "Optimizers with a + had more of their arguments tuned: for each combination of the values "
+    "that were given, the same search for the rate; chosen is the combination with the fewest "
+    "diverged runs at its rate, then with the smallest loss. This is more tuning than the others "
+    "had; the tables say how much."
+)
 
 
 def title(optimizers: Sequence[str]) -> str:
@@ -51,11 +59,29 @@ def caption(lineup: Lineup, settings: Sequence[Setting], results: Results, plan:
             "where it never arrives. Good rates: the factor between the largest and the "
             f"smallest rate whose loss is at most {statistics.GOOD:g} times the best rate's. "
             "There is no interval where n is below 5.",
-            conventions(plan, settings).replace(
+            _own(settings)
+            + conventions(_with_own_model(plan, settings), settings).replace(
                 ", SGD with momentum 0.9 (SGDM), Adam with beta1 = beta2 = 0.9", ""
             )
             + " Curvature and directional smoothness along the report runs are in "
             "`bench-landscape.csv`.",
+            *([_TUNED] if any(entry.combinations for _, _, entry in lineup.of_settings()) else []),
             *([" ".join(warnings)] if warnings else []),
         ]
     )
+
+
+def _own(settings: Sequence[Setting]) -> str:
+    """Sentences on what the user's own settings are; empty without any."""
+    return "".join(
+        f"{setting.name}: {setting.title.replace(chr(10), ' ')}; the digits name what it computes, "
+        "and change with it. "
+        for setting in settings
+        if isinstance(setting, OwnSetting)
+    )
+
+
+def _with_own_model(plan: Plan, settings: Sequence[Setting]) -> Plan:
+    """The plan, with the user's model if no setting has a model of the recipe."""
+    models = [setting.made if isinstance(setting, OwnSetting) else None for setting in settings]
+    return dataclasses.replace(plan, model=models[0]) if all(models) else plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from attnscape.bench.suite import measures
 from attnscape.experiments.experiment import Experiment
@@ -41,6 +41,25 @@ class ResultKey(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Combination:
+    """Values of an optimizer's arguments that were tried, and the best rate with them.
+
+    Attributes:
+        values: The values, by argument.
+        rate: The learning rate that the search found.
+        loss: The median final loss over tuning seeds in words.
+        diverged: How many tuning runs diverged at this rate.
+        runs: Tuning runs at all rates.
+    """
+
+    values: Mapping[str, Any]
+    rate: float
+    loss: str
+    diverged: int
+    runs: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Entry:
     """An optimizer that was run on a setting, at the rate that a search found.
 
@@ -53,6 +72,9 @@ class Entry:
         run_id: The run id of the report runs.
         report: The file of the report runs, relative to the folder.
         trials: The files of the search.
+        chosen: Values of tuned arguments; those of `combinations` with the fewest runs that
+            diverged, then with the smallest loss.
+        combinations: All that were tried; none if only the learning rate was tuned.
 
     Examples:
         >>> from attnscape.bench import Entry
@@ -70,6 +92,8 @@ class Entry:
     run_id: str
     report: str
     trials: tuple[str, ...]
+    chosen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    combinations: tuple[Combination, ...] = ()
 
 
 def alone(

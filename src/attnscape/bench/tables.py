@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,55 @@ def ranking(lineup: Lineup, losses: np.ndarray, ranks: Sequence[Interval]) -> pd
     return pd.DataFrame(rows)
 
 
+def effort(lineup: Lineup, frame: pd.DataFrame, steps: Mapping[str, int]) -> pd.DataFrame:
+    """One row for each optimizer: how much was tried to tune it, on all settings together.
+
+    The columns are optimizer, arguments that were tuned, combinations of their values, tuning runs
+    and their steps in all.
+
+    Args:
+        lineup: The optimizers.
+        frame: The runs; for tuned arguments only those with the values that were chosen.
+        steps: Steps of a run, by setting.
+    """
+    rows = []
+    for optimizer, entries in lineup.entries.items():
+        runs = {
+            entry.setting: sum(each.runs for each in entry.combinations)
+            or len(_select(frame, entry.setting, optimizer, "tuning"))
+            for entry in entries
+        }
+        tried = [each for entry in entries for each in entry.combinations]
+        arguments = dict.fromkeys(name for each in tried for name in each.values)
+        rows.append(
+            {
+                "optimizer": lineup.label(optimizer),
+                "tuned": ", ".join(["learning rate", *arguments]),
+                "combinations": max([len(entry.combinations) for entry in entries] + [1]),
+                "tuning runs": sum(runs.values()),
+                "run-steps": f"{sum(count * steps[name] for name, count in runs.items()):,}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def combinations(lineup: Lineup) -> pd.DataFrame:
+    """One row for each setting, optimizer and combination of values of tuned arguments."""
+    return pd.DataFrame(
+        {
+            "setting": setting,
+            "optimizer": lineup.label(optimizer),
+            "values": ", ".join(f"{name} {value!r}" for name, value in each.values.items())
+            + " (chosen)" * (dict(each.values) == dict(entry.chosen)),
+            "rate": f"{each.rate:g}",
+            "tuning loss": each.loss + f", {each.diverged} diverged" * bool(each.diverged),
+            "tuning runs": each.runs,
+        }
+        for setting, optimizer, entry in lineup.of_settings()
+        for each in entry.combinations
+    )
+
+
 def by_setting(lineup: Lineup, frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each setting and optimizer: rate, loss and speed-ups of the report runs."""
     rows = []
@@ -61,6 +110,7 @@ def by_setting(lineup: Lineup, frame: pd.DataFrame) -> pd.DataFrame:
             "setting": setting,
             "optimizer": lineup.label(optimizer),
             "rate": f"{entry.rate:g}"
+            + "".join(f", {name} {value!r}" for name, value in entry.chosen.items())
             + (" (edge)" if entry.at_edge else "")
             + (" (diverges)" if entry.unstable else ""),
             "loss at the budget": interval_in_words(median(losses), losses.size),

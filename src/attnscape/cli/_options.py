@@ -100,7 +100,8 @@ class Train:
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class.
 
     Any of sgd, sgdm, nesterov, sign, signum, normalised, rmsprop, adagrad, adam, adamw, nadam,
-    lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix."""
+    lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix,
+    newton, gauss-newton."""
     learning_rates: tuple[str, ...] = ("0.02",)
     """Numbers for all optimizers, or `sgdm=0.02,0.05 adam=0.005` for each."""
     seeds: int = 6
@@ -137,16 +138,28 @@ class Bench:
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
     all: bool = False
     """Every optimizer that has a name."""
+    tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER.ARGUMENT=VALUES ...]")] = ()
+    """Tune more than the rate: adam.b2=0.9,0.99 or my_file.py:mine.warmup=0,100. The optimizer is
+    run with every combination of values, as a further row whose effort of tuning is shown."""
     remove: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER ...]")] = ()
     """Optimizers to take out of the folder's bench; their runs are kept."""
     settings: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
             metavar="[SETTING ...]",
-            help_behavior_hint="(default: those of the folder's bench, or setting-1 to setting-3)",
+            help_behavior_hint="(default: those of the folder's bench; without one setting-1 to "
+            "setting-3, or only your own)",
         ),
     ] = ()
     """Of setting-1, setting-2, setting-3, sphere, depth-2, depth-8, dim-20, softmax; or `all`."""
+    task: str | None = None
+    """A setting of your own, alone or beside the others, of this task: `my_file.py:task`."""
+    model: str | None = None
+    """The own setting's model, `my_file.py:model`, instead of linear attention with 3 layers."""
+    table: Path | None = None
+    """The own setting's prompts are 21 rows of this CSV or Parquet file, as `train` has it."""
+    target: str | None = None
+    """The column of the table that holds the responses; without it they are <w, x>."""
     seeds: Annotated[
         int | None,
         tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as the folder's bench, or 6)"),
@@ -223,7 +236,11 @@ class Networks:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Checks that a part of your own keeps its contract: what training asks for, and more."""
+    """Checks that a part of your own keeps its contract: what training asks for, and more.
+
+    Of an optimizer, each argument of the factory is changed as well; one that changes no step, such
+    as a weight decay that is never applied, gives a warning.
+    """
 
     kind: tyro.conf.Positional[
         Literal["optimizer", "model", "task", "distribution", "response", "workload"]

@@ -145,7 +145,8 @@ def _of_module(
 @functools.lru_cache(maxsize=512)
 def _of_named(factory: Any, stage: _Hashable, libraries: int) -> Identity:
     del libraries  # only part of the cache's key: a trace is valid for the same libraries
-    traced = _programs(Group(factory.__name__, factory, (1.0,)), stage.stage)
+    name = getattr(factory, "__name__", repr(factory))  # a partial has none
+    traced = _programs(Group(name, factory, (1.0,)), stage.stage)
     return Identity({"programs": [each.digest for each in traced]})
 
 

@@ -17,6 +17,7 @@ from attnscape.optimizers.adaptive import preconditioned_by_adam as precondition
 from attnscape.optimizers.adaptive import prodigy as prodigy
 from attnscape.optimizers.adaptive import rmsprop as rmsprop
 from attnscape.optimizers.adaptive import schedule_free_adamw as schedule_free_adamw
+from attnscape.optimizers.clipping import clipped as clipped
 from attnscape.optimizers.momentum import lion as lion
 from attnscape.optimizers.momentum import muon as muon
 from attnscape.optimizers.momentum import nesterov as nesterov
@@ -30,6 +31,8 @@ from attnscape.optimizers.momentum import sophia as sophia
 from attnscape.optimizers.named import NAMED as NAMED
 from attnscape.optimizers.named import PAPER as PAPER
 from attnscape.optimizers.named import check_learning_rate as check_learning_rate
+from attnscape.optimizers.second_order import gauss_newton as gauss_newton
+from attnscape.optimizers.second_order import newton as newton
 from attnscape.optimizers.transformations import ExternalOptimizer as ExternalOptimizer
 from attnscape.optimizers.transformations import ExternalRun as ExternalRun
 from attnscape.optimizers.transformations import Factory as Factory
@@ -39,6 +42,5 @@ from attnscape.optimizers.transformations import Preconditioned as Preconditione
 from attnscape.optimizers.transformations import Transformation as Transformation
 from attnscape.optimizers.transformations import WithEvalParams as WithEvalParams
 from attnscape.optimizers.transformations import accepting as accepting
-from attnscape.optimizers.transformations import clipped as clipped
 from attnscape.optimizers.transformations import keywords_of_step as keywords_of_step
 from attnscape.optimizers.transformations import update_keywords as update_keywords

@@ -1,11 +1,12 @@
 """Optimizers that divide by means or sums of squared gradients: Adam and its relatives.
 
-Their options are optax's defaults, unless a docstring says otherwise. If libraries use one name for
-different optimizers, the docstring says which one it is.
+Their arguments have optax's names, and optax's defaults unless a docstring says otherwise. If
+libraries use one name for different optimizers, the docstring says which one it is.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -17,7 +18,7 @@ from optax import contrib
 from attnscape.optimizers.transformations import Preconditioned, Rate, WithEvalParams
 
 
-def rmsprop(learning_rate: Rate) -> Preconditioned:
+def rmsprop(learning_rate: Rate, decay: float = 0.9, eps: float = 1e-8) -> Preconditioned:
     """RMSprop, decay 0.9, with TensorFlow's denominator: sqrt(nu + eps), eps 1e-8.
 
     PyTorch divides by sqrt(nu) + eps, with decay 0.99 by default. With eps inside the root, all
@@ -31,16 +32,17 @@ def rmsprop(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # a very small gradient gives a small step
         [-0.316, -0.001]
     """
-    eps = 1e-8
 
     def preconditioner(state: PyTree) -> PyTree:
         return _once_above(0.0, state[0].nu, lambda nu: jnp.sqrt(nu + eps))
 
-    made = optax.rmsprop(learning_rate, decay=0.9, eps=eps)
+    made = optax.rmsprop(learning_rate, decay=decay, eps=eps)
     return Preconditioned(made.init, made.update, preconditioner)
 
 
-def adagrad(learning_rate: Rate) -> Preconditioned:
+def adagrad(
+    learning_rate: Rate, initial_accumulator_value: float = 0.1, eps: float = 1e-7
+) -> Preconditioned:
     """Adagrad, denominator sqrt(sum of squares + 1e-7); the sum begins at 0.1.
 
     Examples:
@@ -51,7 +53,7 @@ def adagrad(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # the rate times g / sqrt(0.1 + g^2)
         [-0.1, -0.003]
     """
-    start, eps = 0.1, 1e-7
+    start = initial_accumulator_value
 
     def preconditioner(state: PyTree) -> PyTree:
         return _once_above(start, state[0].sum_of_squares, lambda total: jnp.sqrt(total + eps))
@@ -60,7 +62,9 @@ def adagrad(learning_rate: Rate) -> Preconditioned:
     return Preconditioned(made.init, made.update, preconditioner)
 
 
-def adam(learning_rate: Rate) -> Preconditioned:
+def adam(
+    learning_rate: Rate, b1: float = 0.9, b2: float = 0.9, eps: float = 1e-8
+) -> Preconditioned:
     """Adam as in the paper: beta1 = beta2 = 0.9, eps 1e-8, bias correction, no weight decay.
 
     Examples:
@@ -71,10 +75,16 @@ def adam(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # the rate, in every coordinate
         [-0.1, 0.1]
     """
-    return preconditioned_by_adam(optax.adam, learning_rate, b1=0.9, b2=0.9)
+    return preconditioned_by_adam(optax.adam, learning_rate, b1=b1, b2=b2, eps=eps)
 
 
-def adamw(learning_rate: Rate) -> Preconditioned:
+def adamw(
+    learning_rate: Rate,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 1e-4,
+) -> Preconditioned:
     """AdamW, beta2 0.999, weight decay 1e-4.
 
     Examples:
@@ -85,10 +95,18 @@ def adamw(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # without a gradient only the decay acts
         [-0.05, 0.05]
     """
-    return preconditioned_by_adam(optax.adamw, learning_rate, b1=0.9, b2=0.999)
+    return preconditioned_by_adam(
+        functools.partial(optax.adamw, weight_decay=weight_decay),
+        learning_rate,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+    )
 
 
-def nadam(learning_rate: Rate) -> Preconditioned:
+def nadam(
+    learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> Preconditioned:
     """Adam with Nesterov momentum, beta1 0.9 throughout, beta2 0.999.
 
     PyTorch's NAdam follows Dozat's schedule instead: its beta1 begins at 0.45 and approaches 0.9
@@ -102,7 +120,7 @@ def nadam(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 3) for u in updates.tolist()]  # 1.47 times Adam's
         [-0.147, 0.147]
     """
-    return preconditioned_by_adam(optax.nadam, learning_rate, b1=0.9, b2=0.999)
+    return preconditioned_by_adam(optax.nadam, learning_rate, b1=b1, b2=b2, eps=eps)
 
 
 def _once_above(
@@ -120,7 +138,7 @@ def preconditioned_by_adam(
     *,
     b1: float,
     b2: float,
-    eps: float = 1e-8,
+    eps: float,
 ) -> Preconditioned:
     """Adam or a relative with these numbers, which provides Cohen et al.'s preconditioner (2022).
 
@@ -158,7 +176,9 @@ def preconditioned_by_adam(
     return Preconditioned(made.init, made.update, preconditioner)
 
 
-def adafactor(learning_rate: Rate) -> optax.GradientTransformation:
+def adafactor(
+    learning_rate: Rate, decay_rate: float = 0.8, clipping_threshold: float = 1.0
+) -> optax.GradientTransformation:
     """Adafactor with a given rate; the matrices here are too small to be factored.
 
     Examples:
@@ -169,10 +189,18 @@ def adafactor(learning_rate: Rate) -> optax.GradientTransformation:
         >>> [round(u, 3) for u in updates.tolist()]  # rate times the parameters' root mean square
         [-0.2, 0.2]
     """
-    return optax.adafactor(learning_rate)
+    return optax.adafactor(
+        learning_rate, decay_rate=decay_rate, clipping_threshold=clipping_threshold
+    )
 
 
-def lamb(learning_rate: Rate) -> optax.GradientTransformation:
+def lamb(
+    learning_rate: Rate,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
     """LAMB, no weight decay.
 
     Examples:
@@ -183,10 +211,16 @@ def lamb(learning_rate: Rate) -> optax.GradientTransformation:
         >>> round(float(jnp.linalg.norm(updates)), 3)  # rate times the parameters' norm
         0.5
     """
-    return optax.lamb(learning_rate)
+    return optax.lamb(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
 
 
-def schedule_free_adamw(learning_rate: Rate) -> WithEvalParams:
+def schedule_free_adamw(
+    learning_rate: Rate,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> WithEvalParams:
     """Schedule-free AdamW, no weight decay, evaluated at the average x (Defazio et al., 2024).
 
     Examples:
@@ -197,11 +231,15 @@ def schedule_free_adamw(learning_rate: Rate) -> WithEvalParams:
         >>> [round(u, 3) for u in updates.tolist()]  # at first, Adam's
         [-0.1, 0.1]
     """
-    method = contrib.schedule_free_adamw(learning_rate)
+    method = contrib.schedule_free_adamw(
+        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay
+    )
     return WithEvalParams(method.init, method.update, contrib.schedule_free_eval_params)
 
 
-def prodigy(learning_rate: Rate) -> optax.GradientTransformation:
+def prodigy(
+    learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
     """Prodigy; the learning rate multiplies Prodigy's estimated rate.
 
     Examples:
@@ -211,14 +249,22 @@ def prodigy(learning_rate: Rate) -> optax.GradientTransformation:
         >>> round(float(state.estim_lr), 7)  # the estimate begins here and only grows
         1e-06
     """
-    return contrib.prodigy(learning_rate)
+    return contrib.prodigy(learning_rate, betas=(b1, b2), weight_decay=weight_decay)
 
 
-def ademamix(learning_rate: Rate) -> Preconditioned:
-    """AdEMAMix, alpha 5 throughout.
+def ademamix(
+    learning_rate: Rate,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    b3: float = 0.9999,
+    alpha: float = 5.0,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> Preconditioned:
+    """AdEMAMix.
 
     Its preconditioner is that of the fast mean of gradients, Adam's. The slow mean is divided by
-    the same root, so the weights of gradients in a step sum to up to 6, not 1.
+    the same root, so the weights of gradients in a step sum to up to 1 + alpha, not 1.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -228,4 +274,10 @@ def ademamix(learning_rate: Rate) -> Preconditioned:
         >>> [round(u, 5) for u in updates.tolist()]  # Adam's, plus the slow mean
         [-0.10005, 0.10005]
     """
-    return preconditioned_by_adam(contrib.ademamix, learning_rate, b1=0.9, b2=0.999)
+    return preconditioned_by_adam(
+        functools.partial(contrib.ademamix, b3=b3, alpha=alpha, weight_decay=weight_decay),
+        learning_rate,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+    )

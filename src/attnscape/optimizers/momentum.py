@@ -1,6 +1,6 @@
 """Optimizers without means of squared gradients: SGD and its relatives, Muon and Sophia.
 
-Their options are optax's defaults, unless a docstring says otherwise.
+Their arguments have optax's names, and optax's defaults unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def sgd(learning_rate: Rate) -> optax.GradientTransformation:
     return optax.sgd(learning_rate)
 
 
-def sgdm(learning_rate: Rate) -> optax.GradientTransformation:
+def sgdm(learning_rate: Rate, momentum: float = 0.9) -> optax.GradientTransformation:
     """SGD with momentum 0.9, no dampening, no Nesterov.
 
     Examples:
@@ -39,10 +39,10 @@ def sgdm(learning_rate: Rate) -> optax.GradientTransformation:
         >>> [round(ratio, 3) for ratio in ratios.tolist()]  # momentum adds 0.9
         [1.9, 1.9]
     """
-    return optax.sgd(learning_rate, momentum=0.9)
+    return optax.sgd(learning_rate, momentum=momentum)
 
 
-def nesterov(learning_rate: Rate) -> optax.GradientTransformation:
+def nesterov(learning_rate: Rate, momentum: float = 0.9) -> optax.GradientTransformation:
     """SGD with Nesterov momentum 0.9.
 
     Examples:
@@ -53,7 +53,7 @@ def nesterov(learning_rate: Rate) -> optax.GradientTransformation:
         >>> [round(u, 3) for u in updates.tolist()]  # 1.9 times SGD's step
         [-0.57, 0.76]
     """
-    return optax.sgd(learning_rate, momentum=0.9, nesterov=True)
+    return optax.sgd(learning_rate, momentum=momentum, nesterov=True)
 
 
 def sign(learning_rate: Rate) -> optax.GradientTransformation:
@@ -70,7 +70,7 @@ def sign(learning_rate: Rate) -> optax.GradientTransformation:
     return optax.sign_sgd(learning_rate)
 
 
-def signum(learning_rate: Rate) -> optax.GradientTransformation:
+def signum(learning_rate: Rate, beta: float = 0.9) -> optax.GradientTransformation:
     """Steps along the sign of the gradients' running mean (0.9).
 
     Examples:
@@ -80,10 +80,10 @@ def signum(learning_rate: Rate) -> optax.GradientTransformation:
         >>> round(float(method.update(-1.0, state)[0]), 3)  # the mean is still positive
         -0.1
     """
-    return optax.signum(learning_rate)
+    return optax.signum(learning_rate, beta=beta)
 
 
-def normalised(learning_rate: Rate) -> optax.GradientTransformation:
+def normalised(learning_rate: Rate, momentum: float = 0.9) -> optax.GradientTransformation:
     """Momentum 0.9 on gradients divided by their global norm.
 
     Examples:
@@ -94,10 +94,12 @@ def normalised(learning_rate: Rate) -> optax.GradientTransformation:
         >>> [round(u, 3) for u in first.tolist()]  # its norm is the rate
         [-0.06, 0.08]
     """
-    return optax.chain(contrib.normalize(), optax.sgd(learning_rate, momentum=0.9))
+    return optax.chain(contrib.normalize(), optax.sgd(learning_rate, momentum=momentum))
 
 
-def lion(learning_rate: Rate) -> optax.GradientTransformation:
+def lion(
+    learning_rate: Rate, b1: float = 0.9, b2: float = 0.99, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
     """Lion, beta1 0.9, beta2 0.99, no weight decay.
 
     Examples:
@@ -107,10 +109,12 @@ def lion(learning_rate: Rate) -> optax.GradientTransformation:
         >>> round(float(method.update(-1.0, state, 0.0)[0]), 3)  # the newest gradient decides
         0.1
     """
-    return optax.lion(learning_rate, weight_decay=0.0)
+    return optax.lion(learning_rate, b1=b1, b2=b2, weight_decay=weight_decay)
 
 
-def muon(learning_rate: Rate) -> optax.GradientTransformation:
+def muon(
+    learning_rate: Rate, beta: float = 0.95, ns_steps: int = 5, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
     """Muon on the matrices of every layer, Adam on all other parameters, at the same rate.
 
     It has Jordan's coefficients, five Newton-Schulz steps, Nesterov momentum 0.95, and an update
@@ -137,7 +141,13 @@ def muon(learning_rate: Rate) -> optax.GradientTransformation:
 
         return jax.tree.map(of, parameters)
 
-    method = contrib.muon(learning_rate, muon_weight_dimension_numbers=matrices)
+    method = contrib.muon(
+        learning_rate,
+        beta=beta,
+        ns_steps=ns_steps,
+        weight_decay=weight_decay,
+        muon_weight_dimension_numbers=matrices,
+    )
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree | None = None
@@ -148,7 +158,13 @@ def muon(learning_rate: Rate) -> optax.GradientTransformation:
     return optax.GradientTransformation(method.init, update)
 
 
-def sophia(learning_rate: Rate) -> optax.GradientTransformation:
+def sophia(
+    learning_rate: Rate,
+    b1: float = 0.965,
+    b2: float = 0.99,
+    gamma: float = 0.01,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
     """Sophia-H, clipped by a Hutchinson estimate of the Hessian diagonal every 10 steps.
 
     Examples:
@@ -159,10 +175,10 @@ def sophia(learning_rate: Rate) -> optax.GradientTransformation:
         >>> [round(u, 3) for u in updates.tolist()]  # clipped: no Hessian is known yet
         [-0.1, 0.1]
     """
-    return contrib.sophia(learning_rate, weight_decay=0.0)
+    return contrib.sophia(learning_rate, b1=b1, b2=b2, gamma=gamma, weight_decay=weight_decay)
 
 
-def schedule_free(learning_rate: Rate) -> WithEvalParams:
+def schedule_free(learning_rate: Rate, b1: float = 0.9) -> WithEvalParams:
     """Schedule-free SGD, beta 0.9, evaluated at the average x (Defazio et al., 2024).
 
     Examples:
@@ -174,5 +190,5 @@ def schedule_free(learning_rate: Rate) -> WithEvalParams:
         >>> [round(u, 3) for u in average.tolist()]  # here still the point of SGD
         [-0.3, 0.4]
     """
-    method = contrib.schedule_free_sgd(learning_rate)
+    method = contrib.schedule_free_sgd(learning_rate, b1=b1)
     return WithEvalParams(method.init, method.update, contrib.schedule_free_eval_params)

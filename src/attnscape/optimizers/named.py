@@ -31,6 +31,7 @@ from attnscape.optimizers.momentum import (
     signum,
     sophia,
 )
+from attnscape.optimizers.second_order import gauss_newton, newton
 from attnscape.optimizers.transformations import OptaxFactory
 
 NAMED: Mapping[str, OptaxFactory] = MappingProxyType(
@@ -57,6 +58,8 @@ NAMED: Mapping[str, OptaxFactory] = MappingProxyType(
             schedule_free_adamw,
             prodigy,
             ademamix,
+            newton,
+            gauss_newton,
         )
     }
 )

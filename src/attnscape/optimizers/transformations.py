@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol, runtime_checka
 import jax
 import numpy as np
 import optax
-from jaxtyping import PyTree, Scalar
+from jaxtyping import Array, PyTree, Scalar
 
 from attnscape.errors import UsageError
 
@@ -151,6 +151,8 @@ def update_keywords(
     loss: Callable[[PyTree], Scalar],
     gradient: Callable[[PyTree], PyTree],
     hessian_diagonal: Callable[[PyTree], PyTree],
+    hessian: Callable[[PyTree], Array],
+    gauss_newton: Callable[[PyTree], Array],
 ) -> dict[str, object]:
     """The keyword arguments that an optimizer's `update` may use, all on the update's batch.
 
@@ -164,12 +166,16 @@ def update_keywords(
         gradient: Function from parameters to the clipped gradient, passed as `grad_fn`.
         hessian_diagonal: Function from parameters to the exact diagonal of the Hessian, passed as
             `hessian_diagonal_fn`.
+        hessian: Function from parameters to the exact Hessian, a matrix whose rows follow
+            `jax.flatten_util.ravel_pytree`, passed as `hessian_fn`.
+        gauss_newton: The same for the Hessian's Gauss-Newton part, passed as `gauss_newton_fn`.
 
     Examples:
         >>> import jax
         >>> from attnscape.optimizers import update_keywords
         >>> loss, slope = jax.numpy.square, jax.grad(jax.numpy.square)
-        >>> keywords = update_keywords(loss(3.0), slope(3.0), loss, slope, jax.grad(slope))
+        >>> second = jax.hessian(loss)
+        >>> keywords = update_keywords(loss(3.0), slope(3.0), loss, slope, second, second, second)
         >>> float(keywords["value"]), float(keywords["value_fn"](5.0))
         (9.0, 25.0)
     """
@@ -180,8 +186,10 @@ def update_keywords(
         obj_fn: object = None,
         grad_fn: object = None,
         hessian_diagonal_fn: object = None,
+        hessian_fn: object = None,
+        gauss_newton_fn: object = None,
     ) -> Scalar:
-        del obj_fn, grad_fn, hessian_diagonal_fn
+        del obj_fn, grad_fn, hessian_diagonal_fn, hessian_fn, gauss_newton_fn
         return loss(parameters)
 
     def grad_fn(parameters: PyTree, step: object = None) -> PyTree:
@@ -195,6 +203,8 @@ def update_keywords(
         "obj_fn": value_fn,
         "grad_fn": grad_fn,
         "hessian_diagonal_fn": hessian_diagonal,
+        "hessian_fn": hessian,
+        "gauss_newton_fn": gauss_newton,
     }
 
 
@@ -222,7 +232,7 @@ def keywords_of_step(name: str, value: Scalar, grad: PyTree) -> dict[str, object
             "computed for networks; choose an optimizer that needs the gradient of the step only."
         )
 
-    return update_keywords(value, grad, refuse, refuse, refuse)
+    return update_keywords(value, grad, refuse, refuse, refuse, refuse, refuse)
 
 
 def accepting(transformation: Transformation) -> Transformation:
@@ -259,42 +269,3 @@ def _known_keywords(
         return update(updates, state, params, **known)
 
     return with_any
-
-
-def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
-    """A factory whose optimizers get gradients clipped to a global norm.
-
-    Args:
-        factory: The factory of the optimizer that gets the clipped gradient.
-        clip: The largest norm, or None for no clipping.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> from attnscape.optimizers import clipped, sgd
-        >>> method, gradient = clipped(sgd, 1.0)(0.5), jnp.array([30.0, -40.0])
-        >>> updates, _ = method.update(gradient, method.init(jnp.zeros(2)))
-        >>> [round(u, 3) for u in updates.tolist()]  # minus rate times the clipped gradient
-        [-0.3, 0.4]
-    """
-    if clip is None:
-        return factory
-
-    def with_clipping(learning_rate: Any) -> Transformation:
-        inner = factory(learning_rate)
-        plain = inner
-        if isinstance(plain, WithEvalParams):
-            plain = optax.GradientTransformationExtraArgs(plain.init, plain.update)
-        chain = optax.chain(optax.clip_by_global_norm(clip), plain)
-        if isinstance(inner, WithEvalParams):
-            return WithEvalParams(
-                chain.init,
-                chain.update,
-                lambda state, parameters: inner.eval_params(state[-1], parameters),
-            )
-        if isinstance(inner, Preconditioned):
-            return Preconditioned(
-                chain.init, chain.update, lambda state: inner.preconditioner(state[-1])
-            )
-        return chain
-
-    return with_clipping

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -154,8 +155,19 @@ class Problem:
 
     def hessian_diagonal(self, model: PyTree, prompts: Prompts | Moments) -> PyTree:
         """The exact diagonal of the Hessian, with the parameters' structure."""
-        hessian = objective.hessian(eqx.combine(model, self.static), prompts)
-        return ravel_pytree(model)[1](jnp.diag(hessian))
+        return ravel_pytree(model)[1](jnp.diag(self.hessian(model, prompts)))
+
+    def hessian(self, model: PyTree, prompts: Prompts | Moments) -> Float[Array, "p p"]:
+        """The exact Hessian, in the order of `ravel_pytree`."""
+        return objective.hessian(eqx.combine(model, self.static), prompts)
+
+    def gauss_newton(self, model: PyTree, prompts: Prompts | Moments) -> Float[Array, "p p"]:
+        """The Gauss-Newton part of the exact Hessian, in the order of `ravel_pytree`."""
+        # Of a squared error without residuals the Hessian is this part, which targets do not enter.
+        made = eqx.combine(jax.lax.stop_gradient(model), self.static)
+        predictions = objective.predictions(made, prompts)
+        fitted = eqx.tree_at(lambda data: data.target, prompts, predictions)
+        return self.hessian(model, fitted)
 
     def keywords(
         self,
@@ -171,4 +183,6 @@ class Problem:
             lambda parameters: self.loss(parameters, prompts),
             lambda parameters: self.clipped(self.value_and_grad(parameters, prompts)[1]),
             lambda parameters: self.hessian_diagonal(parameters, prompts),
+            lambda parameters: self.hessian(parameters, prompts),
+            lambda parameters: self.gauss_newton(parameters, prompts),
         )

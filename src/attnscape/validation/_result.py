@@ -26,17 +26,19 @@ class CheckResult:
         check: Name of the check.
         ok: Whether the contract is kept.
         sentence: The finding.
+        warning: Whether the finding breaks no contract and is likely to be a mistake.
 
     Examples:
         >>> from attnscape.tasks import Sphere
         >>> from attnscape.validation import check_distribution
         >>> check_distribution(Sphere())[1]
-        CheckResult(check='finite', ok=True, sentence='Its numbers are finite.')
+        CheckResult(check='finite', ok=True, sentence='Its numbers are finite.', warning=False)
     """
 
     check: str
     ok: bool
     sentence: str
+    warning: bool = False
 
 
 def run_check(name: str, check: Callable[[], str]) -> CheckResult:

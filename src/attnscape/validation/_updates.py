@@ -47,13 +47,17 @@ def update_of(
     It passes all keywords that an optimizer may use.
     """
 
-    def hessian_diagonal(parameters: PyTree) -> PyTree:
+    def hessian(parameters: PyTree) -> Array:
         flat, unravel = ravel_pytree(parameters)
-        return unravel(jnp.diag(jax.hessian(lambda vector: loss(unravel(vector)))(flat)))
+        return jax.hessian(lambda vector: loss(unravel(vector)))(flat)
+
+    def hessian_diagonal(parameters: PyTree) -> PyTree:
+        return ravel_pytree(parameters)[1](jnp.diag(hessian(parameters)))
 
     def update(gradient: PyTree, state: PyTree, parameters: PyTree) -> tuple[PyTree, PyTree]:
+        # The losses here are sums of squares of linear terms: the Gauss-Newton part is all.
         keywords = update_keywords(
-            loss(parameters), gradient, loss, jax.grad(loss), hessian_diagonal
+            loss(parameters), gradient, loss, jax.grad(loss), hessian_diagonal, hessian, hessian
         )
         transformation: Any = accepting(factory(rate))
         return transformation.update(gradient, state, parameters, **keywords)

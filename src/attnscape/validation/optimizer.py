@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 from attnscape.optimizers import OptaxFactory
 from attnscape.steppers import Group
 from attnscape.tasks import RegressionTask
+from attnscape.validation._effects import effects
 from attnscape.validation._quick_model import require_model
 from attnscape.validation._quick_optimizer import MAKES_OPTIMIZER, UPDATE, require_optimizer
 from attnscape.validation._result import CheckResult, is_same, require, run_checks
@@ -34,8 +35,12 @@ _QUADRATIC_FACTOR = 0.01  # largest share of the initial loss that may remain
 def check_optimizer(factory: OptaxFactory) -> list[CheckResult]:
     """Checks an optimizer on the parameters of linear attention: arrays P and Q, each (L, d, d).
 
+    Arguments of the factory with a default are changed, one at a time; one that changes nothing,
+    such as a weight decay that is never applied, gives a result with a warning.
+
     Args:
-        factory: Function from a learning rate to an optax transformation.
+        factory: Function from a learning rate, and further arguments with defaults, to an optax
+            transformation.
 
     Examples:
         >>> from attnscape.optimizers import adam
@@ -43,11 +48,11 @@ def check_optimizer(factory: OptaxFactory) -> list[CheckResult]:
         >>> results = check_optimizer(adam)
         >>> all(result.ok for result in results)
         True
-        >>> results[-1].sentence
-        'A state that was saved and read again gives the same next update.'
+        >>> results[-1].check, results[-1].warning  # the last argument, which has an effect
+        ('argument eps', False)
     """
     checks = _Checks(factory)
-    return run_checks(
+    found = run_checks(
         lambda dtype: checks.quick(dtype, clip=1.0),
         {
             MAKES_OPTIMIZER: "A learning rate gives an optax.GradientTransformation.",
@@ -62,6 +67,7 @@ def check_optimizer(factory: OptaxFactory) -> list[CheckResult]:
             ("state can be saved", checks.saved),
         ],
     )
+    return [*found, *(effects(factory) if all(result.ok for result in found) else ())]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from attnscape.bench import BASELINES, Entry
 from attnscape.bench.entries import alone
 from attnscape.errors import UsageError
 from attnscape.experiments.setting import Plan, RecipeName, Setting
+from attnscape.optimizers.arguments import Grid, with_arguments
 from attnscape.optimizers.references import resolve
 from attnscape.report.manifest import SCHEMA_VERSION, write_json
 from attnscape.report.reading import read_json, typed
@@ -45,6 +46,25 @@ class Budget:
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnParts:
+    """What the user's own setting of a bench is made of, as texts; None where not given.
+
+    Attributes:
+        task: Reference of a task.
+        model: Reference of a model.
+        table: Path of a table.
+        target: The table's column of responses.
+        folder: The folder that these are relative to.
+    """
+
+    task: str | None
+    model: str | None
+    table: str | None
+    target: str | None
+    folder: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Member:
     """An optimizer that was run.
 
@@ -54,6 +74,7 @@ class Member:
         folder: The folder that file references are relative to.
         budget: The budget of its runs.
         entries: Its finished runs, by setting.
+        grid: Values of its arguments that were tried, by argument.
     """
 
     label: str
@@ -61,6 +82,7 @@ class Member:
     folder: str
     budget: Budget
     entries: Mapping[str, Entry]
+    grid: Grid = dataclasses.field(default_factory=dict)
 
     def on(self, settings: Sequence[Setting]) -> tuple[Entry, ...]:
         """Its entries on these settings."""
@@ -80,8 +102,9 @@ class Member:
         """How its reference now differs from the optimizer that was run; empty if it does not."""
         try:
             with contextlib.chdir(self.folder):
-                factory = resolve([self.reference])[self.label]
+                (factory,) = resolve([self.reference]).values()
             setting, entry = settings[0], self.entries[settings[0].name]
+            factory = with_arguments(self.label, factory, entry.chosen)
             experiment = alone(setting, self.label, factory, plan, entry.rate)
             if experiment.run_id == entry.run_id:
                 return ""
@@ -100,11 +123,13 @@ class Members:
         members: All optimizers that were run, on any budget.
         settings: Names of the settings that were shown last; empty if none were shown yet.
         budget: The budget that was shown last.
+        own: The parts of the user's own setting that was shown last.
     """
 
     members: tuple[Member, ...] = ()
     settings: tuple[str, ...] = ()
     budget: Budget | None = None
+    own: OwnParts | None = None
 
     @classmethod
     def read(cls, out: Path) -> Members:
@@ -138,7 +163,8 @@ class Members:
     def adding(self, member: Member) -> Members:
         """The bench with one more member, which keeps earlier entries of the same reference."""
         before = self.at(member.budget).get(member.label)
-        if before is not None and before.reference == member.reference:
+        same = before is not None and before.reference == member.reference
+        if before is not None and same and before.grid == member.grid:
             entries = {**before.entries, **member.entries}
             member = dataclasses.replace(member, entries=entries)
         others = tuple(m for m in self.members if m is not before)

@@ -5,29 +5,37 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from attnscape import files
-from attnscape.bench import BASELINES, Bench, Entry
+from attnscape.bench import BASELINES, Bench, Combination, Entry
 from attnscape.bench.captions import title
 from attnscape.bench.entries import alone
 from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import GRID, TUNING_SEEDS, search
+from attnscape.experiments.tuning import GRID, TUNING_SEEDS, Search, search
 from attnscape.loading import user_errors
 from attnscape.optimizers import Factory
+from attnscape.optimizers.arguments import (
+    Grid,
+    combinations,
+    read_grids,
+    with_arguments,
+    written,
+)
 from attnscape.optimizers.references import resolve
 from attnscape.paper.catalog import BENCH
 from attnscape.report.made import Made
 from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
 from attnscape.workflows.make import make
-from attnscape.workflows.members import Budget, Member, Members
+from attnscape.workflows.members import Budget, Member, Members, OwnParts
 from attnscape.workflows.runs import load_or_run
 
 
@@ -52,9 +60,11 @@ def rank(
     settings: Sequence[Setting],
     out: Path,
     plan: Plan,
-    command: Callable[[Sequence[str]], str],
+    command: Callable[[Sequence[str], Sequence[str]], str],
     log: Callable[[str], None],
     remove: Sequence[str] = (),
+    own: OwnParts | None = None,
+    tune: Sequence[str] = (),
 ) -> Ranked:
     """Adds optimizers to the bench of a folder and writes the page of the whole folder.
 
@@ -65,9 +75,12 @@ def rank(
         settings: The settings to run them on.
         out: The folder.
         plan: Seeds, steps and recipe.
-        command: Returns the command line that makes a bench of given references.
+        command: Returns the command line that makes a bench of given references and grids.
         log: Called with a line when runs start, and when an optimizer fails.
         remove: Labels or references of the members to remove first.
+        own: The parts of the user's own setting, if it is among `settings`; kept for the next call.
+        tune: Grids of further arguments (`attnscape.optimizers.arguments`); each optimizer in them
+            is run beside the others, under a label with a + and the arguments.
 
     Raises:
         UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
@@ -75,16 +88,15 @@ def rank(
     """
     members = Members.read(files.writable_directory(out)).without(remove)
     budget = Budget.of(plan)
-    factories = resolve(references)
-    given = dict(zip(factories, references, strict=True))
-    _announce(list(factories), settings, plan, log)
+    candidates = _candidates(references, tune)
+    _announce(candidates, settings, plan, log)
     run = functools.partial(load_or_run, directory=out / "runs", artifact=BENCH, log=log)
     failures = list[str]()
-    for label, factory in factories.items():
+    for label, candidate in candidates.items():
         try:
             with user_errors():
                 entries = {
-                    setting.name: _entry(setting, label, factory, plan, out, run)
+                    setting.name: _entry(setting, label, candidate, plan, out, run)
                     for setting in settings
                 }
         except UsageError as error:
@@ -94,13 +106,14 @@ def rank(
             log(f"{BENCH}: {failures[-1]}")
             continue
         before = members.at(budget).get(label)
-        if before is not None and before.reference != given[label]:
-            log(f"{BENCH}: {label} is {given[label]} from now on; it was {before.reference}.")
-        members = members.adding(Member(label, given[label], os.getcwd(), budget, entries))
+        if before is not None and before.reference != candidate.reference:
+            log(f"{BENCH}: {label} is {candidate.reference} from now on, not {before.reference}.")
+        reference, grid = candidate.reference, candidate.grid
+        members = members.adding(Member(label, reference, os.getcwd(), budget, entries, grid))
         members.save(out)  # saved now, so that it is not lost if the next one is interrupted
-    shown, marked, notes = _shown(members, list(given), settings, out, plan)
+    shown, marked, notes = _shown(members, list(candidates), settings, out, plan)
     names = tuple(setting.name for setting in settings)
-    dataclasses.replace(members, settings=names, budget=budget).save(out)
+    dataclasses.replace(members, settings=names, budget=budget, own=own).save(out)
     bench = Bench(
         BENCH,
         title([member.label for member in shown]),
@@ -112,18 +125,51 @@ def rank(
     made = make(bench, out, plan, log, bench.files())
     with files.atomic(out / "bench-landscape.csv") as partial:
         bench.landscape(made.results).to_csv(partial, index=False)
-    own = [member.reference for member in shown if member.label not in BASELINES]
-    manifest = Manifest.of(made, out, plan, command(own))
+    added = [member for member in shown if member.label not in BASELINES]
+    plain = [member.reference for member in added if not member.grid]
+    grids = [text for member in added for text in written(member.reference, member.grid)]
+    manifest = Manifest.of(made, out, plan, command(plain, grids))
     dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
     write_page(out)
     return Ranked(made, tuple(notes), tuple(failures))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """An optimizer to run: its reference, its factory, and the values of arguments to try."""
+
+    reference: str
+    factory: Factory
+    grid: Grid
+
+
+def _candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, _Candidate]:
+    """The optimizers to run, by label."""
+    factories = resolve(references)
+    found = {
+        label: _Candidate(reference, factories[label], {})
+        for label, reference in zip(factories, references, strict=True)
+    }
+    for reference, grid in read_grids(tune).items():
+        ((label, factory),) = resolve([reference]).items()
+        for values in combinations(grid):
+            with_arguments(label, factory, values)  # refuses arguments that it does not have
+        found["+".join([label, *grid])] = _Candidate(reference, factory, grid)
+    return found
+
+
 def _announce(
-    labels: Sequence[str], settings: Sequence[Setting], plan: Plan, log: Callable[[str], None]
+    candidates: Mapping[str, _Candidate],
+    settings: Sequence[Setting],
+    plan: Plan,
+    log: Callable[[str], None],
 ) -> None:
     """Logs which runs will be made, before any is made."""
     runs = len(GRID) * len(TUNING_SEEDS) + (plan.seeds or 0)
+    labels = [
+        label + (f" ({count} times)" if (count := len(combinations(each.grid))) > 1 else "")
+        for label, each in candidates.items()
+    ]
     log(
         f"{BENCH}: {', '.join(labels)} on {', '.join(setting.name for setting in settings)}: at "
         f"least {runs} runs of {plan.steps:,} steps for each optimizer and setting; finished runs "
@@ -134,13 +180,26 @@ def _announce(
 def _entry(
     setting: Setting,
     label: str,
-    factory: Factory,
+    candidate: _Candidate,
     plan: Plan,
     out: Path,
     run: Callable[[Experiment], xr.Dataset],
 ) -> Entry:
-    """Searches for the rate of an optimizer on a setting and makes the report runs with it."""
-    found = search(alone(setting, label, factory, plan), run)
+    """Searches for the rate of an optimizer on a setting and makes the report runs with it.
+
+    With a grid, there is a search for each combination of values.
+    """
+    searches = list[tuple[tuple[float, float], Factory, Search, Combination]]()
+    for values in combinations(candidate.grid):
+        factory = with_arguments(label, candidate.factory, values)
+        found = search(alone(setting, label, factory, plan), run)
+        rate = found.rates[label]
+        losses = found.table.loc[found.table["learning_rate"] == rate, "loss"].to_numpy()
+        loss, diverged = float(np.median(losses)), int(np.isinf(losses).sum())
+        words = f"{loss:.3g}" if np.isfinite(loss) else "diverged"
+        tried = Combination(values, rate, words, diverged, len(found.table))
+        searches.append(((diverged, loss), factory, found, tried))
+    _, factory, found, chosen = min(searches, key=lambda each: each[0])
     report = alone(setting, label, factory, plan, found.rates[label])
     run(report)
     return Entry(
@@ -152,6 +211,8 @@ def _entry(
         report.run_id,
         _file(report, out),
         tuple(_file(trial, out) for trial in found.trials),
+        chosen.values,
+        tuple(each[-1] for each in searches) if candidate.grid else (),
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from rich import box
@@ -12,14 +16,19 @@ from rich.console import Console
 from rich.table import Table
 
 from attnscape import optimizers
-from attnscape.bench import BASELINES, DEFAULT, SUITE
-from attnscape.cli._options import Bench
+from attnscape.bench import BASELINES, DEFAULT, SUITE, OwnSetting, own_setting
+from attnscape.cli._options import Bench, Train
 from attnscape.cli.commands._again import command_line
+from attnscape.cli.commands._parts import task_of
 from attnscape.errors import UsageError
 from attnscape.experiments.setting import Plan
+from attnscape.loading import load_object, user_errors
+from attnscape.models import as_model
 from attnscape.report.page import NAME as PAGE
-from attnscape.workflows.members import Budget, Members
+from attnscape.workflows.members import Budget, Members, OwnParts
 from attnscape.workflows.rank import rank
+
+_OWN = ("task", "model", "table", "target")  # options of the own setting
 
 
 def run(options: Bench) -> None:
@@ -34,7 +43,9 @@ def run(options: Bench) -> None:
         raise UsageError(
             f"There is no setting {unknown[0]!r} in the suite; there are {', '.join(SUITE)}, all."
         )
-    options = _as_before(options)
+    before = Members.read(options.out)
+    own = _own_parts(options, before)
+    options = _as_before(options, before, own)
     for name in ("seeds", "steps"):
         if getattr(options, name) < 1:
             raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
@@ -42,12 +53,14 @@ def run(options: Bench) -> None:
     references = dict.fromkeys((*BASELINES, *named, *options.optimizers))
     ranked = rank(
         list(references),
-        [SUITE[name] for name in options.settings],
+        [*(SUITE[name] for name in options.settings), *([_own_setting(own)] if own else ())],
         options.out,
         Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
         functools.partial(_bench_again, options),
         functools.partial(print, flush=True),
         options.remove,
+        own,
+        options.tune,
     )
     console = Console()
     for sentence, frame in ranked.made.tables.items():
@@ -60,23 +73,51 @@ def run(options: Bench) -> None:
         raise UsageError(" ".join(ranked.failures))
 
 
-def _as_before(options: Bench) -> Bench:
+def _own_parts(options: Bench, before: Members) -> OwnParts | None:
+    """The parts of the own setting: those given, or those of the folder's bench."""
+    texts = {name: getattr(options, name) for name in _OWN}
+    given = {name: None if text is None else str(text) for name, text in texts.items()}
+    if any(given.values()):
+        return OwnParts(**given, folder=os.getcwd())
+    return None if options.settings else before.own
+
+
+def _own_setting(own: OwnParts) -> OwnSetting:
+    """The setting of a user's own parts; they are read where they were first given."""
+    words = {"task": own.task, "table": own.table, "model": own.model}
+    texts = {kind: text for kind, text in words.items() if text is not None}
+    # Without folders, so that titles are short.
+    parts = [f"{kind} {text.rpartition('/')[2]}" for kind, text in texts.items()]
+    column = "" if own.target is None else f"{own.target} of "
+    title = column + ",\n".join(parts)
+    names = [re.split(r"[/:]", text)[-1] for text in texts.values()]
+    label = re.sub(r"[^\w.]+", "_", "-".join(names))[:40]
+    with user_errors(), contextlib.chdir(own.folder):
+        table = None if own.table is None else Path(own.table)
+        task = task_of(Train(task=own.task, table=table, target=own.target))
+        model = None if own.model is None else as_model(load_object(own.model))
+        return own_setting(label.strip("._") or "own", title, task, model)
+
+
+def _as_before(options: Bench, before: Members, own: OwnParts | None) -> Bench:
     """The options, completed from the folder's bench or, if there is none, from the defaults."""
-    before = Members.read(options.out)
     budget = before.budget or Budget(seeds=6, steps=2_000, recipe="code")
-    settings = options.settings or before.settings or DEFAULT
+    shown = tuple(name for name in before.settings if name in SUITE)
+    settings = options.settings or shown or (() if own else DEFAULT)
     return dataclasses.replace(
         options,
         settings=tuple(SUITE) if "all" in settings else tuple(dict.fromkeys(settings)),
         seeds=budget.seeds if options.seeds is None else options.seeds,
         steps=budget.steps if options.steps is None else options.steps,
         recipe=options.recipe or budget.recipe,
+        **({} if own is None else {name: getattr(own, name) for name in _OWN}),
     )
 
 
-def _bench_again(options: Bench, references: Sequence[str]) -> str:
+def _bench_again(options: Bench, references: Sequence[str], grids: Sequence[str]) -> str:
     """The command line that makes a bench of these optimizers, even in an empty folder."""
-    return command_line(dataclasses.replace(options, all=False, remove=()), *references)
+    again = dataclasses.replace(options, all=False, remove=(), tune=tuple(grids))
+    return command_line(again, *references)
 
 
 def narrow_tables(title: str, frame: pd.DataFrame) -> list[Table]:

@@ -43,7 +43,8 @@ def run(options: Check) -> None:
         findings = _CHECKS[options.kind](thing)
     table = Table("check", "", "finding")
     for finding in findings:
-        table.add_row(finding.check, "ok" if finding.ok else "FAILS", Text(finding.sentence))
+        kept = "warning" if finding.warning else "ok"
+        table.add_row(finding.check, kept if finding.ok else "FAILS", Text(finding.sentence))
     Console().print(table)
     failed = [finding.check for finding in findings if not finding.ok]
     if failed:

@@ -1,0 +1,87 @@
+"""Arguments of an optimizer's factory besides the learning rate, and grids of their values.
+
+A grid is written `reference.argument=value,value,...`, such as `adam.b2=0.9,0.99` or
+`my_file.py:mine.warmup=0,100`; several for one reference are combined.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from attnscape.errors import UsageError
+from attnscape.optimizers.transformations import ExternalOptimizer, Factory
+
+Grid = Mapping[str, tuple[Any, ...]]  # values to try, by the argument's name
+
+
+def read_grids(texts: Sequence[str]) -> dict[str, Grid]:
+    """The grid of each reference.
+
+    Raises:
+        UsageError: If a text cannot be read, or an argument is given twice.
+    """
+    grids: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for text in texts:
+        target, equals, values = text.partition("=")
+        reference, _, argument = target.rpartition(".")
+        if not (equals and reference and argument.isidentifier()):
+            raise UsageError(
+                f"The grid {text!r} cannot be read; write the optimizer, the argument and its "
+                "values, such as adam.b2=0.9,0.99."
+            )
+        if argument in grids.setdefault(reference, {}):
+            raise UsageError(f"{target} is given twice; give all its values at once.")
+        grids[reference][argument] = tuple(_value(each, text) for each in values.split(","))
+    return cast("dict[str, Grid]", grids)
+
+
+def _value(word: str, text: str) -> Any:
+    try:
+        value = ast.literal_eval(word.strip())
+    except (ValueError, SyntaxError):
+        value = None
+    if not isinstance(value, bool | int | float):
+        raise UsageError(f"In {text!r}, {word!r} is not a number, True or False.")
+    return value
+
+
+def written(reference: str, grid: Grid) -> list[str]:
+    """The texts of a grid."""
+    return [
+        f"{reference}.{argument}={','.join(map(repr, values))}" for argument, values in grid.items()
+    ]
+
+
+def combinations(grid: Grid) -> list[dict[str, Any]]:
+    """All combinations of values; one without any for an empty grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def with_arguments(name: str, factory: Factory, values: Mapping[str, Any]) -> Factory:
+    """The factory with these values of its arguments.
+
+    Raises:
+        UsageError: If it has no such argument, or is not a function.
+    """
+    if not values:
+        return factory
+    if isinstance(factory, ExternalOptimizer):
+        raise UsageError(
+            f"{name} is PyTorch's, whose arguments are not tuned; write functions of (parameters, "
+            "lr) with other values, and give each."
+        )
+    parameters = list(inspect.signature(factory).parameters.values())[1:]
+    known = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for argument in values:
+        if argument not in known and not open_ended:
+            raise UsageError(
+                f"{name} has no argument {argument!r} beside the learning rate; it has "
+                f"{', '.join(known) or 'none'}."
+            )
+    return functools.partial(factory, **values)

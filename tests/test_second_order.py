@@ -1,0 +1,126 @@
+"""Newton and Gauss-Newton with the exact matrices of the step's batch."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+from jax.flatten_util import ravel_pytree
+
+from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, objective, train
+from attnscape.errors import UsageError
+from attnscape.measures import EvaluationLoss, at
+from attnscape.optimizers import gauss_newton, keywords_of_step, newton
+from attnscape.steppers import Problem
+from attnscape.tasks import derived_key
+
+TASK = RegressionTask(dim=2, context=5, noise=0.3)
+LINEAR = functools.partial(LinearTransformer.init, dim=2, scale=0.3)
+
+
+METHODS = (newton, gauss_newton)
+
+
+def features(moments):
+    """What Q multiplies in the prediction of one layer."""
+    products = -np.einsum("bi,bj->bij", moments.query, moments.cross)
+    return products.reshape(len(products), -1)
+
+
+def problem_of(make, layers, data):
+    model = make(jax.random.key(0), layers=layers, dtype=jnp.float64)
+    model, static = eqx.partition(model, eqx.is_inexact_array)
+    return Problem(model, static, lambda keys, step: data, None, jnp.dtype("float64")), model
+
+
+def test_steps_are_those_of_dense_solves(x64):
+    rng = np.random.default_rng(0)
+    symmetric = (matrix := rng.normal(size=(6, 6))) + matrix.T  # indefinite
+    positive = matrix @ matrix.T
+    gradient = rng.normal(size=6)
+    assert (np.linalg.eigvalsh(symmetric) < 0).any()
+    absolute = scipy.linalg.sqrtm(symmetric @ symmetric)
+    for factory, given, solved in [
+        (newton, {"hessian_fn": lambda _: jnp.asarray(symmetric)}, absolute),
+        (gauss_newton, {"gauss_newton_fn": lambda _: jnp.asarray(positive)}, positive),
+    ]:
+        method = factory(0.5, damping=0.1)
+        updates, _ = method.update(jnp.asarray(gradient), method.init(None), None, **given)
+        expected = -0.5 * scipy.linalg.solve(solved + 0.1 * np.eye(6), gradient)
+        # Errors of rounding are 1e-16 times the condition number, here at most some hundreds.
+        np.testing.assert_allclose(updates, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("kind", [LinearTransformer, AttentionTransformer])
+def test_the_gauss_newton_part_is_that_of_the_predictions_jacobian(kind, x64):
+    prompts = TASK.sample(jax.random.key(1), 7, dtype=jnp.float64)
+    problem, model = problem_of(functools.partial(kind.init, dim=2, scale=0.5), 2, prompts)
+    flat, unravel = ravel_pytree(model)
+    jacobian = jax.jacrev(lambda v: eqx.combine(unravel(v), problem.static)(prompts))(flat)
+    expected = 2 / 7 * np.asarray(jacobian.T @ jacobian)
+    found = np.asarray(problem.gauss_newton(model, prompts))
+    np.testing.assert_allclose(found, expected, atol=1e-12 * np.abs(expected).max())
+    hessian = np.asarray(problem.hessian(model, prompts))
+    np.testing.assert_array_equal(hessian, objective.hessian(model, prompts))
+    assert np.abs(hessian - expected).max() > 0.01 * np.abs(hessian).max()  # they are not the same
+
+
+@pytest.mark.parametrize("factory", METHODS)
+def test_one_step_reaches_the_minimum_of_a_quadratic(factory, x64):
+    # With one layer the prediction is linear in Q, -c^T Q^T q, and P has no effect.
+    data = TASK.sample_moments(jax.random.key(1), 50, jnp.float64)
+    problem, model = problem_of(LINEAR, 1, data)
+    loss, gradient = problem.value_and_grad(model, data)
+    method = factory(1.0, damping=1e-12)
+    keywords = problem.keywords(model, data, loss, gradient)
+    known = {name: keywords[name] for name in ("hessian_fn", "gauss_newton_fn")}
+    name = "hessian_fn" if factory is newton else "gauss_newton_fn"
+    updates, _ = method.update(gradient, method.init(model), model, **{name: known[name]})
+    reached = problem.loss(jax.tree.map(jnp.add, model, updates), data)
+    residual = np.linalg.lstsq(features(data), data.target)[1].item() / 50
+    assert loss > 1.01 * residual
+    assert float(reached) == pytest.approx(residual, rel=1e-9)
+
+
+def test_runs_are_stepped_to_the_minimum_of_each_batch():
+    # As above, by the engine: where a step leads depends on its batch alone.
+    factories = {each.__name__: functools.partial(each, damping=1e-6) for each in METHODS}
+    result = train(
+        TASK, functools.partial(LINEAR, layers=1), factories, [1.0], (3,), steps=2, batch=256,
+        clip=None, measures=(EvaluationLoss(at(1, 2)),), evaluation_batch=512,
+    )  # fmt: skip
+    data_key = jax.random.split(jax.random.key(3))[1]
+    evaluation = TASK.sample_moments(jax.random.fold_in(jax.random.key(0), 1), 512)
+    for step in (0, 1):
+        batch = TASK.sample_moments(derived_key(data_key, step), 256)
+        solution = np.linalg.lstsq(features(batch), batch.target)[0]
+        expected = np.mean((features(evaluation) @ solution - evaluation.target) ** 2)
+        # In float32 and with the damping, entries of Q are right to some 1e-5.
+        np.testing.assert_allclose(result["loss"].sel(step=step + 1), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("factory", "name", "call"),
+    [(newton, "hessian_fn", "eigh"), (gauss_newton, "gauss_newton_fn", "cholesky")],
+)
+def test_the_matrices_of_several_runs_are_solved_one_by_one(factory, name, call):
+    # Within the engine's loop, LAPACK on a batch of 150 x 150 matrices waits for ever.
+    method = factory(0.5)
+
+    def update(gradient, matrix):
+        return method.update(gradient, (), gradient, **{name: lambda _: matrix})[0]
+
+    over_runs = jax.vmap(jax.vmap(update))
+    lines = str(jax.make_jaxpr(over_runs)(jnp.ones((2, 3, 6)), jnp.ones((2, 3, 6, 6)))).split("\n")
+    calls = [line for line in lines if call in line]
+    assert calls
+    assert not [line for line in calls if "3,6,6]" in line]
+
+
+def test_they_say_that_networks_have_no_dense_hessian():
+    keywords = keywords_of_step("newton", jnp.zeros(()), {})
+    with pytest.raises(UsageError, match="newton asks for the loss, gradient or Hessian"):
+        newton(1.0).update(jnp.ones(2), (), jnp.ones(2), hessian_fn=keywords["hessian_fn"])
