@@ -21,9 +21,7 @@ class Reproduce:
 
     artifacts: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(
-            metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"
-        ),
+        tyro.conf.arg(metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"),
     ] = ()
     """Which to make; `attnscape --help` lists them."""
     extended: bool = False
@@ -114,7 +112,14 @@ class Train:
     clip: float = 1.0
     """Global norm that gradients are clipped to; 0 for no clipping."""
     measure_every: int = 50
-    """Steps between measurements; the last step is always measured."""
+    """Steps between measurements of the losses; the last step is always measured."""
+    measure: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[MEASURE ...]")] = ()
+    """What else to measure: names, or your own my_file.py:Class, each with fields if wanted, as in
+    curvature:every=250 noise:at=0,500,samples=1000. Keys are every, at and log_spaced (the steps),
+    and the class's fields.
+
+    Any of loss, training-loss, large-batch-loss, smoothness, pseudo-smoothness, curvature,
+    noise."""
     evaluation_batch: int = 1000
     """Prompts of the fixed batch that runs are evaluated on."""
     evaluation_seed: int = 0

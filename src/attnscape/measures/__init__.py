@@ -20,3 +20,6 @@ from attnscape.measures._schedule import every as every
 from attnscape.measures._schedule import log_spaced as log_spaced
 from attnscape.measures._smoothness import DirectionalSmoothness as DirectionalSmoothness
 from attnscape.measures._smoothness import PseudoStepSmoothness as PseudoStepSmoothness
+from attnscape.measures.named import NAMED_MEASURES as NAMED_MEASURES
+from attnscape.measures.named import as_measure as as_measure
+from attnscape.measures.named import get_measure as get_measure
