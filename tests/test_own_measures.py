@@ -1,14 +1,17 @@
 """Measures by name and of one's own: written as texts, and checked against their contract."""
 
+import functools
 import re
 
 import numpy as np
 import pytest
 
-from attnscape import measures
+from attnscape import LinearTransformer, RegressionTask, measures, train
 from attnscape.errors import UsageError
 from attnscape.experiments import store
+from attnscape.loading import load_object
 from attnscape.measures import NAMED_MEASURES, Measure, Schedule, as_measure, at, every, get_measure
+from attnscape.validation import check_measure
 
 TINY = (
     *("--dim", 2, "--context", 3, "--layers", 1, "--seeds", 2),
@@ -137,3 +140,156 @@ def test_train_measures_and_says_where_the_numbers_are(attnscape, tmp_path, own)
     assert np.isfinite(result["hessian_eigenvalues"].sel(step=[0, 4])).all()
     assert np.isfinite(result["mean_power"].sel(step=[0, 3, 6])).all()
     assert "loss" in result
+
+
+GOOD = """
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from attnscape import objective
+from attnscape.measures import Measure, Schedule, Variable, every
+
+
+class Plain(Measure):
+    needs_training = needs_draw = needs_state = False
+
+    def variables(self):
+        return {"number": Variable("a number")}
+"""
+HEADER = """
+
+@dataclasses.dataclass(frozen=True)
+class Mine(Plain):
+    schedule: Schedule = every(3)
+"""
+BROKEN = {
+    "variables": (
+        'def __call__(self, it): return {"seed": 1.0}\n'
+        'def variables(self): return {"seed": Variable("seed")}',
+        "uses the name seed, which every result has",
+    ),
+    "declared needs": (
+        'def __call__(self, it): return {"number": objective.loss(it.model, it.training)}',
+        "set needs_training = True",
+    ),
+    "numbers and shapes": (
+        'def __call__(self, it): return {"nmber": jnp.zeros(())}',
+        r"gives \['nmber'\], but its variables are \['number'\]",
+    ),
+    "numbers and shapes, dims": (
+        'def __call__(self, it): return {"number": it.model.P}',
+        r"gives number of shape \(2, 3, 3\), but its variable has the dims \(\)",
+    ),
+    "numbers and shapes, labels": (
+        'def __call__(self, it): return {"number": jnp.zeros(3)}\n'
+        'def variables(self): return {"number": Variable("number", ("part",))}\n'
+        'def coordinates(self, model): return {"part": "ab"}',
+        "gives number of length 3 along part, which has the length 2",
+    ),
+    "finite": (
+        'def __call__(self, it): return {"number": jnp.log(-abs(it.model.P).max())}',
+        "After 3 steps of Adam number is not finite",
+    ),
+    "jit and vmap": (
+        # As a rounding that depends on how the function is called: wrong only under vmap.
+        'def __call__(self, it): return {"number": wrong(it.model.P.sum())}',
+        "Under jit and vmap over runs number is another number",
+    ),
+    "evaluation batch": (
+        'def __call__(self, it): return {"number": objective.loss(it.model, it.evaluation)}',
+        "number depends on the evaluation batch; say so",
+    ),
+    "numbers and shapes, python": (
+        'def __call__(self, it): return {"number": float(it.model.P.sum())}',
+        "cannot be compiled",
+    ),
+    "deterministic": (
+        'def __call__(self, it): return {"number": it.model.P.sum() + next(count)}',
+        "gives other numbers when it is called again",
+    ),
+}
+HELPERS = """
+import itertools
+
+count = itertools.count()
+
+
+@jax.custom_batching.custom_vmap
+def wrong(x):
+    return x
+
+
+@wrong.def_vmap
+def _(size, batched, x):
+    return 2 * x, batched[0]
+
+"""
+
+
+def findings(check):
+    return {result.check: result for result in check}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_contract_is_found_and_said(tmp_path, case):
+    body, sentence = BROKEN[case]
+    lines = "".join(f"    {line}\n" for line in body.split("\n"))
+    (tmp_path / "broken.py").write_text(GOOD + HELPERS + HEADER + lines)
+    results = check_measure(load_object(f"{tmp_path}/broken.py:Mine"))
+    failed = [result for result in results if not result.ok]
+    assert [result.check.split(",")[0] for result in failed] == [case.split(",")[0]]
+    assert re.search(sentence, failed[0].sentence)
+
+
+@pytest.mark.parametrize("name", ["loss", "training-loss", "smoothness", "curvature"])
+def test_built_in_measures_keep_the_contract_and_need_what_they_declare(name):
+    results = check_measure(NAMED_MEASURES[name])
+    assert [result.sentence for result in results if not result.ok] == []
+    assert results[-1].sentence == "It uses all that it declares to need."
+
+
+def test_what_is_declared_and_not_used_is_said(own):
+    results = check_measure(get_measure(f"{own}:Entries"))
+    assert all(result.ok for result in results)
+    flags = "needs_training = False and needs_draw = False and needs_state = False"
+    assert flags in results[-1].sentence
+
+
+def test_training_refuses_a_broken_measure_before_it_begins(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        GOOD + HEADER + '    def __call__(self, it): return {"nmber": jnp.zeros(())}\n'
+    )
+    measure = get_measure(f"{tmp_path}/broken.py:Mine")
+    with pytest.raises(UsageError, match=r"gives \['nmber'\], but .*broken.py, line"):
+        train(
+            RegressionTask(dim=2, context=3),
+            functools.partial(LinearTransformer.init, layers=1, dim=2),
+            *(["sgd"], 0.1, (0,)),
+            steps=1,
+            batch=4,
+            measures=[measure],
+            progress=lambda *_: pytest.fail("began"),
+        )
+
+
+def test_check_measure_takes_task_and_model(attnscape, tmp_path):
+    (tmp_path / "own.py").write_text(
+        GOOD
+        + """
+from attnscape import RegressionTask
+
+task = RegressionTask(dim=2, context=3)
+model = (lambda p, prompts: prompts.query @ p["w"], lambda key: {"w": jnp.ones(2)})
+"""
+        + HEADER
+        + '    def __call__(self, it): return {"number": it.model.parameters["w"].sum()}\n'
+    )
+    own = f"{tmp_path}/own.py"
+    shown = attnscape(
+        "check", "measure", f"{own}:Mine", "--task", f"{own}:task", "--model", f"{own}:model"
+    )
+    assert "FAILS" not in shown
+    with pytest.raises(SystemExit, match="--model says what a measure is checked on"):
+        attnscape("check", "optimizer", f"{own}:Mine", "--model", f"{own}:model")

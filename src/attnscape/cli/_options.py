@@ -231,13 +231,16 @@ class Check:
     """Checks that a part of your own keeps its contract: what training asks for, and more."""
 
     kind: tyro.conf.Positional[
-        Literal["optimizer", "model", "task", "distribution", "response", "workload"]
+        Literal["optimizer", "model", "task", "measure", "distribution", "response", "workload"]
     ]
     """What it is; a distribution is one of covariates or weights."""
     reference: tyro.conf.Positional[str]
     """`my_file.py:thing` or `package.module:thing`."""
     task: str | None = None
-    """For a model: the task, `my_file.py:task`, whose prompts it takes; Setting 1's by default."""
+    """For a model or measure: the task, `my_file.py:task`, whose prompts it takes."""
+    model: str | None = None
+    """For a measure: the model, `my_file.py:model`, that it is checked on; linear attention by
+    default."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,7 +128,8 @@ class Experiment:
 
     def _check_own_parts(self) -> None:
         """Raises the errors that training would raise for users' parts, before they are traced."""
-        if is_built_in((self.task, self.model, dict(self.optimizers))):
+        own = [measure for measure in self.measures if not is_built_in(measure)]
+        if not own and is_built_in((self.task, self.model, dict(self.optimizers))):
             return
         groups = [
             Group(name, factory, tuple(self.learning_rates[name]))
@@ -143,6 +144,7 @@ class Experiment:
                 clip=self.clip,
                 batch=self.batch,
                 dtype=self.precision,
+                measures=own,
             )
 
     @property

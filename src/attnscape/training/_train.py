@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 
 from attnscape import native
 from attnscape.errors import UsageError
+from attnscape.identity import is_built_in
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
 from attnscape.optimizers import NAMED, Factory, check_learning_rate
 from attnscape.steppers import Group
@@ -111,7 +112,10 @@ def train(
     check_seeds("seeds", seeds)
     check_clip(clip, precision)
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
-        groups = check_parts(task, model, groups, clip=clip, batch=batch, dtype=precision)
+        own = [measure for measure in measures if not is_built_in(measure)]
+        groups = check_parts(
+            task, model, groups, clip=clip, batch=batch, dtype=precision, measures=own
+        )
         engine = Engine(
             task,
             model,
