@@ -119,13 +119,17 @@ class Train:
     and the class's fields.
 
     Any of loss, training-loss, large-batch-loss, smoothness, pseudo-smoothness, curvature,
-    noise."""
+    noise, parameters."""
     evaluation_batch: int = 1000
     """Prompts of the fixed batch that runs are evaluated on."""
     evaluation_seed: int = 0
     """Which fixed batch that is."""
     precision: Literal["float32", "float64"] = "float32"
     """Of parameters, losses and prompts."""
+    start: str | None = None
+    """Start from parameters that `--measure parameters` stored: `result.nc`, or with a choice, as
+    in result.nc:step=500,optimizer=adam,learning_rate=0.02. Each seed has its own; `seed=0` takes
+    one for all."""
     out: Path = Path("results")
     """Folder for the result."""
 

@@ -14,6 +14,7 @@ from attnscape.measures._measure import Variable as Variable
 from attnscape.measures._measure import check_measures as check_measures
 from attnscape.measures._measure import quantity_of as quantity_of
 from attnscape.measures._noise import GradientNoise as GradientNoise
+from attnscape.measures._parameters import Parameters as Parameters
 from attnscape.measures._schedule import Schedule as Schedule
 from attnscape.measures._schedule import at as at
 from attnscape.measures._schedule import every as every

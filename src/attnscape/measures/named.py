@@ -13,6 +13,7 @@ from attnscape.measures._curvature import Curvature
 from attnscape.measures._loss import EvaluationLoss, LargeBatchLoss, TrainingLoss
 from attnscape.measures._measure import Measure
 from attnscape.measures._noise import GradientNoise
+from attnscape.measures._parameters import Parameters
 from attnscape.measures._schedule import Schedule
 from attnscape.measures._smoothness import DirectionalSmoothness, PseudoStepSmoothness
 
@@ -25,6 +26,7 @@ NAMED_MEASURES: Mapping[str, type[Measure]] = MappingProxyType(
         "pseudo-smoothness": PseudoStepSmoothness,
         "curvature": Curvature,
         "noise": GradientNoise,
+        "parameters": Parameters,
     }
 )
 

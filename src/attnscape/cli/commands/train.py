@@ -16,10 +16,12 @@ from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.runs import measured
+from attnscape.experiments.saved import saved_parameters
 from attnscape.experiments.summary import summary
 from attnscape.loading import user_errors
 from attnscape.measures import EvaluationLoss, Measure, Schedule, TrainingLoss, get_measure
 from attnscape.optimizers.references import resolve
+from attnscape.training import Start
 from attnscape.workflows.progress import with_progress
 
 
@@ -54,6 +56,7 @@ def _train(options: Train) -> None:
         evaluation_batch=options.evaluation_batch,
         evaluation_seeds=options.evaluation_seed,
         precision=options.precision,
+        start=None if options.start is None else Start.of(saved_parameters(options.start)),
     )
 
     def log(words: str) -> None:  # not to standard output, which is for the table
