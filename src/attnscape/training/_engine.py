@@ -292,10 +292,9 @@ def _diverged_at(
     The loss of the last iterate is computed only in the following step, so that step is made too.
     """
     following = ahead or engine.advance(runs, steps, steps + 1)
-    first = engine.first_step
     diverged_at = [
-        np.where(np.asarray(later) > first + steps, at, later)
+        np.where(np.asarray(later) > engine.first_step + steps, at, later)
         for before, after in zip(runs, following, strict=True)
         for at, later in zip(before.diverged_at, after.diverged_at, strict=True)
     ]
-    return [np.where(at < 0, at, at - first) for at in diverged_at]
+    return [np.where(at < 0, at, at - engine.first_step) for at in diverged_at]
