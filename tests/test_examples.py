@@ -115,6 +115,13 @@ def test_the_tutorial_of_an_optimizer_runs_and_draws(tmp_path):
     assert [line.split()[0] for line in lines] == ["adam"] * 3 + ["cautious"] * 3 + ["Figure:"]
 
 
+def test_the_tutorial_of_a_measure_keeps_the_contract_and_draws(attnscape, tmp_path):
+    reference = f"{HERE / 'docs' / 'tutorials' / 'your_measure.py'}:LayerNorms"
+    assert "FAILS" not in attnscape("check", "measure", reference)
+    lines = run_tutorial("your_measure", tmp_path, tmp_path)
+    assert [line.split()[0] for line in lines] == ["sgdm", "adam", "Figure:"]
+
+
 @needs_torch
 def test_the_tutorial_of_a_pytorch_model_runs_and_draws(tmp_path):
     lines = run_tutorial("your_pytorch_model", tmp_path, tmp_path)

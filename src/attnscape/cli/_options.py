@@ -113,13 +113,25 @@ class Train:
     clip: float = 1.0
     """Global norm that gradients are clipped to; 0 for no clipping."""
     measure_every: int = 50
-    """Steps between measurements; the last step is always measured."""
+    """Steps between measurements of the losses; the last step is always measured."""
+    measure: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[MEASURE ...]")] = ()
+    """What else to measure: names, or your own my_file.py:Class, each with fields if wanted, as in
+    curvature:every=250 noise:at=0,500,samples=1000. Keys are every, at and log_spaced (the steps),
+    and the class's fields.
+
+    Any of loss, training-loss, large-batch-loss, smoothness, pseudo-smoothness, curvature,
+    gauss-newton, eigenvectors, block-heterogeneity, block-smoothness, loss-along-step,
+    batch-sharpness, noise, noise-scale, parameters."""
     evaluation_batch: int = 1000
     """Prompts of the fixed batch that runs are evaluated on."""
     evaluation_seed: int = 0
     """Which fixed batch that is."""
     precision: Literal["float32", "float64"] = "float32"
     """Of parameters, losses and prompts."""
+    start: str | None = None
+    """Start from parameters that `--measure parameters` stored: `result.nc`, or with a choice, as
+    in result.nc:step=500,optimizer=adam,learning_rate=0.02. Each seed has its own; `seed=0` takes
+    one for all."""
     out: Path = Path("results")
     """Folder for the result."""
 
@@ -243,13 +255,16 @@ class Check:
     """
 
     kind: tyro.conf.Positional[
-        Literal["optimizer", "model", "task", "distribution", "response", "workload"]
+        Literal["optimizer", "model", "task", "measure", "distribution", "response", "workload"]
     ]
     """What it is; a distribution is one of covariates or weights."""
     reference: tyro.conf.Positional[str]
     """`my_file.py:thing` or `package.module:thing`."""
     task: str | None = None
-    """For a model: the task, `my_file.py:task`, whose prompts it takes; Setting 1's by default."""
+    """For a model or measure: the task, `my_file.py:task`, whose prompts it takes."""
+    model: str | None = None
+    """For a measure: the model, `my_file.py:model`, that it is checked on; linear attention by
+    default."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
 from attnscape.optimizers import Factory
 from attnscape.steppers import Group
 from attnscape.tasks import Task
-from attnscape.training import Precision, Progress, silent, train
+from attnscape.training import Precision, Progress, Start, silent, train
 from attnscape.validation import check_parts
 
 
@@ -72,6 +72,7 @@ class Experiment:
     evaluation_batch: int = 1000
     evaluation_seeds: int | Sequence[int] = 0
     precision: Precision = "float32"
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w .,=+-]{0,99}", self.name):
@@ -118,8 +119,10 @@ class Experiment:
         plain = {
             name: spec.describe(value)
             for name, value in self._arguments().items()
-            if name not in ("task", "model", "optimizers", "measures")
+            if name not in ("task", "model", "optimizers", "measures", "start")
         }
+        if self.start is not None:
+            plain["start"] = spec.digest(spec.describe(self.start.content(self.seeds)))
         reasons = [reason for part in parts.values() for reason in part.reasons]
         for reason in dict.fromkeys(reasons):
             warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
@@ -128,7 +131,8 @@ class Experiment:
 
     def _check_own_parts(self) -> None:
         """Raises the errors that training would raise for users' parts, before they are traced."""
-        if is_built_in((self.task, self.model, dict(self.optimizers))):
+        own = [measure for measure in self.measures if not is_built_in(measure)]
+        if not own and is_built_in((self.task, self.model, dict(self.optimizers))):
             return
         groups = [
             Group(name, factory, tuple(self.learning_rates[name]))
@@ -143,6 +147,7 @@ class Experiment:
                 clip=self.clip,
                 batch=self.batch,
                 dtype=self.precision,
+                measures=own,
             )
 
     @property
@@ -152,7 +157,11 @@ class Experiment:
 
     def spec(self) -> dict[str, Any]:
         """Description as JSON, for people."""
-        return {name: spec.describe(value) for name, value in self._arguments().items()}
+        return {
+            name: spec.describe(value)
+            for name, value in self._arguments().items()
+            if name != "start" or value is not None
+        }
 
     @property
     def run_steps(self) -> int:

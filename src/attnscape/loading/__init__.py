@@ -5,6 +5,9 @@ form a room: they can import each other, and no other module can import them by 
 inside a user's file is reported as one sentence with the file and the line.
 """
 
+from attnscape.loading._fields import Words as Words
+from attnscape.loading._fields import read_fields as read_fields
+from attnscape.loading._fields import split_fields as split_fields
 from attnscape.loading._origins import is_installed as is_installed
 from attnscape.loading._origins import is_installed_file as is_installed_file
 from attnscape.loading._origins import known_as as known_as

@@ -22,9 +22,13 @@ from attnscape.measures._measure import check_measures as check_measures
 from attnscape.measures._measure import quantity_of as quantity_of
 from attnscape.measures._noise import GradientNoise as GradientNoise
 from attnscape.measures._noise_scale import NoiseScale as NoiseScale
+from attnscape.measures._parameters import Parameters as Parameters
 from attnscape.measures._schedule import Schedule as Schedule
 from attnscape.measures._schedule import at as at
 from attnscape.measures._schedule import every as every
 from attnscape.measures._schedule import log_spaced as log_spaced
 from attnscape.measures._smoothness import DirectionalSmoothness as DirectionalSmoothness
 from attnscape.measures._smoothness import PseudoStepSmoothness as PseudoStepSmoothness
+from attnscape.measures.named import NAMED_MEASURES as NAMED_MEASURES
+from attnscape.measures.named import as_measure as as_measure
+from attnscape.measures.named import get_measure as get_measure

@@ -110,6 +110,8 @@ class Variable:
 class Measure(abc.ABC):
     """The contract of a measure: subclass it as a frozen dataclass.
 
+    `attnscape check measure my_file.py:Thing` says whether a measure keeps it.
+
     Attributes:
         schedule: The steps at which it is measured.
         evaluations: The number of evaluation batches, from the first on; None for all. Only

@@ -1,5 +1,6 @@
 """Training: makes many runs on shared prompts and measures them at scheduled steps."""
 
+from attnscape.training._start import Start as Start
 from attnscape.training._threads import processors as processors
 from attnscape.training._train import Precision as Precision
 from attnscape.training._train import check_clip as check_clip

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from attnscape import native
@@ -37,6 +38,7 @@ from attnscape.steppers import (
 from attnscape.tasks import Task
 from attnscape.training._dataset import Grid, SeedRecord, assemble
 from attnscape.training._evaluator import Evaluator
+from attnscape.training._start import Start
 from attnscape.training._threads import (
     FirstCallAlone,
     for_each_seed,
@@ -67,6 +69,7 @@ class Engine:
         precision: Precision of the runs.
         evaluation_seeds: Seeds of the fixed batches that runs are evaluated on.
         evaluation_batch: Prompts of each fixed batch.
+        start: Parameters to start from; None for the model's initial ones.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Engine:
         precision: str,
         evaluation_seeds: Sequence[int],
         evaluation_batch: int,
+        start: Start | None = None,
     ) -> None:
         dtype = jnp.dtype(precision)
         self._initial_parameters = jax.vmap(
@@ -89,6 +93,8 @@ class Engine:
         # computed from the same model.
         first = self.first_model = astype(dtype, model(jax.random.key(0)))
         first_parameters, static = eqx.partition(first, eqx.is_inexact_array)
+        self._start, self.first_step = start, start.step if start else 0
+        self._unravel = jax.vmap(lambda row: ravel_pytree(first_parameters)[1](row.astype(dtype)))
         sampler = Sampler.for_model(first, task, dtype)
         check_draws(sampler, batch)
         training_data = functools.partial(sampler.training_data, batch=batch)
@@ -109,7 +115,10 @@ class Engine:
         """The runs of a seed at step 0."""
         with self._starting:  # the user's model and `init` run, not a compiled program
             init_keys, data_keys = _keys(seed)
-            initial_models = self._initial_parameters(init_keys)
+            if self._start is None:
+                initial_models = self._initial_parameters(init_keys)
+            else:
+                initial_models = self._unravel(self._start.row(seed)[None])
             return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
 
     def advance(self, runs: States, first: int, last: int) -> States:
@@ -117,7 +126,7 @@ class Engine:
 
         def advance() -> States:
             return tuple(
-                stepper.advance(of_stepper, first, last)
+                stepper.advance(of_stepper, first + self.first_step, last + self.first_step)
                 for stepper, of_stepper in zip(self._steppers, runs, strict=True)
             )
 
@@ -138,7 +147,7 @@ class Engine:
         def evaluate() -> list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]:
             return self._evaluator.evaluate(
                 measure,
-                step,
+                step + self.first_step,
                 runs[0].data_keys,
                 self._eval_params(runs),
                 [state for of_stepper in runs for state in of_stepper.states],
@@ -283,9 +292,9 @@ def _diverged_at(
     The loss of the last iterate is computed only in the following step, so that step is made too.
     """
     following = ahead or engine.advance(runs, steps, steps + 1)
-    before = [at for of_stepper in runs for at in of_stepper.diverged_at]
-    after = [at for of_stepper in following for at in of_stepper.diverged_at]
-    return [
-        np.where(np.asarray(later) > steps, at, later)
-        for at, later in zip(before, after, strict=True)
+    diverged_at = [
+        np.where(np.asarray(later) > engine.first_step + steps, at, later)
+        for before, after in zip(runs, following, strict=True)
+        for at, later in zip(before.diverged_at, after.diverged_at, strict=True)
     ]
+    return [np.where(at < 0, at, at - engine.first_step) for at in diverged_at]

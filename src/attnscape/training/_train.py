@@ -10,16 +10,18 @@ from typing import Literal
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from attnscape import native
 from attnscape.errors import UsageError
+from attnscape.identity import is_built_in
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
 from attnscape.optimizers import NAMED, Factory, check_learning_rate
 from attnscape.steppers import Group
 from attnscape.tasks import Task
 from attnscape.training import sizes
 from attnscape.training._engine import Engine, run
+from attnscape.training._start import Start
 from attnscape.training.provenance import provenance
 from attnscape.training.status import Progress, silent
 from attnscape.validation import callback_errors, check_parts
@@ -42,6 +44,7 @@ def train(
     evaluation_batch: int = 1000,
     evaluation_seeds: int | Sequence[int] = 0,
     precision: Precision = "float32",
+    start: Start | xr.DataArray | Float[np.ndarray, " parameter"] | None = None,
     progress: Progress = silent,
 ) -> xr.Dataset:
     """Trains every (optimizer, learning rate, seed) and measures along the way.
@@ -65,6 +68,11 @@ def train(
         evaluation_batch: Prompts of the fixed batch that all runs are evaluated on.
         evaluation_seeds: The seed of the fixed batch, or a sequence of seeds for several batches.
         precision: Precision of parameters, losses and moments.
+        start: Parameters that runs start from, instead of the model's initial ones: a vector for
+            all, or a selection of what `attnscape.measures.Parameters` stored, as in
+            `result["parameters"].sel(optimizer="adam", learning_rate=0.02, step=500)`, where each
+            seed has its own. Then its prompts go on after those of step 500, so that none is seen
+            again. Optimizers begin with fresh states, and steps count from 0.
         progress: Called repeatedly with (run-steps done, run-steps in all).
 
     Returns:
@@ -73,7 +81,8 @@ def train(
         stopped being finite; -1 if they never did). Its attributes are the arguments that are
         numbers, the device, the versions, and the attributes that `attnscape.load` checks. If
         `evaluation_seeds` is a sequence, variables measured on fixed batches have the dim
-        `evaluation` after step, labelled by these seeds.
+        `evaluation` after step, labelled by these seeds. With `start`, the scalar coordinate
+        `start_step` is the number of updates before.
         NaN means not measured, or diverged before. Several measures of one class may fill the same
         variables, each with its own schedule and number of evaluation batches.
 
@@ -95,35 +104,34 @@ def train(
     if precision not in ("float32", "float64"):
         raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
     groups = _groups(optimizers, learning_rates, precision)
-    names = [group.name for group in groups]
     _check_counts(steps=steps, batch=batch, evaluation_batch=evaluation_batch)
     if not _is_sequence(seeds):
         raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")
     batches = _evaluation_batches(evaluation_seeds)
-    measures = tuple(measures)
-    check_measures(measures, len(batches))
+    check_measures(measures := tuple(measures), len(batches))
     needed = sizes.estimate(
         task, model, runs=sum(len(group.learning_rates) for group in groups), seeds=seeds,
         steps=steps, batch=batch, evaluation_batch=evaluation_batch, evaluations=len(batches),
         measures=measures, precision=precision,
     ).checked()  # fmt: skip
-    seeds = tuple(seeds)
-    check_seeds("seeds", seeds)
+    check_seeds("seeds", seeds := tuple(seeds))
     check_clip(clip, precision)
+    start = None if start is None else Start.of(start)
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
-        groups = check_parts(task, model, groups, clip=clip, batch=batch, dtype=precision)
-        engine = Engine(
-            task,
-            model,
-            groups,
-            clip=clip,
-            batch=batch,
-            precision=precision,
-            evaluation_seeds=batches,
-            evaluation_batch=evaluation_batch,
+        own = [measure for measure in measures if not is_built_in(measure)]
+        groups = check_parts(
+            task, model, groups, clip=clip, batch=batch, dtype=precision, measures=own
         )
+        engine = Engine(
+            *(task, model, groups), clip=clip, batch=batch, precision=precision,
+            evaluation_seeds=batches, evaluation_batch=evaluation_batch, start=start,
+        )  # fmt: skip
+        if start is not None:
+            start.check(seeds, engine.first_model, steps)
         dataset = run(engine, seeds, steps, measures, progress, needed.seeds_at_once())
-    dataset = dataset.sel(optimizer=names).assign_attrs(
+    if start is not None:
+        dataset = dataset.assign_coords(start_step=start.step)
+    dataset = dataset.sel(optimizer=[group.name for group in groups]).assign_attrs(
         steps=int(steps),
         batch=int(batch),
         clip="none" if clip is None else float(clip),

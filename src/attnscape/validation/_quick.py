@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from attnscape.measures import Measure
 from attnscape.models import ModelFactory
 from attnscape.steppers import Group
 from attnscape.tasks import Task
+from attnscape.validation._quick_measure import require_measure
 from attnscape.validation._quick_model import require_model
 from attnscape.validation._quick_optimizer import require_optimizer
 
@@ -26,8 +28,9 @@ def check_parts(
     clip: float | None,
     batch: int,
     dtype: jax.typing.DTypeLike,
+    measures: Sequence[Measure] = (),
 ) -> tuple[Group, ...]:
-    """Checks that a task, a model and optimizers work and fit together.
+    """Checks that a task, a model, optimizers and measures work and fit together.
 
     Args:
         task: The task that prompts come from.
@@ -36,6 +39,7 @@ def check_parts(
         clip: Global norm for clipping, or None.
         batch: Prompts of an update.
         dtype: Type of parameters and prompts.
+        measures: Measures to check.
 
     Returns:
         The groups. Each says whether JAX may trace its learning rates (`Group.traced_rates`).
@@ -55,4 +59,7 @@ def check_parts(
         True
     """
     problem, data = require_model(model, task, clip, batch, jnp.dtype(dtype))
-    return tuple(require_optimizer(group, problem, data) for group in groups)
+    checked = tuple(require_optimizer(group, problem, data) for group in groups)
+    for measure in measures:
+        require_measure(measure, problem, data, task, checked)
+    return checked

@@ -15,6 +15,7 @@ from attnscape.loading import load_object, user_errors
 from attnscape.validation import (
     CheckResult,
     check_distribution,
+    check_measure,
     check_model,
     check_optimizer,
     check_response,
@@ -33,14 +34,20 @@ def run(options: Check) -> None:
             f"{options.reference} is PyTorch's; the contract is that of optax's transformations: "
             "try it with train or bench instead."
         )
-    if options.task is not None and options.kind != "model":
-        raise UsageError("--task says whose prompts a model is checked on; leave it out here.")
+    if options.task is not None and options.kind not in ("model", "measure"):
+        raise UsageError(
+            "--task says whose prompts a model or measure is checked on; leave it out here."
+        )
+    if options.model is not None and options.kind != "measure":
+        raise UsageError("--model says what a measure is checked on; leave it out here.")
     thing = load_object(options.reference)
-    if options.kind == "model" and options.task is not None:
-        with user_errors():
-            findings = check_model(thing, load_object(options.task))
-    else:
-        findings = _CHECKS[options.kind](thing)
+    others = {
+        name: load_object(reference)
+        for name in ("task", "model")
+        if (reference := getattr(options, name)) is not None
+    }
+    with user_errors():
+        findings = _CHECKS[options.kind](thing, **others)
     table = Table("check", "", "finding")
     for finding in findings:
         kept = "warning" if finding.warning else "ok"
@@ -63,10 +70,11 @@ def _check_workload(thing: Any) -> list[CheckResult]:
     return check_workload(thing)
 
 
-_CHECKS: Mapping[str, Callable[[Any], list[CheckResult]]] = {
+_CHECKS: Mapping[str, Callable[..., list[CheckResult]]] = {
     "optimizer": check_optimizer,
     "model": check_model,
     "task": check_task,
+    "measure": check_measure,
     "distribution": check_distribution,
     "response": check_response,
     "workload": _check_workload,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
@@ -13,10 +15,13 @@ from attnscape.cli.commands._parts import learning_rates, model_of, task_of
 from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.runs import measured
+from attnscape.experiments.saved import saved_parameters
 from attnscape.experiments.summary import summary
 from attnscape.loading import user_errors
-from attnscape.measures import EvaluationLoss, Schedule, TrainingLoss
+from attnscape.measures import EvaluationLoss, Measure, Schedule, TrainingLoss, get_measure
 from attnscape.optimizers.references import resolve
+from attnscape.training import Start
 from attnscape.workflows.progress import with_progress
 
 
@@ -35,6 +40,7 @@ def _train(options: Train) -> None:
         raise UsageError(f"--clip is {options.clip}; it must be positive, or 0 for no clipping.")
     last = (options.steps,) if options.steps % options.measure_every else ()
     schedule = Schedule(every=options.measure_every, steps=last)
+    measures = tuple(dict.fromkeys(map(get_measure, options.measure)))
     task = task_of(options)
     experiment = Experiment(
         name=options.name,
@@ -46,10 +52,11 @@ def _train(options: Train) -> None:
         steps=options.steps,
         batch=options.batch,
         clip=options.clip or None,
-        measures=(EvaluationLoss(schedule), TrainingLoss(schedule)),
+        measures=(EvaluationLoss(schedule), TrainingLoss(schedule), *measures),
         evaluation_batch=options.evaluation_batch,
         evaluation_seeds=options.evaluation_seed,
         precision=options.precision,
+        start=None if options.start is None else Start.of(saved_parameters(options.start)),
     )
 
     def log(words: str) -> None:  # not to standard output, which is for the table
@@ -70,4 +77,19 @@ def _train(options: Train) -> None:
             f"{row['runs']}" + (f", {count} diverged" if count else ""),
         )
     Console().print(table)
+    for line in _where(dataset, measures):
+        print(line)
     print(store.find(experiment, options.out))
+
+
+def _where(dataset: xr.Dataset, measures: Sequence[Measure]) -> Iterator[str]:
+    """Lines that say where the numbers of the measures are in the file."""
+    runs = ("optimizer", "learning_rate", "seed")
+    for name in dict.fromkeys(name for measure in measures for name in measure.variables()):
+        variable = dataset[name]
+        steps = measured(variable)["step"].values
+        times = f"at step {steps[0]}" if steps.size else "nowhere finite"
+        if steps.size > 1:
+            times = f"at {steps.size} steps from {steps[0]} to {steps[-1]}"
+        dims = ", ".join(str(dim) for dim in variable.dims if dim not in runs)
+        yield f"{name} ({dims}): {variable.attrs['long_name']}, {times}"
