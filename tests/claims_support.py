@@ -156,7 +156,7 @@ LIGHT, EQUAL, HEAVY = -1, 10, 40  # outliers
 
 @functools.cache
 def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
-    """All artifacts that the ten claims read, in a world where all of them are true, or none."""
+    """All artifacts that the claims read, in a world where all of them are true, or none."""
 
     def each(claimed: Pair, opposite: Pair) -> Pair:
         return {"claimed": claimed, "reversed": opposite, "null": (1.0, 1.0)}[world]
@@ -224,5 +224,11 @@ def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
         "fig15": {
             "nonlinear": run(loss=worse, condition=conditions, smoothness=rough),
             "nonlinear-noise": alone,
+        },
+        "softmax-heads": {
+            "linear-1-head": run(),
+            # Another seed's factor, or ratios would be exactly one where there is no effect.
+            "softmax-1-head": run(loss=each((2.0, 2.0), (1.0, 1.0)), turned=True),
+            "softmax-2-heads": run(loss=each((1.0, 1.0), (2.0, 2.0)), turned=True),
         },
     }

@@ -1,4 +1,4 @@
-"""Each of the ten claims where it is true, where it is reversed, and where nothing is so."""
+"""Each of the claims where it is true, where it is reversed, and where nothing is so."""
 
 from __future__ import annotations
 

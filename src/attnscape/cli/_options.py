@@ -21,9 +21,7 @@ class Reproduce:
 
     artifacts: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(
-            metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"
-        ),
+        tyro.conf.arg(metavar="[ARTIFACT ...]", help_behavior_hint="(default: those of the paper)"),
     ] = ()
     """Which to make; `attnscape --help` lists them."""
     extended: bool = False

@@ -11,6 +11,7 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.condition_curves import FIG11, FIG14
 from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
+from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.landscape import FIG15
 from attnscape.paper.loss_curves import (
     FIG2,
@@ -53,6 +54,7 @@ _ALL = (
     TABLE1,
     TABLE2,
     ABLATION,
+    SOFTMAX_HEADS,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

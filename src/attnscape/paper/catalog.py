@@ -28,7 +28,13 @@ ARTIFACTS = MappingProxyType(
     }
 )
 # Artifacts beyond the paper's figures, made by `--extended` or if they are named.
-EXTENDED: Mapping[str, str] = MappingProxyType({})
+EXTENDED: Mapping[str, str] = MappingProxyType(
+    {
+        "softmax-heads": (
+            "Softmax attention with one and two heads beside linear attention (section 3.1)"
+        ),
+    }
+)
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.
 NETWORKS = MappingProxyType(
     {

@@ -1,9 +1,9 @@
-"""The ten claims of the paper as code: each reads results and gives a verdict.
+"""The claims of the paper as code: each reads results and gives a verdict.
 
 A claim consists of comparisons. Each comparison holds, is reversed, or is undecided, according to
 its 95 % interval and, if the verdict selects some of several comparisons, to Holm's procedure.
 `_outcomes` describes the rules and the meaning of each verdict. A verdict is about the given
-results. Error rates hold for each claim separately, so some of the ten verdicts may be wrong.
+results. Error rates hold for each claim separately, so some of the verdicts may be wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from attnscape.experiments.artifact import Results
+from attnscape.paper.claims import _extended_claims as extended_claims
 from attnscape.paper.claims import _optimizer_claims as optimizer_claims
 from attnscape.paper.claims import _variation_claims as variation_claims
 from attnscape.paper.verdict import Verdict
@@ -26,6 +27,7 @@ CLAIMS: Mapping[Callable[[Mapping[str, Results]], Verdict], tuple[str, ...]] = {
     variation_claims.heavier_tails_make_it_harder: ("fig9", "fig10", "fig11"),
     variation_claims.deeper_means_harder: ("fig12", "fig13", "fig14"),
     optimizer_claims.nonlinear_regression_looks_the_same: ("fig15",),
+    extended_claims.two_softmax_heads_match_a_linear_one: ("softmax-heads",),
 }
 
 
