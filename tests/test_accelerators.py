@@ -9,7 +9,12 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, identity, native, objective
 from attnscape.cli.commands import doctor
 from attnscape.measures import GradientNoise, Iterate
-from attnscape.models import AttentionTransformer, FactoredLinearTransformer, WithMLP
+from attnscape.models import (
+    AttentionTransformer,
+    FactoredLinearTransformer,
+    MultiHeadTransformer,
+    WithMLP,
+)
 from attnscape.optimizers import NAMED, accepting
 from attnscape.tasks import Gaussian, ReluNetwork
 from attnscape.training.provenance import provenance
@@ -21,6 +26,7 @@ MODELS = {
     "full": LinearTransformer.init(KEY, dim=2, form="full"),
     "factored": FactoredLinearTransformer.init(KEY, dim=2),
     "softmax": AttentionTransformer.init(KEY, dim=2),
+    "heads": MultiHeadTransformer.init(KEY, dim=2),
     "MLP": WithMLP.init(KEY, dim=2),
     "MLP and softmax": WithMLP(
         WithMLP.init(KEY, dim=2).mlp, AttentionTransformer.init(KEY, dim=2, form="full")

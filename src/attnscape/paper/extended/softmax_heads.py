@@ -21,7 +21,6 @@ from attnscape.paper.claims._extended_claims import LINEAR, ONE_HEAD, TWO_HEADS,
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.tasks import RegressionTask
 
-_FULL = MappingProxyType({"code": "full", "paper": "full"})
 # The rates come from `attnscape.experiments.tuning.search` with its grid and tuning seeds, on one
 # evaluation batch. Median losses there, at the rate and at its neighbours: linear, SGDM 1.213 at
 # 0.001, 1.213 at 0.002, 1.230 at 0.005; Adam 1.232 at 0.0005, 1.204 at 0.001, 1.207 at 0.002.
@@ -32,7 +31,7 @@ _LINEAR = Setting(
     rates_of(0.002, 0.001),
     published=False,
     layers=1,
-    form=_FULL,
+    form=MappingProxyType({"code": "full", "paper": "full"}),
     batch=250,
     steps=2_000,
     all_steps=2_000,
