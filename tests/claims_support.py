@@ -290,4 +290,10 @@ def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
             )
             for name in MAIN
         },
+        "softmax-heads": {
+            "linear-1-head": run(),
+            # Another seed's factor, or ratios would be exactly one where there is no effect.
+            "softmax-1-head": run(loss=each((2.0, 2.0), (1.0, 1.0)), turned=True),
+            "softmax-2-heads": run(loss=each((1.0, 1.0), (2.0, 2.0)), turned=True),
+        },
     }

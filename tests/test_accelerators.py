@@ -19,7 +19,12 @@ from attnscape.measures import (
     NoiseScale,
     TopEigenvectors,
 )
-from attnscape.models import AttentionTransformer, FactoredLinearTransformer, WithMLP
+from attnscape.models import (
+    AttentionTransformer,
+    FactoredLinearTransformer,
+    MultiHeadTransformer,
+    WithMLP,
+)
 from attnscape.optimizers import NAMED, accepting
 from attnscape.tasks import Gaussian, ReluNetwork
 from attnscape.training.provenance import provenance
@@ -31,6 +36,7 @@ MODELS = {
     "full": LinearTransformer.init(KEY, dim=2, form="full"),
     "factored": FactoredLinearTransformer.init(KEY, dim=2),
     "softmax": AttentionTransformer.init(KEY, dim=2),
+    "heads": MultiHeadTransformer.init(KEY, dim=2),
     "MLP": WithMLP.init(KEY, dim=2),
     "MLP and softmax": WithMLP(
         WithMLP.init(KEY, dim=2).mlp, AttentionTransformer.init(KEY, dim=2, form="full")

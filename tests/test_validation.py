@@ -15,7 +15,7 @@ import scipy.stats
 
 from attnscape import AttentionTransformer, LinearTransformer, RegressionTask
 from attnscape.cli.main import main
-from attnscape.models import FactoredLinearTransformer, WithMLP
+from attnscape.models import FactoredLinearTransformer, MultiHeadTransformer, WithMLP
 from attnscape.optimizers import NAMED
 from attnscape.tasks import Empirical, Gaussian, Linear, Radial, ReluNetwork, Sphere, TableTask
 from attnscape.validation import (
@@ -56,7 +56,13 @@ def test_a_state_that_holds_a_random_key_can_be_saved():
 
 @pytest.mark.parametrize(
     "model",
-    [LinearTransformer, AttentionTransformer, FactoredLinearTransformer, WithMLP],
+    [
+        LinearTransformer,
+        AttentionTransformer,
+        FactoredLinearTransformer,
+        MultiHeadTransformer,
+        WithMLP,
+    ],
     ids=lambda model: model.__name__,
 )
 def test_models_keep_the_contract(model):

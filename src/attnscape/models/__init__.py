@@ -15,4 +15,5 @@ from attnscape.models.function import from_function as from_function
 from attnscape.models.linear import LinearTransformer as LinearTransformer
 from attnscape.models.linear import ReducesToLinear as ReducesToLinear
 from attnscape.models.mlp_attention import WithMLP as WithMLP
+from attnscape.models.multi_head import MultiHeadTransformer as MultiHeadTransformer
 from attnscape.models.rotated import RotatedLinearTransformer as RotatedLinearTransformer

@@ -51,10 +51,7 @@ class AttentionTransformer(Transformer):
     activation: Activation = eqx.field(static=True, default="softmax")
 
     def __check_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise UsageError(
-                f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}."
-            )
+        check_activation(self.activation)
 
     @classmethod
     def init(
@@ -89,12 +86,27 @@ class AttentionTransformer(Transformer):
         self, scores: Float[Array, "batch tokens tokens"]
     ) -> Float[Array, "batch tokens tokens"]:
         """The weight of every key for each query; see the description of the class."""
-        n = scores.shape[-1] - 1
-        match self.activation:
-            case "softmax":
-                weights = jax.nn.softmax(scores, axis=-2)
-            case "relu":
-                weights = jax.nn.relu(scores)
-            case _:
-                weights = scores
-        return weights / n
+        return attention_weights(self.activation, scores)
+
+
+def attention_weights(
+    activation: Activation, scores: Float[Array, "*batch keys queries"]
+) -> Float[Array, "*batch keys queries"]:
+    """The weight of every key, the last of which is the query token, for each query."""
+    n = scores.shape[-2] - 1
+    match activation:
+        case "softmax":
+            weights = jax.nn.softmax(scores, axis=-2)
+        case "relu":
+            weights = jax.nn.relu(scores)
+        case _:
+            weights = scores
+    return weights / n
+
+
+def check_activation(activation: str) -> None:
+    """Raises UsageError if the activation is unknown."""
+    if activation not in ACTIVATIONS:
+        raise UsageError(
+            f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}."
+        )

@@ -15,6 +15,7 @@ from attnscape.paper.extended.batch_size import BATCH_SIZE
 from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.rotation import ROTATION
+from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
 from attnscape.paper.extended.speed import SMOOTHNESS_SPEED
 from attnscape.paper.landscape import FIG15
@@ -65,6 +66,7 @@ _ALL = (
     ROTATION,
     BATCH_SIZE,
     EDGE_OF_STABILITY,
+    SOFTMAX_HEADS,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

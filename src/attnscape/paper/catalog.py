@@ -39,6 +39,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "rotation": "SGDM and Adam in rotated coordinates",
         "batch-size": "The gap between Adam and SGDM against the batch size",
         "edge-of-stability": "Full-batch gradient descent and Adam at the edge of stability",
+        "softmax-heads": (
+            "Softmax attention with one and two heads beside linear attention (section 3.1)"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

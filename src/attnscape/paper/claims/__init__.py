@@ -32,6 +32,7 @@ CLAIMS: Mapping[Callable[[Mapping[str, Results]], Verdict], tuple[str, ...]] = {
     extended_claims.momentum_helps_in_all_cases: ("without-momentum",),
     extended_claims.spectral_norm_grows_with_the_gradient: ("fig16-spectral",),
     extended_claims.smoothness_goes_with_the_speed_up: ("smoothness-speed",),
+    extended_claims.two_softmax_heads_match_a_linear_one: ("softmax-heads",),
 }
 
 

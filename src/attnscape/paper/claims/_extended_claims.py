@@ -1,4 +1,4 @@
-"""Sentences of the paper without a figure, on runs of SGD and Adam (11 to 13)."""
+"""Sentences of the paper without a figure (11 to 14)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from attnscape.paper.claims import _per_run as per_run
 from attnscape.paper.claims import _speed as speed
 from attnscape.paper.claims._comparison import Comparison
 from attnscape.paper.claims._features import momentum_comparisons
-from attnscape.paper.claims._from_tables import mean_comparison
+from attnscape.paper.claims._from_tables import mean_comparison, ratio_comparison
 from attnscape.paper.claims._outcomes import by_choice, in_words, verdict_of_comparisons
 from attnscape.paper.verdict import Verdict
 from attnscape.statistics import Interval
 
 Made = Mapping[str, Results]
+LINEAR, ONE_HEAD, TWO_HEADS = "linear-1-head", "softmax-1-head", "softmax-2-heads"
+_MATCH = 1.25  # losses match within this factor; one head must be worse by more
 
 
 def momentum_helps_in_all_cases(made: Made) -> Verdict:
@@ -106,6 +108,37 @@ def smoothness_goes_with_the_speed_up(made: Made) -> Verdict:
                 "within settings, over rates": [within],
             }
         ),
+    )
+
+
+def head_comparisons(results: Results) -> list[Comparison]:
+    """Final losses of softmax attention over linear attention: two heads alike, one above."""
+    comparisons = []
+    for optimizer in ("sgdm", "adam"):
+        two, one, linear = (
+            per_run.final_loss(results[name], optimizer) for name in (TWO_HEADS, ONE_HEAD, LINEAR)
+        )
+        comparisons += [
+            ratio_comparison(f"two heads, {optimizer}", two, linear, kind="alike", margin=_MATCH),
+            ratio_comparison(f"one head, {optimizer}", one, linear, threshold=_MATCH),
+        ]
+    return comparisons
+
+
+def two_softmax_heads_match_a_linear_one(made: Made) -> Verdict:
+    """Claim 14: section 3.1, after von Oswald et al. (2023, App. A.9)."""
+    comparisons = head_comparisons(made["softmax-heads"])
+    return Verdict(
+        14,
+        "Two softmax heads match one linear head, and one softmax head does not.",
+        verdict_of_comparisons(comparisons),
+        "Final loss of softmax attention over that of linear attention, geometric mean over seeds "
+        f"and evaluation batches: {in_words(comparisons)}.",
+        f"Match means within a factor of {_MATCH:g}, by two one-sided tests. One layer, 2,000 "
+        "steps; rates of all models come from the same search. Runs of one softmax model end on "
+        "different plateaus, by seed: the verdict is about training from small random values, not "
+        "about what heads can express.",
+        ("softmax-heads",),
     )
 
 
