@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attnscape import Experiment, LinearTransformer, RegressionTask, objective, train
+from attnscape.cli.commands._parts import loss_of
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import NAMED
@@ -77,3 +78,11 @@ def test_identities_tell_losses_apart_and_own_losses_train():
     first = tasks[5].sample(jax.random.key(0), 4)
     assert first.loss is fourth
     assert float(result["loss"].isel(step=-1).item()) < float(result["loss"].isel(step=0).item())
+
+
+def test_the_command_line_names_losses():
+    assert loss_of("huber:delta=0.5") == Huber(0.5)
+    assert loss_of("logistic") == Logistic()
+    for text in ("huber:epsilon=1", "huber:delta=x", "huber:delta=-1", "hinge"):
+        with pytest.raises(UsageError, match=r"delta|--loss"):
+            loss_of(text)

@@ -33,7 +33,7 @@ def figure(frame: pd.DataFrame, titles: Mapping[str, str], *, one_scale: bool = 
         # After all panels: a limit ends the automatic scale, which panels may share.
         for axis, setting in zip(axes, titles, strict=True):
             leave_room(axis, frame if one_scale else frame[frame["setting"] == setting])
-        axes[0].set_ylabel("loss (mean squared error)")
+        axes[0].set_ylabel("mean loss on a fixed batch")
         return result
 
 
