@@ -88,6 +88,11 @@ class Train:
     """The column of the table that holds the responses; without it they are those of --response."""
     task: str | None = None
     """A whole task of your own, `my_file.py:task`, instead of all the options above."""
+    threshold: bool = False
+    """Replace every response, in the context too, by its sign: in-context classification."""
+    loss: str = "squared"
+    """squared, absolute, huber, huber:delta=0.5, logistic (of the target's sign), or
+    `my_file.py:loss`: (prediction, target) -> loss."""
     model: str | None = None
     """A model of your own, `my_file.py:model`, instead of linear attention."""
     layers: int = 3

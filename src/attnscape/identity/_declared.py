@@ -8,6 +8,7 @@ from typing import Any
 from attnscape import spec
 from attnscape.tasks.covariates import Radial
 from attnscape.tasks.radius import radius_table
+from attnscape.tasks.with_loss import innermost
 
 
 def declared(value: Any) -> Any:
@@ -21,6 +22,7 @@ def declared(value: Any) -> Any:
 
 def _tables(value: Any) -> list[str]:
     """Hashes of the tables computed from scipy's distributions."""
+    value = innermost(value)
     distributions = (value, getattr(value, "covariates", None), getattr(value, "weights", None))
     tables = [
         spec.digest(spec.describe(radius_table(distribution.squared_radius)))

@@ -151,16 +151,17 @@ def _of_named(factory: Any, stage: _Hashable, libraries: int) -> Identity:
 
 
 class _Hashable:
-    """A stage as a cache key; stages with equal shapes are equal."""
+    """A stage as a cache key; stages with equal shapes and losses are equal."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         leaves, tree = jax.tree.flatten(stage.parameters)
-        data = jax.tree.leaves(stage.prompts(stage.batch))
-        shapes = [(leaf.shape, str(leaf.dtype)) for leaf in (*leaves, *data)]
+        data = stage.prompts(stage.batch)
+        every = (*leaves, *jax.tree.leaves(data))
+        shapes = [(leaf.shape, str(leaf.dtype)) for leaf in every]
         self._content: object = object()  # equal only to itself
         if is_built_in(stage.make):
-            self._content = (str(tree), repr(shapes), stage.clip, stage.precision)
+            self._content = (str(tree), repr(shapes), stage.clip, stage.precision, data.loss)
 
     def __hash__(self) -> int:
         return hash(self._content)

@@ -16,7 +16,7 @@ from attnscape.identity._built_in import is_built_in
 from attnscape.identity._shapes import is_trained, key, shapes, shapes_as
 from attnscape.loading import user_errors
 from attnscape.steppers import Sampler
-from attnscape.tasks import Moments, Prompts, Task
+from attnscape.tasks import Moments, Prompts, Task, loss_of
 from attnscape.trees import astype
 
 
@@ -82,7 +82,10 @@ class Stage:
         if self.draw.moments:
             sizes = ((batch, d, d), (batch, d), (batch,), (batch, d), (batch,))
         kind = Moments if self.draw.moments else Prompts
-        return jax.eval_shape(lambda: kind(*(jnp.zeros(size, self.precision) for size in sizes)))
+        loss = loss_of(self.task)
+        return jax.eval_shape(
+            lambda: kind(*(jnp.zeros(size, self.precision) for size in sizes), loss=loss)
+        )
 
     @contextlib.contextmanager
     def tracing(self) -> Generator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from attnscape.errors import UsageError
 from attnscape.identity._built_in import is_built_in
@@ -19,14 +20,16 @@ from attnscape.identity._program import Program, program
 from attnscape.identity._shapes import AXES, key, repeated
 from attnscape.identity._stage import Stage
 from attnscape.steppers import Sampler
-from attnscape.tasks import FixedPrompts, RegressionTask
+from attnscape.tasks import FixedPrompts, RegressionTask, SquaredError, innermost
+from attnscape.tasks.losses import Loss
 
 
 def of_task(stage: Stage) -> Identity:
     """The identity of a task.
 
     A built-in task is identified by its fields. Any other task is identified by the programs that
-    draw prompts for the model, in each precision that is used.
+    draw prompts for the model, in each precision that is used. A loss other than the squared error
+    is identified by its programs, up to the second derivative.
 
     Raises:
         UsageError: If it cannot be traced, or draws without its key.
@@ -40,6 +43,17 @@ def of_task(stage: Stage) -> Identity:
         >>> of_task(stage).content["own"]["name"]
         'attnscape.RegressionTask'
     """
+    drawn = _of_draws(stage)
+    with stage.tracing():
+        loss = stage.prompts(stage.batch).loss
+        if loss == SquaredError():
+            return drawn
+        judged = by_programs("loss", loss, lambda: list(_loss_programs(loss, stage)))
+    content = {"draws": drawn.content, "loss": judged.content}
+    return Identity(content, drawn.reasons + judged.reasons)
+
+
+def _of_draws(stage: Stage) -> Identity:
     if is_built_in(stage.task):
         return Identity(declared(stage.task))
     with stage.tracing():
@@ -58,6 +72,17 @@ def _programs(stage: Stage) -> Iterator[Program]:
             yield program(lambda key, draw=draw: draw(key, stage.evaluation_batch), key())
 
 
+def _loss_programs(loss: Loss, stage: Stage) -> Iterator[Program]:
+    def derivatives(prediction: Array, target: Array) -> tuple[Array, ...]:
+        slope = jax.grad(loss)
+        return (*jax.value_and_grad(loss)(prediction, target), jax.grad(slope)(prediction, target))
+
+    for dtype in dict.fromkeys((stage.precision, *(("float64",) if stage.double else ()))):
+        with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
+            number = jax.ShapeDtypeStruct((), dtype)
+            yield program(derivatives, number, number)
+
+
 def check_draws(draw: Sampler, batch: int) -> None:
     """Raises UsageError if a task's prompts do not depend on its key, and so never change.
 
@@ -70,7 +95,7 @@ def check_draws(draw: Sampler, batch: int) -> None:
         >>> sampler = Sampler(RegressionTask(dim=2), moments=True, dtype="float32")
         >>> check_draws(sampler, 4)  # no error: other keys give other prompts
     """
-    task = draw.task
+    task = innermost(draw.task)
     if is_built_in(task):
         return
     if isinstance(task, FixedPrompts):  # its batches may be the same; those that it holds may not

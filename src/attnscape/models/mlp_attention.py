@@ -86,6 +86,7 @@ class WithMLP(eqx.Module):
             y=prompts.y,
             query=self.mlp(prompts.query[:, None])[:, 0],
             target=prompts.target,
+            loss=prompts.loss,
         )
 
     def __call__(self, prompts: Prompts) -> Float[Array, " batch"]:

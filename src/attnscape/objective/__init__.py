@@ -1,9 +1,11 @@
-"""The objective: the mean squared error of a model on given prompts, with its derivatives.
+"""The objective: the mean loss of a model on given prompts, with its derivatives.
+
+Prompts and moments carry their loss (`attnscape.tasks.losses`), the squared error by default.
 
 Three paths compute the same numbers. `token` calls the model on its tokens and works for every
 model; the other paths are tested against it. `reduced` computes linear attention from moments in
-XLA, also behind an MLP. `native` does the same in compiled CPU kernels. `fastest` chooses the last
-of these that can be used.
+XLA, also behind an MLP. `native` does the same in compiled CPU kernels, for the squared error only.
+`fastest` chooses the last of these that can be used.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from attnscape.objective._native import (
 )
 from attnscape.objective._predictions import predictions as predictions
 from attnscape.objective._predictions import token_predictions
-from attnscape.objective._reduced import reduced_loss
-from attnscape.tasks import Moments, Prompts
+from attnscape.objective._reduced import mean_loss, reduced_predictions
+from attnscape.tasks import Moments, Prompts, SquaredError
 
 Path = Literal["fastest", "native", "reduced", "token"]
 PATHS: tuple[Path, ...] = get_args(Path)
@@ -55,7 +57,10 @@ def sees_moments_only(model: Callable[[Prompts], Array]) -> bool:
 def loss(
     model: Callable[[Prompts], Array], prompts: Prompts | Moments, *, path: Path = "fastest"
 ) -> Float[Array, ""]:
-    """Mean squared error of the model's predictions; no factor 1/2 (PAPER.md, section 1).
+    """Mean over the prompts of their loss of prediction and target.
+
+    By default this is the mean squared error without a factor 1/2 (PAPER.md, section 1); prompts of
+    a task `WithLoss` carry another loss.
 
     Works under `jax.jit`, `jax.vmap`, `jax.lax.scan` and `jax.grad`.
 
@@ -78,9 +83,9 @@ def loss(
     """
     match choose_path(model, prompts, path):
         case "token":
-            return jnp.mean((token_predictions(model, prompts) - prompts.target) ** 2)
+            return mean_loss(token_predictions(model, prompts), prompts)
         case "reduced":
-            return reduced_loss(*reduced(model, prompts))
+            return mean_loss(reduced_predictions(*reduced(model, prompts)), prompts)
         case _:
             return native_loss(model, prompts)
 
@@ -225,8 +230,14 @@ def choose_path(
     if path in ("token", "reduced"):
         return path
     dtypes = {a.dtype for a in jax.tree.leaves((model, prompts)) if eqx.is_inexact_array(a)}
-    if has_kernel(model) and len(dtypes) == 1 and native.usable(min(dtypes)):
+    squared = type(prompts.loss) is SquaredError
+    if squared and has_kernel(model) and len(dtypes) == 1 and native.usable(min(dtypes)):
         return "native"
+    if path == "native" and not squared:
+        raise UsageError(
+            f"The kernels compute the squared error only, not {prompts.loss!r}; use the path "
+            "'fastest'."
+        )
     if path == "native":
         raise UsageError(
             native.why_unavailable()

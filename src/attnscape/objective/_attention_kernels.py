@@ -2,11 +2,11 @@
 
 from functools import partial
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attnscape.models import ACTIVATIONS, Activation, AttentionTransformer, Form, check_dim
 from attnscape.objective._derivatives import Weights, kernel_loss
+from attnscape.objective._reduced import mean_loss
 from attnscape.tasks import Prompts
 
 
@@ -28,8 +28,7 @@ def _reference(
     activation: Activation, form: Form, weights: Weights, prompts: Prompts
 ) -> Float[Array, ""]:
     P, Q = weights
-    predictions = AttentionTransformer(P, Q, form, activation)(prompts)
-    return jnp.mean((predictions - prompts.target) ** 2)
+    return mean_loss(AttentionTransformer(P, Q, form, activation)(prompts), prompts)
 
 
 # The order of ACTIVATIONS is the kernels' numbering.

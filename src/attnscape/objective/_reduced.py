@@ -2,19 +2,37 @@
 
 It is used if the native kernels cannot be (other backends, other dtypes, higher derivatives), and
 is differentiated by JAX.
+
+The prediction is exact whatever is done with it, so any loss of prediction and target can follow.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from attnscape.errors import UsageError
 from attnscape.models import LinearTransformer
-from attnscape.tasks import Moments
+from attnscape.tasks import Moments, Prompts
+
+
+def mean_loss(predictions: Float[Array, " batch"], data: Prompts | Moments) -> Float[Array, ""]:
+    """The mean over the batch of the loss that the data carry.
+
+    Raises:
+        UsageError: If the loss does not give one number a prompt.
+    """
+    losses = jax.vmap(data.loss)(predictions, data.target)
+    if jnp.shape(losses) != data.target.shape:
+        raise UsageError(
+            f"The loss gave shape {jnp.shape(losses)[1:]} for one prediction and its target; it "
+            "must give one number, of shape ()."
+        )
+    return jnp.mean(losses)
 
 
 def reduced_loss(model: LinearTransformer, moments: Moments) -> Float[Array, ""]:
-    """Mean squared error over the batch."""
-    return jnp.mean((reduced_predictions(model, moments) - moments.target) ** 2)
+    """The mean loss over the batch."""
+    return mean_loss(reduced_predictions(model, moments), moments)
 
 
 def reduced_predictions(model: LinearTransformer, moments: Moments) -> Float[Array, " batch"]:

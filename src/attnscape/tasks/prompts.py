@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attnscape.errors import UsageError
+from attnscape.tasks.losses import Loss, SquaredError
 
 
 class Prompts(eqx.Module):
@@ -17,6 +18,7 @@ class Prompts(eqx.Module):
         y: Responses of the context.
         query: The covariate whose response is to be predicted.
         target: The response to be predicted.
+        loss: How a prediction is judged, see `attnscape.tasks.losses`.
 
     Raises:
         UsageError: If the shapes do not fit together.
@@ -34,6 +36,7 @@ class Prompts(eqx.Module):
     y: Float[Array, "batch n"]
     query: Float[Array, "batch d"]
     target: Float[Array, " batch"]
+    loss: Loss = eqx.field(static=True, default=SquaredError())
 
     def __check_init__(self) -> None:
         shapes = [jnp.shape(a) for a in (self.x, self.y, self.query, self.target)]
@@ -61,6 +64,7 @@ class Prompts(eqx.Module):
             square=jnp.einsum("bn,bn->b", self.y, self.y, precision="highest") / n,
             query=self.query,
             target=self.target,
+            loss=self.loss,
         )
 
     def tokens(self) -> Float[Array, "batch d_plus_1 n_plus_1"]:
@@ -79,6 +83,7 @@ class Moments(eqx.Module):
         square: (1/n) sum y^2 (used only by the full form of P and Q).
         query: The covariate whose response is to be predicted.
         target: The response to be predicted.
+        loss: How a prediction is judged, see `attnscape.tasks.losses`.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -94,6 +99,7 @@ class Moments(eqx.Module):
     square: Float[Array, " batch"]
     query: Float[Array, "batch d"]
     target: Float[Array, " batch"]
+    loss: Loss = eqx.field(static=True, default=SquaredError())
 
     def __check_init__(self) -> None:
         shape = jnp.shape(self.gram)

@@ -106,15 +106,14 @@ class RegressionTask:
         key_x, key_w = (derived_key(key, stream) for stream in range(2))
         d = self.dim
         shapes = ((batch, d, d), (batch, d), (batch,), (batch, d), (batch,))
-        return Moments(
-            *native.call(
-                f"moments_{dtype.name}",
-                [(jax.ShapeDtypeStruct(shape, dtype), True) for shape in shapes],
-                *((a, False) for a in (key_words(key_x), key_words(key_w), factor, table)),
-                distribution=distribution,
-                context=self.context,
-            )
+        gram, cross, square, query, target = native.call(
+            f"moments_{dtype.name}",
+            [(jax.ShapeDtypeStruct(shape, dtype), True) for shape in shapes],
+            *((a, False) for a in (key_words(key_x), key_words(key_w), factor, table)),
+            distribution=distribution,
+            context=self.context,
         )
+        return Moments(gram, cross, square, query, target)
 
     def _kernel_distribution(self) -> int | None:
         """The covariates' number in kernels/sampler.cpp; None if the kernel cannot be used."""

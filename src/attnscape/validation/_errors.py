@@ -15,7 +15,18 @@ from attnscape.errors import UsageError
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 # Attributes of a part that may contain the user's function or class, to find its source.
-_WITHIN = ("function", "init", "model", "make", "covariates", "weights", "response", "sample")
+_WITHIN = (
+    "function",
+    "init",
+    "model",
+    "make",
+    "covariates",
+    "weights",
+    "response",
+    "sample",
+    "task",
+    "loss",
+)
 
 
 class BrokenError(UsageError):

@@ -8,13 +8,22 @@ from typing import Any
 import jax
 from jaxtyping import Array, PyTree
 
-from attnscape.tasks import FixedPrompts, Moments, Prompts, RegressionTask, Task, as_task
+from attnscape.tasks import (
+    FixedPrompts,
+    Moments,
+    Prompts,
+    RegressionTask,
+    Task,
+    as_task,
+    innermost,
+)
 from attnscape.validation._errors import BrokenError, placed, user_errors
 from attnscape.validation._quick_distribution import (
     keyless,
     require_distribution,
     require_response,
 )
+from attnscape.validation._quick_loss import require_loss
 from attnscape.validation._remembered import remembered
 from attnscape.validation._shapes import RUNS, keys_of
 from attnscape.validation._tracing import depends, form, require_arrays, short, trace, words
@@ -41,6 +50,8 @@ def require_task(task: Any, batch: int, dtype: jax.typing.DTypeLike) -> Task:
             sentence = f"The task's {name} is {short(size)}; it must be a whole number from 1 on."
             raise BrokenError(IS_TASK, placed(sentence, task))
     n, d = task.context, task.dim
+    if (drawing := innermost(task)) is not task:
+        require_task(drawing, batch, dtype)
     if isinstance(task, FixedPrompts):  # its batches may be the same; those that it holds may not
         require_task(task.task, batch, dtype)
     if isinstance(task, RegressionTask):
@@ -50,11 +61,17 @@ def require_task(task: Any, batch: int, dtype: jax.typing.DTypeLike) -> Task:
     shapes = [(batch, n, d), (batch, n), (batch, d), (batch,)]
     drawn = _require_draw(task, "sample", Prompts, PROMPTS, shapes, batch, dtype)
     if not (
-        isinstance(task, FixedPrompts) or depends(drawn.program, [0])
+        isinstance(innermost(task), FixedPrompts) or depends(drawn.program, [0])
     ):  # leaves come in the order of Prompts
         raise keyless("The task's sample gives covariates that", task)
     shapes = [(batch, d, d), (batch, d), (batch,), (batch, d), (batch,)]
-    _require_draw(task, "sample_moments", Moments, MOMENTS, shapes, batch, dtype)
+    moments = _require_draw(task, "sample_moments", Moments, MOMENTS, shapes, batch, dtype)
+    loss, of_moments = drawn.shapes.loss, moments.shapes.loss
+    if loss != of_moments:
+        sentence = f"sample gives prompts with the loss {short(loss)}, but sample_moments moments "
+        sentence += f"with {short(of_moments)}; give both the same."
+        raise BrokenError(MOMENTS, placed(sentence, getattr(type(task), "sample_moments", task)))
+    require_loss(loss, dtype)
     return task
 
 

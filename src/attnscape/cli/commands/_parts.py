@@ -16,19 +16,49 @@ from attnscape.loading import is_reference, load_object
 from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.tasks import (
     Gaussian,
+    Huber,
     Linear,
     Radial,
     RegressionTask,
     ReluNetwork,
     Sphere,
+    SquaredError,
     Task,
+    Thresholded,
+    WithLoss,
     as_task,
     table_task,
 )
+from attnscape.tasks.losses import LOSSES, Loss
 from attnscape.tasks.radius import radius_table
 
 
 def task_of(options: Train) -> Task:
+    task = _prompts_of(options)
+    task = Thresholded(task) if options.threshold else task
+    loss = loss_of(options.loss)
+    return task if loss == SquaredError() else WithLoss(task, loss)
+
+
+def loss_of(text: str) -> Loss:
+    """The loss that a text such as `absolute`, `huber:delta=0.5` or `my_file.py:loss` names.
+
+    Raises:
+        UsageError: If there is no such loss, or its option cannot be read.
+    """
+    name, colon, option = text.partition(":")
+    if name == "huber" and colon:
+        key, _, number = option.partition("=")
+        try:
+            return Huber(**{key: float(number)})
+        except (TypeError, ValueError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"--loss is {text!r}; write huber:delta=0.5.") from None
+    return _part("--loss", text, LOSSES)
+
+
+def _prompts_of(options: Train) -> Task:
     if options.task is not None:
         return as_task(load_object(options.task))
     fields: dict[str, Any] = {"context": options.context, "noise": options.noise}

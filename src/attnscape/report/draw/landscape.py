@@ -17,7 +17,7 @@ def figure(frame: pd.DataFrame, title: str) -> Figure:
         title: The title of the figure.
     """
     parts = {
-        "loss": (loss_curves.panel, "loss (mean squared error)"),
+        "loss": (loss_curves.panel, "mean loss on a fixed batch"),
         "noise": (noise.panel, "density"),
         "condition": (condition_curves.panel, "robust condition number"),
         "smoothness": (smoothness.curves_panel, "directional smoothness"),

@@ -45,7 +45,7 @@ def figure(
         # After all panels: a limit ends the automatic scale, which panels may share.
         for axis, setting in zip(axes, titles, strict=True):
             leave_room(axis, frame if one_scale else frame[frame["setting"] == setting])
-        axes[0].set_ylabel("loss (mean squared error)")
+        axes[0].set_ylabel("mean loss on a fixed batch")
         return result
 
 
