@@ -52,6 +52,7 @@ from attnscape.report.draw.extended import (
     batch_size,
     edge_of_stability,
     momentum,
+    rotation,
     spectral,
     speed,
 )
@@ -144,7 +145,7 @@ def _(artifact: SmoothnessSpeed, analysis: SpeedAnalysis) -> Figure:
 
 @draw.register
 def _(artifact: Rotation, analysis: RotationAnalysis) -> Figure:
-    return rates.rotation(analysis.frame, _titles(artifact.settings))
+    return rotation.figure(analysis.frame, _titles(artifact.settings))
 
 
 @draw.register

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnscape.experiments.tuning import best_rates
-from attnscape.paper.extended.rotation import OWN, ROTATED
-from attnscape.report.style import OPTIMIZERS, of_optimizers, style
+from attnscape.report.style import of_optimizers, style
 
 _COLUMNS = 4
 _TALLEST = 1000  # times the smallest loss; higher losses are cut off
@@ -46,34 +45,6 @@ def figure(
             axis.set_title(titles[setting])
         for axis in axes[:, 0]:
             axis.set_ylabel("final loss")
-        return result
-
-
-def rotation(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """A panel for each setting: every optimizer in own axes and in rotated ones.
-
-    Args:
-        frame: Columns setting, axes, optimizer, learning_rate, seed, loss (infinite if diverged).
-        titles: Titles of the panels, by setting.
-    """
-    looks = {}
-    for optimizer, look in OPTIMIZERS.items():
-        looks[f"{optimizer}, {OWN}"] = look
-        looks[f"{optimizer}, {ROTATED}"] = look | {
-            "label": f"{look['label']}, rotated",
-            "linestyle": ":",
-            "linewidth": 2.4,
-        }
-    frame = frame.assign(optimizer=frame["optimizer"] + ", " + frame["axes"])
-    with style():
-        result = Figure(figsize=(3.4 * len(titles), 3.2), layout="constrained")
-        axes = result.subplots(1, len(titles), squeeze=False)[0]
-        for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            panel(axis, frame[frame["setting"] == setting], looks)
-            axis.set_title(title)
-        axes[0].set_ylabel("final loss")
-        handles = axes[0].get_legend_handles_labels()
-        result.legend(*handles, loc="outside lower center", ncols=len(looks))
         return result
 
 
