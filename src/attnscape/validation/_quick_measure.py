@@ -92,8 +92,6 @@ def _described(
         variables: Mapping[str, Any] = measure.variables()
         coordinates = measure.coordinates(model)
         labels = {dim: len(values) for dim, values in coordinates.items()}
-    if not variables:
-        raise BrokenError(VARIABLES, placed(f"{subject} describes no variable.", measure))
     for name, variable in variables.items():
         if not isinstance(variable, Variable):
             sentence = f"{subject} describes {name} by {short(variable)}; give a Variable."
