@@ -138,7 +138,7 @@ def preconditioned_by_adam(
     *,
     b1: float,
     b2: float,
-    eps: float,
+    eps: float = 1e-8,
 ) -> Preconditioned:
     """Adam or a relative with these numbers, which provides Cohen et al.'s preconditioner (2022).
 
