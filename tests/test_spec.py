@@ -14,6 +14,7 @@ from attnscape.experiments.setting import FULL
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
 from attnscape.paper.settings import SETTING_1, SETTING_3
+from attnscape.training import Start
 
 BASE = Experiment(
     name="base",
@@ -37,6 +38,7 @@ CHANGES = {
     "evaluation_batch": 999,
     "evaluation_seeds": 1,
     "precision": "float64",
+    "start": Start.of(np.ones(16)),
 }
 json_values = st.recursive(
     st.none()

@@ -107,3 +107,16 @@ def test_a_probe_records_sharpness_from_the_step_where_training_goes_on():
     np.testing.assert_allclose(data["sharpness"], 1, atol=float(data["sharpness_residual"].max()))
     with pytest.raises(UsageError, match="start is -1"):
         Probe(objective, start=-1)
+
+
+@pytest.mark.parametrize("size", [3, SIZE])
+def test_a_hessian_of_zeros_has_eigenvalues_of_zero_and_one_of_nans_has_none(size):
+    module, ones = torch.nn.Linear(size, 1, bias=False), torch.ones(1, size)
+    linear = Objective(module, lambda module, x: module(x).sum(), [ones])
+    assert linear.eigenpairs(2).values.tolist() == [0, 0]
+    with torch.no_grad():
+        module.weight.fill_(float("nan"))
+    cubic = Objective(
+        module, lambda module, x: (module(x) ** 3).sum(), [ones], determinism="ignore"
+    )
+    assert cubic.eigenpairs(2).values.size == 0

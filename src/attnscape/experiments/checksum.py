@@ -1,4 +1,4 @@
-"""A checksum at the end of a result file, so that a damaged file is never read."""
+"""A checksum at the end of a result file, so that damage is noticed before HDF5 reads it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def with_checksum(content: bytes) -> bytes:
         >>> with_checksum(b"numbers")[:20]
         b'numbers\nattnscape sh'
     """
-    return content + _MARK + hashlib.sha256(content).hexdigest().encode()
+    return content + _end_of(content)
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a file is what was written; True if it has no checksum, as files of others.
+    """Whether a file is what was written; True if it has no checksum, or lost it with its end.
 
     It has to be asked before HDF5 reads the file, which can loop forever on a single wrong bit.
 
@@ -42,5 +42,9 @@ def is_intact(path: Path) -> bool:
         False
     """
     whole = path.read_bytes()
-    content, end = whole[:-_LENGTH], whole[-_LENGTH:]
-    return _MARK not in end or with_checksum(content) == whole
+    end = whole[-_LENGTH:]
+    return _MARK not in end or end == _end_of(memoryview(whole)[:-_LENGTH])
+
+
+def _end_of(content: bytes | memoryview) -> bytes:
+    return _MARK + hashlib.sha256(content).hexdigest().encode()

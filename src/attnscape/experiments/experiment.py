@@ -75,6 +75,8 @@ class Experiment:
     start: Start | None = None
 
     def __post_init__(self) -> None:
+        if self.start is not None:
+            object.__setattr__(self, "start", Start.of(self.start))
         if not re.fullmatch(r"\w[\w .,=+-]{0,99}", self.name):
             raise UsageError(
                 f"The name {self.name!r} does not do for a file; give at most 100 letters, digits "

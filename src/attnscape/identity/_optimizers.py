@@ -102,7 +102,9 @@ def of_module_optimizer(
 @functools.lru_cache(maxsize=512)
 def _of_named_module(factory: Any, clip: float | None, shapes: _Shapes, libraries: int) -> Identity:
     del libraries  # only part of the cache's key: a trace is valid for the same libraries
-    traced = _of_module(factory.__name__, factory, 1.0, clip, shapes.parameters)
+    traced = _of_module(
+        getattr(factory, "__name__", repr(factory)), factory, 1.0, clip, shapes.parameters
+    )
     return Identity({"programs": [each.digest for each in traced]})
 
 

@@ -50,8 +50,9 @@ def optimal_rates(gram: Float[ArrayLike, "batch d d"], steps: int) -> Float[np.n
     proportional to the mean of p^2 over the eigenvalues of all gram matrices G. The best polynomial
     with p(0) = 1 is a least-squares solution. All its roots, the inverse rates, are real and
     positive, because it is a kernel polynomial of a measure on x >= 0 (Fischer, 1996, "Polynomial
-    based iteration methods for symmetric linear systems", section 3.2). By symmetry no
-    preconditioner that is the same for all prompts does better if the covariates are isotropic.
+    based iteration methods for symmetric linear systems", section 3.2). For one step no
+    preconditioner that is the same for all prompts does better if the covariates are isotropic,
+    because the loss is convex in it and does not change when it is rotated.
 
     Args:
         gram: Gram matrices (1/n) sum x x^T of many prompts.

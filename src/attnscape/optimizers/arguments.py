@@ -10,6 +10,7 @@ import ast
 import functools
 import inspect
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -45,8 +46,8 @@ def _value(word: str, text: str) -> Any:
         value = ast.literal_eval(word.strip())
     except (ValueError, SyntaxError):
         value = None
-    if not isinstance(value, bool | int | float):
-        raise UsageError(f"In {text!r}, {word!r} is not a number, True or False.")
+    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        raise UsageError(f"In {text!r}, {word!r} is not a finite number, True or False.")
     return value
 
 

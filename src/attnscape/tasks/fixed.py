@@ -11,8 +11,9 @@ from jaxtyping import Array
 
 from attnscape.tasks._normals import derived_key
 from attnscape.tasks.prompts import Moments, Prompts
-from attnscape.tasks.protocol import Task
-from attnscape.tasks.regression import check_batch, check_size
+from attnscape.tasks.protocol import Task, as_task
+from attnscape.tasks.regression import RegressionTask, check_batch, check_size
+from attnscape.trees import astype
 
 PromptsT = TypeVar("PromptsT", Prompts, Moments)
 
@@ -48,6 +49,7 @@ class FixedPrompts:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", as_task(self.task))
         check_size("size", self.size)
 
     @property
@@ -62,15 +64,22 @@ class FixedPrompts:
 
     def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
         """All prompts of the set if `batch` is its size, otherwise a random draw from it."""
-        whole = self.task.sample(jax.random.key(self.seed), self.size, dtype)
-        return self._chosen(whole, key, batch)
+        return self._chosen(self._prompts(dtype), key, batch)
 
     def sample_moments(
         self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> Moments:
         """The moments of `sample(key, batch, dtype)`."""
-        whole = self.task.sample_moments(jax.random.key(self.seed), self.size, dtype)
+        if type(self.task) is RegressionTask:  # by a kernel, if there is one
+            whole = self.task.sample_moments(jax.random.key(self.seed), self.size, dtype)
+        else:
+            whole = self._prompts(dtype).moments()
         return self._chosen(whole, key, batch)
+
+    def _prompts(self, dtype: jax.typing.DTypeLike) -> Prompts:
+        """The set. A task of the user's may draw other numbers in another precision."""
+        drawn = dtype if type(self.task) is RegressionTask else jnp.float32
+        return astype(dtype, self.task.sample(jax.random.key(self.seed), self.size, drawn))
 
     def _chosen(self, whole: PromptsT, key: Array, batch: int) -> PromptsT:
         check_batch(batch)

@@ -56,7 +56,8 @@ def eigenpairs(
     """Extreme eigenpairs of a symmetric matrix that is given by its products.
 
     By the implicitly restarted Lanczos method of ARPACK; small matrices are formed. Pairs that have
-    not converged within 50 restarts are left out.
+    not converged within 50 restarts are left out, and all if the matrix has a number that is not
+    finite.
 
     Args:
         product: Multiplies a vector, (p,), by the matrix.
@@ -80,13 +81,18 @@ def eigenpairs(
         given = torch.from_numpy(np.ascontiguousarray(vector.reshape(-1))).to(like)
         return product(given).cpu().numpy()
 
+    dtype = like.cpu().numpy().dtype
+    start = np.random.default_rng(seed).normal(size=size).astype(dtype)
+    first = of_array(start)
     steps = min(size, max(20, 2 * count + 1))  # Lanczos vectors between restarts
+    if not np.isfinite(first).all():
+        return Eigenpairs(np.zeros(0), np.zeros((0, size)), np.zeros(0))
+    if not first.any():  # almost surely the matrix is zero, from which ARPACK cannot start
+        return Eigenpairs(np.zeros(count), np.eye(count, size), np.zeros(count))
     if steps == size:
         matrix = np.stack([of_array(unit) for unit in np.eye(size)]).astype(np.float64)
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     else:
-        dtype = like.cpu().numpy().dtype
-        start = np.random.default_rng(seed).normal(size=size).astype(dtype)
         operator = linalg.LinearOperator((size, size), matvec=of_array, dtype=dtype)  # pyright: ignore[reportCallIssue]
         try:
             values, vectors = linalg.eigsh(

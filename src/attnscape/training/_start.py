@@ -65,6 +65,8 @@ class Start:
             counted = (saved.coords.get(name) for name in ("step", "start_step"))
             step = sum(int(each) for each in counted if each is not None)
         values = np.atleast_2d(np.asarray(saved))
+        if values.dtype.kind in "iu":
+            values = values.astype(np.float64)
         if values.ndim != 2 or len(values) != max(1, len(seeds)):
             raise UsageError(
                 f"start has the shape {np.shape(saved)}; give one vector of parameters, or "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,14 +47,14 @@ def effects(factory: OptaxFactory) -> Iterator[CheckResult]:
         signature = inspect.signature(factory)
     except ValueError:  # it has none, as some functions of C
         return
-    path = functools.cache(_path)  # traces the problem once
+    expected = functools.cache(lambda: _path(factory))
     for parameter in list(signature.parameters.values())[1:]:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             sentence = "Any keyword is taken; what they do cannot be seen, as they have no default."
             yield CheckResult(f"**{parameter.name}", True, sentence)
         elif parameter.default is not parameter.empty:
             for each in _variables(parameter.name, parameter.default):
-                yield _judged(each, factory, signature, path)
+                yield _judged(each, factory, signature, expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +104,18 @@ def _others(value: object) -> tuple[Any, ...]:
             tried = (value / 2, 2 * value, value + 0.1, value / 1000, 1000 * value)
         case _:
             return ()
-    return tuple(dict.fromkeys(each for each in tried if each != value and np.isfinite(each)))
+    return tuple(dict.fromkeys(each for each in tried if each != value and _finite(each)))
+
+
+def _finite(number: float) -> bool:
+    return isinstance(number, int) or math.isfinite(number)  # integers may be too large for floats
 
 
 def _judged(
     variable: _Variable,
     factory: OptaxFactory,
     signature: inspect.Signature,
-    path: Callable[[OptaxFactory], Float[np.ndarray, "step number"]],
+    expected: Callable[[], Float[np.ndarray, "step number"]],
 ) -> CheckResult:
     def with_value(value: object) -> OptaxFactory:
         def made(rate: Any) -> Any:
@@ -126,16 +131,16 @@ def _judged(
         simple = variable.default is None or isinstance(variable.default, str | int | float)
         kept = repr(variable.default) if simple else f"its {type(variable.default).__name__}"
         return CheckResult(name, True, f"It was left at {kept}, as no other value suggests itself.")
-    expected, without, refused = path(factory), list[str](), list[str]()
+    without, refused = list[str](), list[str]()
     for other in variable.others:
         try:
-            found = path(with_value(other))
+            found = _path(with_value(other))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a user's part may raise anything
             refused.append(f"{other!r} ({format_user_error(error)})")
             continue
-        change = _relative_change(expected, found)
+        change = _relative_change(expected(), found)
         if not change <= _NOTHING:
             words = f"by {change:.2g} of their length" if np.isfinite(change) else "beyond bounds"
             sentence = f"From {variable.default!r} to {other!r}, it changes the steps {words}."

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attnscape.tasks import as_task
+from attnscape.tasks import FixedPrompts, as_task, innermost
 from attnscape.validation._quick_task import IS_TASK, MOMENTS, PROMPTS, require_task
 from attnscape.validation._result import (
     CheckResult,
@@ -48,6 +48,8 @@ def check_task(thing: Any) -> list[CheckResult]:
         task = as_task(thing)
         first, second = (task.sample(key, _BATCH, "float32") for _ in range(2))
         require(is_same(first, second), "The same key gives different prompts.")
+        if isinstance(innermost(task), FixedPrompts):
+            return "The same key gives the same prompts; they are drawn once."
         other = task.sample(jax.random.key(1), _BATCH, "float32")
         require(not is_same(first, other), "Different keys give the same prompts.")
         return "The same key gives the same prompts, another key others."

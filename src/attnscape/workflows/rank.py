@@ -154,7 +154,12 @@ def _candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, _Ca
         ((label, factory),) = resolve([reference]).items()
         for values in combinations(grid):
             with_arguments(label, factory, values)  # refuses arguments that it does not have
-        found["+".join([label, *grid])] = _Candidate(reference, factory, grid)
+        label = "+".join([label, *sorted(grid)])
+        if label in found:
+            raise UsageError(
+                f"Two optimizers are called {label}; give each once, and own ones other names."
+            )
+        found[label] = _Candidate(reference, factory, grid)
     return found
 
 

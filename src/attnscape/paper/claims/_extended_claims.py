@@ -92,14 +92,14 @@ def smoothness_goes_with_the_speed_up(made: Made) -> Verdict:
         "Rank correlation of SGDM's over Adam's median smoothness with the steps that SGDM needs "
         f"over those that Adam needs to reach the same loss: {in_words(comparisons)}.",
         "Intervals hold for other settings of the same kind, if these are independent draws: there "
-        "are few, and several are much alike. With these settings and other seeds, published "
-        f"rates: {across.over_seeds}. Smoothness and speed come from different seeds. Within a "
+        "are few, and several are much alike. With these settings at their own rates and other "
+        f"seeds: {across.over_seeds}. Smoothness and speed come from different seeds. Within a "
         "setting the rate changes both. Pairs of rates at which a run diverged are left out.",
         ("smoothness-speed",),
         by_choice(
             {
                 "across settings, own rates": comparisons[:1],
-                "across settings, best of three rates each": [
+                "across settings, best of three rates each, chosen on these seeds": [
                     _correlation("best of three rates", best.over_optimizers)
                 ],
                 "across settings, own rates, interval for other seeds": [

@@ -8,8 +8,8 @@ to Adam at small batches.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,74 +23,12 @@ from attnscape.experiments.captions import (
     seeds_in_words,
 )
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.setting import Plan, Setting, rates_of
+from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.tuning import evaluated_steps, final_losses
 from attnscape.measures import EvaluationLoss, at
+from attnscape.paper.extended.budgets import BUDGETS, Budgeted, budgeted
 from attnscape.paper.settings import SETTING_1, SETTING_3
-from attnscape.statistics import Interval, mean_interval, paired_comparison
-
-Budget = Literal["steps", "samples"]
-BUDGETS: tuple[Budget, ...] = get_args(Budget)
-BATCHES = (8, 32, 128, 512, 2048)
-STEPS = 2**11  # of every run with the budget of steps
-SAMPLES = 2**20  # prompts of every run with the budget of samples
-
-# SGDM and Adam at each batch size, found by `attnscape reproduce batch-size --tune` (the rule of
-# `attnscape.experiments.tuning`, at full length).
-_RATES: Mapping[tuple[str, Budget], Sequence[tuple[float, float]]] = {
-    ("setting-1", "steps"): ((0.02, 0.02), (0.1, 0.02), (0.1, 0.02), (0.2, 0.02), (0.2, 0.02)),
-    ("setting-1", "samples"): (
-        (0.02, 0.0005),
-        (0.05, 0.005),
-        (0.1, 0.01),
-        (0.2, 0.02),
-        (0.2, 0.05),
-    ),
-    ("setting-3", "steps"): ((0.01, 0.005), (0.005, 0.005), (0.02, 0.02), (0.1, 0.02), (0.1, 0.02)),
-    ("setting-3", "samples"): (
-        (0.02, 0.05),
-        (0.001, 0.002),
-        (0.05, 0.01),
-        (0.1, 0.02),
-        (0.05, 0.05),
-    ),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Budgeted(Setting):
-    """A setting at one batch size.
-
-    Attributes:
-        base: Name of the setting without its batch size.
-        budget: What runs of all batch sizes share: the number of steps, or of samples (prompts).
-    """
-
-    base: str = ""
-    budget: Budget = "steps"
-
-    def _steps(self, plan: Plan) -> int:
-        """The steps, shortened in the proportion in which the plan shortens the paper's runs."""
-        longest = Setting.all_steps
-        return max(1, self.steps * min(longest, plan.steps or longest) // longest)
-
-
-def _budgeted(setting: Setting, budget: Budget) -> tuple[Budgeted, ...]:
-    return tuple(
-        Budgeted(
-            f"{setting.name}-batch-{batch}-{budget}",
-            setting.title,
-            setting.task,
-            rates_of(*rates),
-            published=False,
-            batch=batch,
-            steps=(steps := STEPS if budget == "steps" else SAMPLES // batch),
-            all_steps=steps,
-            base=setting.name,
-            budget=budget,
-        )
-        for batch, rates in zip(BATCHES, _RATES[setting.name, budget], strict=True)
-    )
+from attnscape.statistics import Interval, mean_interval, no_interval, paired_comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +85,7 @@ class BatchSize(Artifact[BatchSizeAnalysis]):
         columns = ["setting", "budget", "batch", "steps", "optimizer", "learning_rate", "seed"]
         frame = frame[[*columns, "initial_loss", "loss"]]
         trends = {
-            (str(setting), str(budget)): mean_interval(slopes(log_gaps(trained(runs))))
+            (str(setting), str(budget)): _trend(slopes(log_gaps(trained(runs))))
             for (setting, budget), runs in frame.groupby(["setting", "budget"], sort=False)
         }
         return BatchSizeAnalysis(results, frame, _gaps(frame), trends)
@@ -180,6 +118,8 @@ class BatchSize(Artifact[BatchSizeAnalysis]):
         of_samples = ", ".join(f"{batch}: {count:,}" for batch, count in steps["samples"].items())
         dataset = next(iter(analysis.results.values()))
         base = Setting("", "", SETTING_1.task, SETTING_1.rates)
+        own = all(setting.name in plan.searches for setting in self.settings)
+        searched = "with this plan" if own else "with the recipe `code` at full length"
         details = [
             "Upper row: log10 of SGDM's final loss over Adam's; points above 0 are won by Adam. "
             "Geometric mean over seeds with its 95 % interval or, if runs diverged, the median, in "
@@ -187,12 +127,14 @@ class BatchSize(Artifact[BatchSizeAnalysis]):
             "final losses, median over seeds.",
             f"Fixed steps: {steps['steps'].iloc[0]:,} steps at every batch size. Fixed samples: "
             f"equally many prompts in all, so that the steps are {of_samples}.",
-            "Slopes: least squares in each seed, mean over seeds; brackets: 95 % intervals.",
+            "Slopes: least squares in each seed, mean over seeds; brackets: 95 % intervals; none "
+            "where a run diverged, because its seed has no slope.",
             *self._untrained(analysis.frame),
-            f"Loss: median over {batches_in_words(dataset)} and over 20 steps in the last tenth.",
-            "Learning rates were searched for at every batch size and budget: smallest median "
-            "final loss over six seeds of their own, among those at which no run diverged, on a "
-            f"1-2-5 grid (SGDM / Adam): {_rates_in_words(analysis.frame)}.",
+            f"Loss: median over {batches_in_words(dataset)} and over up to 20 steps in the last "
+            "tenth.",
+            f"Learning rates were searched for at every batch size and budget, {searched}: "
+            "smallest median final loss over six seeds of their own, among those at which no run "
+            f"diverged, on a 1-2-5 grid (SGDM / Adam): {_rates_in_words(analysis.frame)}.",
             conventions(plan, (base,)).replace(f", {base.batch} fresh", ", fresh"),
             diverged_in_words(analysis.results),
             self.remark,
@@ -215,6 +157,13 @@ class BatchSize(Artifact[BatchSizeAnalysis]):
             for row in medians.itertuples()
         )
         return [f"Slopes leave out where a median loss ends above its start: {words}."]
+
+
+def _trend(slopes: np.ndarray) -> Interval:
+    """The mean over seeds; no interval if a seed has no slope."""
+    found = mean_interval(slopes)
+    lost = ~np.isfinite(slopes)
+    return no_interval(found.estimate, found.n) if lost.any() else found
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
@@ -290,6 +239,6 @@ BATCH_SIZE = BatchSize(
         each
         for setting in (SETTING_1, SETTING_3)
         for budget in BUDGETS
-        for each in _budgeted(setting, budget)
+        for each in budgeted(setting, budget)
     ),
 )

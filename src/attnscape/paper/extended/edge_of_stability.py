@@ -101,7 +101,7 @@ class EdgeOfStability(Artifact[EdgeAnalysis]):
         """The columns are setting, optimizer, learning_rate, quantity, ours, low and high."""
         names = {
             "lowest": "smallest sharpness / edge",
-            "peak": "largest sharpness / edge",
+            "peak": "largest sharpness / edge after the smallest",
             "later": "sharpness / edge, median over the second half",
             "reached": "share of runs that reach the edge",
         }
@@ -138,9 +138,10 @@ class EdgeOfStability(Artifact[EdgeAnalysis]):
             "the rate eta. Lower row: loss. Lines: median over seeds; bands: smallest to largest.",
             "Geometric means over seeds of the sharpness over the edge where it is smallest: "
             f"gradient descent {over_rates('sgd', 'lowest')}; Adam {over_rates('adam', 'lowest')}. "
-            f"Where it is largest: gradient descent {over_rates('sgd', 'peak')}; Adam "
-            f"{over_rates('adam', 'peak')}. Share of runs that reach the edge: gradient descent "
-            f"{over_rates('sgd', 'reached')}; Adam {over_rates('adam', 'reached')}.",
+            f"Where it is largest after that: gradient descent {over_rates('sgd', 'peak')}; Adam "
+            f"{over_rates('adam', 'peak')}. Share of runs that reach the edge from below: gradient "
+            f"descent {over_rates('sgd', 'reached')}; Adam {over_rates('adam', 'reached')}. All of "
+            "runs that did not diverge.",
             f"{initial_model(plan, self.settings)}.",
             diverged_in_words(analysis.results),
             self.remark,
@@ -175,13 +176,17 @@ def _with_sharpness(dataset: xr.Dataset) -> xr.Dataset:
 
 def _edge(runs: pd.DataFrame) -> Edge:
     table = runs.pivot(index="step", columns="seed", values="ratio")
+    first = table.index[table.notna().any(axis=1)]
+    # The sharpness of a diverged run ends with it: such a run counts in none of these.
+    whole = table.loc[first].notna().all()
     later = table[table.index.to_numpy() >= runs["step"].max() / 2]
-    # A run that has diverged has no sharpness, and is counted as missing.
+    # The sharpness of the initial model may be large too: a rise begins at the lowest point.
+    rise = table.where(table.index.to_numpy()[:, None] >= table.fillna(np.inf).idxmin().to_numpy())
     lowest, peak, middle = (
-        geometric_mean(each.to_numpy(np.float64))
-        for each in (table.min(), table.max(), later.median(skipna=False))
+        geometric_mean(each.where(whole).to_numpy(np.float64))
+        for each in (table.min(), rise.max(), later.median())
     )
-    reached = (table >= 1).any()
+    reached = (rise >= 1).any()[whole]
     return Edge(lowest, peak, middle, proportion(int(reached.sum()), reached.size))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -116,19 +117,22 @@ class WithoutMomentum(Artifact[MomentumRatios]):
         ratios = {key: each.interval for key, each in analysis.ratios.items()}
         better = sum(ratio.above(1.0) for ratio in ratios.values())
         worse = sum(ratio.below(1.0) for ratio in ratios.values())
+        lacking = sum(math.isnan(ratio.low) for ratio in ratios.values())
+        unknown = f", which {lacking} of them do not have" if lacking else ""
         numbers = "; ".join(
             f"{setting} {optimizer} {ends(ratio)}" for (setting, optimizer), ratio in ratios.items()
         )
         sentence = (
             f"Momentum lowers the final loss in {better} of {len(ratios)} pairs and raises it in "
-            f"{worse}, each by the 95 % interval; final loss without momentum over that with it: "
-            f"{numbers}."
+            f"{worse}, each by the 95 % interval{unknown}; final loss without momentum over that "
+            f"with it: {numbers}."
         )
         dataset = next(iter(analysis.results.values()))
         notes = "; ".join(
             f"{each.label} {each.note}" for each in analysis.ratios.values() if each.note
         )
-        searched = plan.searches and "a search with this plan"
+        own = any(_key(setting) in plan.searches for setting in self.settings)
+        searched = "with this plan" if own else "with the recipe `code` at full length"
         details = [
             f"Left: the loss along training, median over {seeds_in_words(analysis.results)} "
             "(lines), smallest to largest (bands, whose spikes are cut off), on the first "
@@ -139,8 +143,7 @@ class WithoutMomentum(Artifact[MomentumRatios]):
             "intervals are over seeds and batches.",
             f"{notes}." if notes else "",
             "Without momentum SGD has momentum 0, and Adam beta1 = 0 and beta2 = 0.9. Each "
-            "optimizer has its own rate, from "
-            f"{searched or 'a search with the recipe `code` at full length'}: the smallest median "
+            f"optimizer has its own rate, from a search {searched}: the smallest median "
             "final loss over tuning seeds of their own, on a 1-2-5 grid that goes on where the "
             "best lies on its edge.",
             self.how_run(analysis.results, plan),

@@ -18,7 +18,13 @@ from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.captions import conventions, ends
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import best_rates, evaluated_steps, final_losses, neighbour
+from attnscape.experiments.tuning import (
+    best_rates,
+    evaluated_steps,
+    final_losses,
+    is_at_edge,
+    neighbour,
+)
 from attnscape.measures import EvaluationLoss, at
 from attnscape.models import RotatedLinearTransformer
 from attnscape.optimizers import NAMED
@@ -130,6 +136,11 @@ class Rotation(Artifact[RotationAnalysis]):
             f"{setting} {axes} {optimizer} {rate:g}"
             for (setting, axes, optimizer), rate in analysis.rates.items()
         )
+        edges = ", ".join(
+            " ".join(runs)
+            for runs, rate in analysis.rates.items()
+            if _at_edge(analysis, runs, rate)
+        )
         first = f"Final loss of SGDM over Adam's, each at its best rate: {gaps}."
         details = (
             f"Rotated over own axes: {changes}. "
@@ -139,7 +150,9 @@ class Rotation(Artifact[RotationAnalysis]):
             "rotation of its own and from the same function, so the 95 % intervals, of geometric "
             "means, are over seeds and rotations. The best rates were chosen on the seeds shown, "
             "for both coordinates by the same rule, among the rates shown, so losses are a little "
-            f"too low on both sides: {rates}. {conventions(plan, self.settings)}"
+            f"too low on both sides: {rates}. "
+            + f"On the edge of the rates tried, so not the best there are: {edges}. " * bool(edges)
+            + f"{conventions(plan, self.settings)}"
         )
         return f"{first}\n\n{details}"
 
@@ -162,6 +175,13 @@ def _around(rate: float) -> tuple[float, ...]:
     """The rate and two values of the 1-2-5 sequence on each side."""
     below, above = neighbour(rate, -1), neighbour(rate, 1)
     return neighbour(below, -1), below, rate, above, neighbour(above, 1)
+
+
+def _at_edge(analysis: RotationAnalysis, runs: _Runs, rate: float) -> bool:
+    setting, axes, optimizer = runs
+    frame = analysis.frame
+    mine = frame[(frame["setting"] == setting) & (frame["axes"] == axes)]
+    return is_at_edge(rate, mine, optimizer)
 
 
 def _losses(frame: pd.DataFrame, runs: _Runs, rate: float) -> np.ndarray:

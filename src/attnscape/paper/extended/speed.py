@@ -120,6 +120,12 @@ class SmoothnessSpeed(Artifact[SpeedAnalysis]):
             f"{name} {each:.2f}" if math.isfinite(each) else f"{name} too few pairs"
             for name, each in analysis.within.items()
         )
+        lost = [
+            name
+            for name, runs in analysis.results.items()
+            if not any(pair.middle for pair in speed.pairs_of(runs))
+        ]
+        left_out = f" Without {', '.join(lost)}, where a run diverged at them." if lost else ""
         details = [
             "Gap: SGDM's over Adam's median directional smoothness along a run (from (s - a)/(|s| "
             "+ |a|) of each seed and batch, which is defined for negative values too). Speed-up: "
@@ -131,7 +137,7 @@ class SmoothnessSpeed(Artifact[SpeedAnalysis]):
             "gap, the rest the speed-up, so that a seed's luck cannot enter both. Intervals at "
             "95 %: the settings are the units, taken as independent draws from some population of "
             "settings, though several are much alike; pairs of rates share runs and are never "
-            "units. "
+            f"units.{left_out} "
             f"For these settings and rates, with other seeds: {ends(across.over_seeds)}; "
             f"permutation p = {across.p_value:.2g}. Within settings: {within}. The rate "
             "changes both speed and smoothness of a run, so that a correlation within a setting "

@@ -14,7 +14,8 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
-from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis, Budgeted
+from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis
+from attnscape.paper.extended.budgets import Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis

@@ -40,7 +40,10 @@ def figure(frame: pd.DataFrame, gaps: pd.DataFrame, titles: Mapping[str, str]) -
 
 
 def gap_panel(axis: Axes, gaps: pd.DataFrame) -> None:
-    """One line a budget, with 95 % intervals; an infinite gap has no place and breaks the line."""
+    """One line a budget, with 95 % intervals; dotted without one, or with one that has no end.
+
+    An infinite gap has no place and breaks the line.
+    """
     for budget, (marker, colour, shift) in _BUDGETS.items():
         mine = gaps[gaps["budget"] == budget].sort_values("batch")
         finite = mine[["log_gap", "low", "high"]].replace([np.inf, -np.inf], np.nan)
@@ -55,6 +58,10 @@ def gap_panel(axis: Axes, gaps: pd.DataFrame) -> None:
             linewidth=1.2,
             label=f"fixed {budget}",
         )
+        unbounded = finite[["low", "high"]].isna().any(axis=1) & finite["log_gap"].notna()
+        for batch, gap in zip(mine["batch"][unbounded], finite["log_gap"][unbounded], strict=True):
+            axis.axvline(batch * shift, color=colour, linestyle=":", linewidth=1)
+            axis.plot(batch * shift, gap, marker=marker, color=colour, markerfacecolor="white")
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.set_xscale("log")
 

@@ -56,7 +56,12 @@ def panel(axis: Axes, frame: pd.DataFrame, variable: str) -> None:
         middle = table.median(axis=1, skipna=False)
         axis.plot(middle.index, middle, color=colour, linewidth=1.2, label=f"rate {rate:g}")
         axis.fill_between(
-            table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.18, linewidth=0
+            table.index,
+            table.min(axis=1, skipna=False),
+            table.max(axis=1, skipna=False),
+            color=colour,
+            alpha=0.18,
+            linewidth=0,
         )
     axis.set_yscale("log")
     if frame[variable].notna().any():
