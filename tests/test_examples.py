@@ -122,6 +122,13 @@ def test_the_tutorial_of_a_measure_keeps_the_contract_and_draws(attnscape, tmp_p
     assert [line.split()[0] for line in lines] == ["sgdm", "adam", "Figure:"]
 
 
+def test_the_tutorial_of_a_loss_keeps_the_contract_and_draws(attnscape, tmp_path):
+    reference = f"{HERE / 'docs' / 'tutorials' / 'your_loss.py'}:cauchy"
+    assert "FAILS" not in attnscape("check", "loss", reference)
+    lines = run_tutorial("your_loss", tmp_path, tmp_path)
+    assert [line.split()[0] for line in lines] == ["squared", "Huber", "Cauchy", "Figure:"]
+
+
 @needs_torch
 def test_the_tutorial_of_a_pytorch_model_runs_and_draws(tmp_path):
     lines = run_tutorial("your_pytorch_model", tmp_path, tmp_path)

@@ -260,7 +260,9 @@ class Check:
     """
 
     kind: tyro.conf.Positional[
-        Literal["optimizer", "model", "task", "measure", "distribution", "response", "workload"]
+        Literal[
+            "optimizer", "model", "task", "measure", "distribution", "response", "loss", "workload"
+        ]
     ]
     """What it is; a distribution is one of covariates or weights."""
     reference: tyro.conf.Positional[str]

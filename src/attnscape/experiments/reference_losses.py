@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from attnscape import objective
 from attnscape.models import gradient_descent, optimal_rates
-from attnscape.tasks import Gaussian, Linear, Moments, Radial, RegressionTask, Sphere
+from attnscape.tasks import Gaussian, Linear, Moments, Radial, RegressionTask, Sphere, SquaredError
 
 _EIGENVALUES = 1_000_000  # of gram matrices, for the step sizes of gradient descent
 _SEED = 200_000  # of their prompts; larger than those of runs
@@ -47,7 +47,7 @@ def reference_losses(
       the least-squares solution of the smallest norm.
 
     Args:
-        task: The task; only a `RegressionTask` has references.
+        task: The task; only a `RegressionTask` with the squared error has references.
         layers: L, the number of steps of gradient descent.
         evaluation_seed: Seed of the fixed batch.
         evaluation_batch: Prompts of the fixed batch.
@@ -63,6 +63,8 @@ def reference_losses(
     key = jax.random.fold_in(jax.random.key(evaluation_seed), _EVALUATION_STREAM)
     with jax.enable_x64(True):
         batch = task.sample(key, evaluation_batch, "float64").moments()
+        if batch.loss != SquaredError():
+            return ()
         found = [ReferenceLoss("zero predictor", float(jnp.mean(batch.target**2)))]
         if task.weights == Gaussian() and task.response == Linear():
             if _descends(task):

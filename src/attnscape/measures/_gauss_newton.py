@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
@@ -22,15 +21,16 @@ _PARTS = ("hessian", "gauss_newton", "residual")
 class GaussNewton(Measure):
     """The Hessian H = G + R, its Gauss-Newton part G and its residual part R.
 
-    For predictions f_i with residuals r_i = f_i - target_i, the loss (1/B) sum r_i^2 of this
-    package (no factor 1/2) has
+    For predictions f_i and a loss l(f_i, target_i), with derivatives in the prediction,
 
-        G = (2/B) sum grad f_i grad f_i^T,    R = (2/B) sum r_i hess f_i
+        G = (1/B) sum l''(f_i, target_i) grad f_i grad f_i^T,
+        R = (1/B) sum l'(f_i, target_i) hess f_i
 
     (Schraudolph, 2002, "Fast curvature matrix-vector products for second-order gradient descent";
     Sagun et al., 2017, "Empirical analysis of the Hessian of over-parametrized neural networks",
-    arXiv 1706.04454). G has no negative eigenvalue, so all negative curvature is R's. The dim
-    `curvature_part` has H, G and R.
+    arXiv 1706.04454). The squared error of this package, without a factor 1/2, has l'' = 2. If the
+    loss is convex in the prediction, G has no negative eigenvalue, so all negative curvature is
+    R's. The dim `curvature_part` has H, G and R.
 
     Traces and `curvature_along_sharpest` (u^T A u, with u the eigenvector of H's largest
     eigenvalue) of G and R add up to those of H, so they can be given as shares. Norms do not add
@@ -63,14 +63,9 @@ class GaussNewton(Measure):
     needs_state = False
 
     def __call__(self, iterate: Iterate) -> Mapping[str, Array]:
-        # Where all residuals are zero the Hessian is G, and G does not depend on targets.
-        fitted = eqx.tree_at(
-            lambda prompts: prompts.target,
-            iterate.evaluation,
-            objective.predictions(iterate.model, iterate.evaluation),
-        )
         hessian = symmetric_hessian(iterate)
-        gauss_newton = symmetric_hessian(dataclasses.replace(iterate, evaluation=fitted))
+        part = objective.gauss_newton(iterate.model, iterate.evaluation)
+        gauss_newton = (part + part.T) / 2
         residual = hessian - gauss_newton
         parts = (hessian, gauss_newton, residual)
         values, vectors = eigenvectors(hessian)

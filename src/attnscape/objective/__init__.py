@@ -178,6 +178,34 @@ def hessian(
     return jax.jacfwd(flat_gradient)(flat)
 
 
+def gauss_newton(
+    model: Callable[[Prompts], Array], prompts: Prompts | Moments
+) -> Float[Array, "p p"]:
+    """The Gauss-Newton part of the Hessian, (1/B) sum l''(f_i, target_i) grad f_i grad f_i^T.
+
+    f_i are the predictions, and l'' is the loss's second derivative in the prediction: 2 for the
+    squared error. Arguments and order of rows are those of `hessian`.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape import LinearTransformer, RegressionTask, hessian
+        >>> from attnscape.objective import gauss_newton
+        >>> model = LinearTransformer.init(jax.random.key(0), layers=1, dim=2)  # linear in Q
+        >>> moments = RegressionTask(dim=2).sample_moments(jax.random.key(1), batch=100)
+        >>> bool(jax.numpy.allclose(gauss_newton(model, moments), hessian(model, moments)))
+        True
+    """
+    given = predictions(model, prompts)
+    if type(prompts.loss) is SquaredError:
+        # Where no residual is left the Hessian is this part, which targets do not enter.
+        return hessian(model, eqx.tree_at(lambda data: data.target, prompts, given))
+    parameters, static = eqx.partition(model, eqx.is_inexact_array)
+    flat, unravel = ravel_pytree(parameters)
+    jacobian = jax.jacfwd(lambda v: predictions(eqx.combine(unravel(v), static), prompts))(flat)
+    second = jax.vmap(jax.jacfwd(jax.grad(prompts.loss)))(given, prompts.target)
+    return jnp.einsum("b,bi,bj->ij", second, jacobian, jacobian, precision="highest") / len(given)
+
+
 def parameter_blocks(model: Callable[[Prompts], Array]) -> list[str]:
     """For each parameter, in the order of `hessian`, the block it belongs to.
 

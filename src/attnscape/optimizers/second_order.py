@@ -54,7 +54,9 @@ def gauss_newton(
     """The gradient times (G + damping)^-1, G the exact Gauss-Newton part of the batch's Hessian.
 
     For the mean squared error of predictions f_i, G = (2/B) sum grad f_i grad f_i^T; with damping
-    it is the method of Levenberg (1944). Unlike the Hessian, G has no negative eigenvalue.
+    it is the method of Levenberg (1944). For another loss, its second derivatives in the
+    predictions are in place of 2. If these are not negative, as of every convex loss, G has no
+    negative eigenvalue, unlike the Hessian; otherwise steps may not be finite.
 
     Examples:
         >>> import jax.numpy as jnp

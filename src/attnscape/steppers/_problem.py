@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -163,11 +162,7 @@ class Problem:
 
     def gauss_newton(self, model: PyTree, prompts: Prompts | Moments) -> Float[Array, "p p"]:
         """The Gauss-Newton part of the exact Hessian, in the order of `ravel_pytree`."""
-        # Of a squared error without residuals the Hessian is this part, which targets do not enter.
-        made = eqx.combine(jax.lax.stop_gradient(model), self.static)
-        predictions = objective.predictions(made, prompts)
-        fitted = eqx.tree_at(lambda data: data.target, prompts, predictions)
-        return self.hessian(model, fitted)
+        return objective.gauss_newton(eqx.combine(model, self.static), prompts)
 
     def keywords(
         self,

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from attnscape import objective
 from attnscape.errors import UsageError
 from attnscape.measures import (
     BlockHeterogeneity,
@@ -39,6 +40,7 @@ _LARGEST = 2**31 - 1  # JAX counts the elements along an axis, and steps, in 32 
 # Seconds per number drawn, and per product in the layers; a step of Setting 1 takes 0.25 ms.
 _SECONDS_A_NUMBER = 1e-9
 _SECONDS_A_PRODUCT = 3e-10
+_WITHOUT_KERNELS = 3e-8  # seconds per parameter in XLA, if its layers are not wide
 _OF_A_HESSIAN = (
     BlockHeterogeneity, BlockSmoothness, Curvature, GaussNewton, NoiseScale, TopEigenvectors,
 )  # fmt: skip
@@ -128,6 +130,7 @@ def estimate(
         draw = Sampler.for_model(shapes, task, precision)
         of_batch, of_evaluation = (_largest_array(draw, b) for b in (batch, evaluation_batch))
         numbers = (task.context + 1) * task.dim + 0.0
+        kernels = _has_kernels(model, draw)
     except (
         Exception,
         SystemExit,
@@ -148,11 +151,25 @@ def estimate(
     if any(isinstance(measure, _OF_A_HESSIAN) for measure in measures):
         memory[f"The Hessian of {parameters} parameters"] = 2 * 8 * parameters**2
     width = task.dim if draw.moments else task.context + task.dim
+    least = 0.0 if kernels else _WITHOUT_KERNELS
     seconds_a_prompt = (
         _SECONDS_A_NUMBER * numbers * (task.dim if draw.moments else 1)
-        + _SECONDS_A_PRODUCT * runs * parameters * width
+        + max(_SECONDS_A_PRODUCT * width, least) * runs * parameters
     )
     return Sizes(memory, float(count) * steps * batch * seconds_a_prompt)
+
+
+def _has_kernels(model: Callable[..., PyTree], draw: Sampler) -> bool:
+    """Whether kernels compute the objective; a loss other than the squared error has none."""
+    paths = list[str]()
+
+    def objective_at(key: jax.Array) -> jax.Array:
+        paths.append(objective.choose_path(model(key), draw(key, 1)))
+        return key
+
+    with jax.enable_x64(draw.dtype == "float64"):
+        eqx.filter_eval_shape(objective_at, jax.random.key(0))
+    return paths == ["native"]
 
 
 def _count(name: str, sized: Sized) -> int:

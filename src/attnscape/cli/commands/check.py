@@ -15,6 +15,7 @@ from attnscape.loading import load_object, user_errors
 from attnscape.validation import (
     CheckResult,
     check_distribution,
+    check_loss,
     check_measure,
     check_model,
     check_optimizer,
@@ -77,5 +78,6 @@ _CHECKS: Mapping[str, Callable[..., list[CheckResult]]] = {
     "measure": check_measure,
     "distribution": check_distribution,
     "response": check_response,
+    "loss": check_loss,
     "workload": _check_workload,
 }
