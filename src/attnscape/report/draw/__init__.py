@@ -14,6 +14,7 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.attention_scores import AttentionSparsity, SparsityAnalysis
 from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis, Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
@@ -49,6 +50,7 @@ from attnscape.report.draw import (
     transfer,
 )
 from attnscape.report.draw.extended import (
+    attention_scores,
     batch_size,
     edge_of_stability,
     momentum,
@@ -156,6 +158,11 @@ def _(artifact: BatchSize, analysis: BatchSizeAnalysis) -> Figure:
 @draw.register
 def _(artifact: EdgeOfStability, analysis: EdgeAnalysis) -> Figure:
     return edge_of_stability.figure(analysis.frame)
+
+
+@draw.register
+def _(artifact: AttentionSparsity, analysis: SparsityAnalysis) -> Figure:
+    return attention_scores.figure(analysis)
 
 
 @draw.register
