@@ -116,6 +116,12 @@ def with_spectrum(dataset: xr.Dataset) -> xr.Dataset:
     )
 
 
+def with_attention(dataset: xr.Dataset) -> xr.Dataset:
+    """The same with the shares of one layer's attention, a tenth of the losses."""
+    share = (dataset["loss"] / 10).expand_dims(layer=[1], axis=-1)
+    return dataset.assign(attention_effective_share=share, attention_participation=share)
+
+
 def around_rates(
     gap: float, speed_up: float, power: float, evaluations: int | None = None
 ) -> xr.Dataset:
@@ -295,5 +301,12 @@ def made(world: World, evaluations: int | None = None) -> dict[str, Results]:
             # Another seed's factor, or ratios would be exactly one where there is no effect.
             "softmax-1-head": run(loss=each((2.0, 2.0), (1.0, 1.0)), turned=True),
             "softmax-2-heads": run(loss=each((1.0, 1.0), (2.0, 2.0)), turned=True),
+        },
+        "attention-scores": {
+            f"{model}-{law}": with_attention(
+                run(loss=each((0.5, 0.5), (2.0, 2.0)) if law == "orthonormal" else (1.0, 1.0))
+            )
+            for model in ("linear", "softmax")
+            for law in ("gaussian", "sphere", "orthonormal")
         },
     }

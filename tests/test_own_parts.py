@@ -219,8 +219,8 @@ def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--covariates cauchy", "--covariates is 'cauchy'; it must be gaussian, sphere, radial, "
-         "or your own as my_file.py:thing."),
+        ("--covariates cauchy", "--covariates is 'cauchy'; it must be gaussian, sphere, one-hot, "
+         "radial, or your own as my_file.py:thing."),
         ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
         ("--covariates {parts}:low", "has no 'low'; it defines attends, failing, law,"),
         ("--covariates {parts}:failing", "The distribution of covariates failed: KeyError: 'luck' "

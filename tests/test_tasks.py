@@ -12,7 +12,16 @@ from jax.extend.random import threefry_2x32
 
 from attnscape import RegressionTask, native
 from attnscape.errors import UsageError
-from attnscape.tasks import Gaussian, Linear, Radial, ReluNetwork, Sphere, _normals, derived_key
+from attnscape.tasks import (
+    Gaussian,
+    Linear,
+    OneHot,
+    Radial,
+    ReluNetwork,
+    Sphere,
+    _normals,
+    derived_key,
+)
 from attnscape.tasks.radius import radius_table, tabulated_radius
 from support import needs_kernels, relative
 
@@ -30,11 +39,12 @@ def law_named(name, dim):
         "gaussian": Gaussian(),
         "correlated": Gaussian(covariance(dim)),
         "sphere": Sphere(),
+        "one-hot": OneHot(),
         "radial": Radial(GAMMA),
     }[name]
 
 
-DISTRIBUTIONS = ["gaussian", "correlated", "sphere", "radial"]
+DISTRIBUTIONS = ["gaussian", "correlated", "sphere", "one-hot", "radial"]
 
 
 @pytest.fixture
@@ -245,6 +255,16 @@ def test_means_covariances_and_quantiles_are_the_distributions(name):
         spread = np.sqrt(QUANTILES * (1 - QUANTILES) / len(x))
         scores.append((below.mean(axis=0) - QUANTILES) / spread)
     assert np.max(np.abs(np.concatenate(scores))) < THRESHOLD
+
+
+def test_one_hot_covariates_are_unit_vectors_drawn_uniformly_and_independently():
+    x = np.asarray(OneHot()(KEY, POINTS // 20, 20, 4))
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(np.sort(x, axis=-1), np.broadcast_to([0, 0, 0, 1], x.shape))
+    drawn = x.argmax(axis=-1)
+    pairs = np.bincount(4 * drawn[:, 0] + drawn[:, 1], minlength=16)  # of different prompts
+    for counts in (np.bincount(drawn.ravel(), minlength=4), pairs):
+        assert scipy.stats.chisquare(counts).pvalue > FAMILY_WISE_ERROR / 2
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])

@@ -17,7 +17,16 @@ from attnscape import AttentionTransformer, LinearTransformer, RegressionTask
 from attnscape.cli.main import main
 from attnscape.models import FactoredLinearTransformer, MultiHeadTransformer, WithMLP
 from attnscape.optimizers import NAMED
-from attnscape.tasks import Empirical, Gaussian, Linear, Radial, ReluNetwork, Sphere, TableTask
+from attnscape.tasks import (
+    Empirical,
+    Gaussian,
+    Linear,
+    OneHot,
+    Radial,
+    ReluNetwork,
+    Sphere,
+    TableTask,
+)
 from attnscape.validation import (
     check_distribution,
     check_model,
@@ -80,10 +89,11 @@ ROWS = np.random.default_rng(0).normal(size=(30, 2))
         {},
         {"covariates": Gaussian([[2.0, 0.5], [0.5, 1.0]]), "noise": 0.1},
         {"covariates": Sphere(), "response": ReluNetwork()},
+        {"covariates": OneHot()},
         {"covariates": Radial(scipy.stats.gamma(0.1, scale=10))},
         {"covariates": Empirical(ROWS)},
     ],
-    ids=["gaussian", "correlated", "sphere", "radial", "empirical"],
+    ids=["gaussian", "correlated", "sphere", "one-hot", "radial", "empirical"],
 )
 def test_tasks_keep_the_contract(fields):
     assert failures(check_task(RegressionTask(dim=2, context=4, **fields))) == {}
@@ -305,6 +315,7 @@ def test_distributions_and_responses_are_checked():
     for distribution in (
         Gaussian(),
         Sphere(),
+        OneHot(),
         Radial(scipy.stats.gamma(0.1, scale=10)),
         Empirical(ROWS5),
     ):

@@ -71,7 +71,7 @@ class Train:
     context: int = 20
     """n, examples in a prompt."""
     covariates: str = "gaussian"
-    """Distribution of x: gaussian, sphere, radial, or `my_file.py:covariates`:
+    """Distribution of x: gaussian, sphere, one-hot, radial, or `my_file.py:covariates`:
     (key, batch, n, d) -> x."""
     weights: str = "gaussian"
     """Distribution of w: as of x, called with n = 1."""
@@ -126,7 +126,7 @@ class Train:
 
     Any of loss, training-loss, large-batch-loss, smoothness, pseudo-smoothness, curvature,
     gauss-newton, eigenvectors, block-heterogeneity, block-smoothness, loss-along-step,
-    batch-sharpness, noise, noise-scale, parameters."""
+    batch-sharpness, noise, noise-scale, parameters, attention-scores."""
     evaluation_batch: int = 1000
     """Prompts of the fixed batch that runs are evaluated on."""
     evaluation_seed: int = 0

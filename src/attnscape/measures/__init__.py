@@ -4,6 +4,7 @@ A measure is a small object with a schedule and a call that returns named number
 iterate. The engine maps it over all runs. `Iterate.of` makes an iterate from given parameters.
 """
 
+from attnscape.measures._attention import AttentionScores as AttentionScores
 from attnscape.measures._batch_sharpness import BatchSharpness as BatchSharpness
 from attnscape.measures._block_smoothness import BlockSmoothness as BlockSmoothness
 from attnscape.measures._curvature import Curvature as Curvature

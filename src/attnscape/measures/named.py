@@ -9,6 +9,7 @@ from typing import Any
 
 from attnscape import loading
 from attnscape.errors import UsageError
+from attnscape.measures._attention import AttentionScores
 from attnscape.measures._batch_sharpness import BatchSharpness
 from attnscape.measures._block_smoothness import BlockSmoothness
 from attnscape.measures._curvature import Curvature
@@ -41,6 +42,7 @@ NAMED_MEASURES: Mapping[str, type[Measure]] = MappingProxyType(
         "noise": GradientNoise,
         "noise-scale": NoiseScale,
         "parameters": Parameters,
+        "attention-scores": AttentionScores,
     }
 )
 

@@ -69,16 +69,32 @@ class Transformer(eqx.Module):
         Raises:
             UsageError: If the prompts' dimension is not the model's.
         """
+        return -self._layers(prompts)[-1][1][:, -1, -1]
+
+    def query_attention(self, prompts: Prompts) -> Float[Array, "L batch n"]:
+        """The weights that the query token gives the n context tokens, in each layer.
+
+        Raises:
+            UsageError: If the prompts' dimension is not the model's.
+        """
+        return jnp.stack([weights[:, :-1, -1] for weights, _ in self._layers(prompts)])
+
+    def _layers(
+        self, prompts: Prompts
+    ) -> list[tuple[Float[Array, "batch tokens tokens"], Float[Array, "batch r tokens"]]]:
+        """The weights W_l and the tokens Z_{l+1} that follow from them, layer by layer."""
         check_dim(self, prompts.query)
         Z = prompts.tokens()
         n = prompts.y.shape[-1]
         context = (jnp.arange(n + 1) < n).astype(Z.dtype)[None, None]  # the diagonal of M
+        layers = []
         for P, Q in zip(*self.token_matrices(), strict=True):
             scores = jnp.einsum("bik,ij,bjl->bkl", Z, Q, Z, precision="highest")
             values = Z * context
             weights = self.attention_weights(scores)
             Z = Z + jnp.einsum("ij,bjk,bkl->bil", P, values, weights, precision="highest")
-        return -Z[:, -1, -1]
+            layers.append((weights, Z))
+        return layers
 
 
 def initial_matrices(

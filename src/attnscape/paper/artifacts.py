@@ -11,6 +11,7 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.condition_curves import FIG11, FIG14
 from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
+from attnscape.paper.extended.attention_scores import ATTENTION_SCORES
 from attnscape.paper.extended.batch_size import BATCH_SIZE
 from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
@@ -67,6 +68,7 @@ _ALL = (
     BATCH_SIZE,
     EDGE_OF_STABILITY,
     SOFTMAX_HEADS,
+    ATTENTION_SCORES,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

@@ -42,6 +42,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "softmax-heads": (
             "Softmax attention with one and two heads beside linear attention (section 3.1)"
         ),
+        "attention-scores": (
+            "Sparsity of attention scores for orthonormal and other covariates (section 3.1)"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

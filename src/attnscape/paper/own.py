@@ -27,7 +27,7 @@ from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
 from attnscape.paper.settings import SETTING_1
 from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
-from attnscape.tasks import Gaussian, Radial, RegressionTask, ReluNetwork, Sphere
+from attnscape.tasks import Gaussian, OneHot, Radial, RegressionTask, ReluNetwork, Sphere
 
 _TITLES: Mapping[type[Artifact[Any]], str] = MappingProxyType(
     {
@@ -131,6 +131,8 @@ def _task_in_words(task: RegressionTask) -> str:
             distribution = "N(0, I)"
         case Sphere():
             distribution = "spherical"
+        case OneHot():
+            distribution = "one-hot"
         case Radial():
             distribution = "heavy-tailed"
         case _:

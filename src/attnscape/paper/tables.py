@@ -17,7 +17,7 @@ from attnscape.experiments.setting import FULL, RECIPES, Plan, RecipeName, Setti
 from attnscape.experiments.tuning import TUNING_SEEDS, final_losses
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SPHERE
 from attnscape.paper.variants import FACTORED, NONLINEAR, SOFTMAX, WIDE
-from attnscape.tasks import Gaussian, Linear, Radial, Sphere
+from attnscape.tasks import Gaussian, Linear, OneHot, Radial, Sphere
 
 
 class TrialKey(NamedTuple):
@@ -191,6 +191,8 @@ def _distribution(covariates: Any, dim: int) -> tuple[str, float | None, float |
             return "N(0, I)", float(dim), 2.0 * dim
         case Sphere():
             return "uniform on the unit sphere", 1.0, 0.0
+        case OneHot():
+            return "uniform on the unit vectors", 1.0, 0.0
         case Radial(squared_radius=distribution):
             arguments = [f"{a:g}" for a in distribution.args] + [
                 f"{k}={v:g}" for k, v in distribution.kwds.items()

@@ -3,6 +3,7 @@
 from attnscape.tasks._normals import derived_key as derived_key
 from attnscape.tasks._table_file import read_table as read_table
 from attnscape.tasks.covariates import Gaussian as Gaussian
+from attnscape.tasks.covariates import OneHot as OneHot
 from attnscape.tasks.covariates import Radial as Radial
 from attnscape.tasks.covariates import Sphere as Sphere
 from attnscape.tasks.fixed import FixedPrompts as FixedPrompts

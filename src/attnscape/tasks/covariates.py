@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -115,6 +116,29 @@ class Sphere:
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n, d)
         return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneHot:
+    """The uniform distribution on the d unit vectors e_1, ..., e_d: orthonormal features.
+
+    These are the balanced features of Huang et al. (2023, "In-context convergence of Transformers",
+    arXiv 2310.05249): every covariate, the query included, is one of d orthonormal vectors, so that
+    the context has examples equal to the query and others orthogonal to it. With probability
+    (1 - 1/d)^n there are none that are equal. As for `Sphere`, E x x^T = I/d; the mean is not 0.
+
+    Examples:
+        >>> import jax
+        >>> from attnscape.tasks import OneHot
+        >>> x = OneHot()(jax.random.key(0), batch=100, n=5, d=2)
+        >>> sorted(set(map(tuple, x.reshape(500, 2).tolist())))
+        [(0.0, 1.0), (1.0, 0.0)]
+    """
+
+    def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
+        # The type is fixed, because the default type, and so the draws, would differ in float64.
+        index = jax.random.randint(key, (batch, n), 0, d, jnp.int32)
+        return jax.nn.one_hot(index, d, dtype=jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)

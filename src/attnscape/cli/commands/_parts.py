@@ -18,6 +18,7 @@ from attnscape.tasks import (
     Gaussian,
     Huber,
     Linear,
+    OneHot,
     Radial,
     RegressionTask,
     ReluNetwork,
@@ -92,7 +93,8 @@ def _distribution(option: str, text: str, options: Train) -> Any:
         radius_table(distribution.squared_radius)  # refuses slow distributions early
         return distribution
 
-    return _part(option, text, {"gaussian": Gaussian, "sphere": Sphere, "radial": radial})
+    named = {"gaussian": Gaussian, "sphere": Sphere, "one-hot": OneHot, "radial": radial}
+    return _part(option, text, named)
 
 
 def _part(option: str, text: str, named: Mapping[str, Callable[[], Any]]) -> Any:

@@ -33,6 +33,7 @@ CLAIMS: Mapping[Callable[[Mapping[str, Results]], Verdict], tuple[str, ...]] = {
     extended_claims.spectral_norm_grows_with_the_gradient: ("fig16-spectral",),
     extended_claims.smoothness_goes_with_the_speed_up: ("smoothness-speed",),
     extended_claims.two_softmax_heads_match_a_linear_one: ("softmax-heads",),
+    extended_claims.orthonormal_covariates_make_attention_sparser: ("attention-scores",),
 }
 
 

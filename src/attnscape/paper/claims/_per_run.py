@@ -19,6 +19,7 @@ from attnscape.statistics import PUBLIC_CODE, GaussianNorm
 from attnscape.training import Status
 
 LAST = 20  # a final loss is the median of this many evaluations
+SHARE = "attention_effective_share"
 FAR_SHARE = 0.001  # share of the Gaussian reference beyond its far quantile
 
 Table = Float[ndarray, "seed evaluation"]
@@ -138,6 +139,28 @@ def excess_kurtoses(dataset: xr.Dataset) -> Float[ndarray, " seed"]:
 def first_loss(dataset: xr.Dataset, optimizer: str) -> Table:
     """The loss at initialisation."""
     return losses(dataset, optimizer).isel(step=0).values
+
+
+def final_attention(dataset: xr.Dataset, optimizer: str, name: str = SHARE) -> Table:
+    """The median of a run's last 20 values of a measure of its attention, the mean over layers.
+
+    It is NaN for diverged runs: their scores are neither sparse nor dense.
+    """
+    last = _attention(dataset, optimizer, name).isel(step=slice(-LAST, None))
+    diverged = of_optimizer(dataset, optimizer)["status"].values == Status.diverged
+    return np.where(diverged[:, None], np.nan, last.median("step", skipna=False).values)
+
+
+def first_attention(dataset: xr.Dataset, optimizer: str, name: str = SHARE) -> Table:
+    """The same measure at initialisation."""
+    return _attention(dataset, optimizer, name).isel(step=0).values
+
+
+def _attention(dataset: xr.Dataset, optimizer: str, name: str) -> xr.DataArray:
+    """Values (seed, step, evaluation), at the steps where they were measured."""
+    steps = measured(dataset[name])["step"]
+    values = over_evaluations(of_optimizer(dataset, optimizer)[name]).sel(step=steps)
+    return values.mean("layer", skipna=False).transpose("seed", "step", "evaluation")
 
 
 def _worst_where_diverged(table: Table, dataset: xr.Dataset, optimizer: str) -> Table:

@@ -14,6 +14,7 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.attention_scores import AttentionSparsity, SparsityAnalysis
 from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis
 from attnscape.paper.extended.budgets import Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
@@ -50,6 +51,7 @@ from attnscape.report.draw import (
     transfer,
 )
 from attnscape.report.draw.extended import (
+    attention_scores,
     batch_size,
     edge_of_stability,
     momentum,
@@ -158,6 +160,11 @@ def _(artifact: BatchSize, analysis: BatchSizeAnalysis) -> Figure:
 @draw.register
 def _(artifact: EdgeOfStability, analysis: EdgeAnalysis) -> Figure:
     return edge_of_stability.figure(analysis.frame)
+
+
+@draw.register
+def _(artifact: AttentionSparsity, analysis: SparsityAnalysis) -> Figure:
+    return attention_scores.figure(analysis)
 
 
 @draw.register
