@@ -14,6 +14,7 @@ from attnscape.paper.exact import TAB_CONDITION_EXACT
 from attnscape.paper.extended.batch_size import BATCH_SIZE
 from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
+from attnscape.paper.extended.plateaus import PLATEAUS
 from attnscape.paper.extended.rotation import ROTATION
 from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
@@ -67,6 +68,7 @@ _ALL = (
     BATCH_SIZE,
     EDGE_OF_STABILITY,
     SOFTMAX_HEADS,
+    PLATEAUS,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

@@ -42,6 +42,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "softmax-heads": (
             "Softmax attention with one and two heads beside linear attention (section 3.1)"
         ),
+        "plateaus": (
+            "One matrix Q against separate query and key matrices: one drop of the loss, or stairs"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

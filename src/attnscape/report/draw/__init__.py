@@ -17,6 +17,7 @@ from attnscape.paper.exact import ExactAnalysis, ExactTable
 from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis, Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
+from attnscape.paper.extended.plateaus import PlateauAnalysis, Plateaus
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
@@ -52,6 +53,7 @@ from attnscape.report.draw.extended import (
     batch_size,
     edge_of_stability,
     momentum,
+    plateaus,
     spectral,
     speed,
 )
@@ -156,6 +158,11 @@ def _(artifact: BatchSize, analysis: BatchSizeAnalysis) -> Figure:
 @draw.register
 def _(artifact: EdgeOfStability, analysis: EdgeAnalysis) -> Figure:
     return edge_of_stability.figure(analysis.frame)
+
+
+@draw.register
+def _(artifact: Plateaus, analysis: PlateauAnalysis) -> Figure:
+    return plateaus.figure(analysis, {each.name: each.title for each in artifact.settings})
 
 
 @draw.register
