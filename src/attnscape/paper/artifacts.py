@@ -15,6 +15,7 @@ from attnscape.paper.extended.attention_scores import ATTENTION_SCORES
 from attnscape.paper.extended.batch_size import BATCH_SIZE
 from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
+from attnscape.paper.extended.plateaus import PLATEAUS
 from attnscape.paper.extended.rotation import ROTATION
 from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
@@ -69,6 +70,7 @@ _ALL = (
     EDGE_OF_STABILITY,
     SOFTMAX_HEADS,
     ATTENTION_SCORES,
+    PLATEAUS,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

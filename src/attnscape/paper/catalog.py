@@ -45,6 +45,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "attention-scores": (
             "Sparsity of attention scores for orthonormal and other covariates (section 3.1)"
         ),
+        "plateaus": (
+            "One matrix Q against separate query and key matrices: one drop of the loss, or stairs"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

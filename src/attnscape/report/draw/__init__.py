@@ -19,6 +19,7 @@ from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis
 from attnscape.paper.extended.budgets import Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
+from attnscape.paper.extended.plateaus import PlateauAnalysis, Plateaus
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
@@ -55,6 +56,7 @@ from attnscape.report.draw.extended import (
     batch_size,
     edge_of_stability,
     momentum,
+    plateaus,
     rotation,
     spectral,
     speed,
@@ -165,6 +167,11 @@ def _(artifact: EdgeOfStability, analysis: EdgeAnalysis) -> Figure:
 @draw.register
 def _(artifact: AttentionSparsity, analysis: SparsityAnalysis) -> Figure:
     return attention_scores.figure(analysis)
+
+
+@draw.register
+def _(artifact: Plateaus, analysis: PlateauAnalysis) -> Figure:
+    return plateaus.figure(analysis, {each.name: each.title for each in artifact.settings})
 
 
 @draw.register
