@@ -26,7 +26,7 @@ def quartic(prediction, target):
         (hinge, True, True),
         (quartic, False, False),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_kinks_and_convexity_are_told(loss, kinked, convex):
     results = {result.check: result for result in check_loss(loss)}
