@@ -11,6 +11,7 @@ from attnscape.errors import UsageError
 from attnscape.optimizers import adam
 from attnscape.optimizers.arguments import combinations, read_grids, with_arguments, written
 from attnscape.workflows.members import Members
+from attnscape.workflows.rank import candidates
 
 OWN = """
 import optax
@@ -39,8 +40,9 @@ def test_grids_are_read_and_written_alike():
     [
         (["adam=0.9"], "The grid 'adam=0.9' cannot be read; write the optimizer, the argument"),
         (["adam.b2"], "cannot be read"),
-        (["adam.b2=0.9,"], "'' is not a number, True or False"),
-        (["adam.b2=high"], "'high' is not a number"),
+        (["adam.b2=0.9,"], "'' is not a finite number, True or False"),
+        (["adam.b2=high"], "'high' is not a finite number"),
+        (["adam.b2=1e999"], "'1e999' is not a finite number"),
         (["adam.b2=0.9", "adam.b2=0.99"], "adam.b2 is given twice; give all its values at once"),
     ],
 )
@@ -95,3 +97,18 @@ def test_the_best_values_are_chosen_and_the_effort_is_told(attnscape, tmp_path):
     assert "mine+sign" in said
     assert "running" not in said
     assert "*" not in said
+
+
+def test_two_grids_of_one_name_are_refused(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(
+            "import optax\ndef mine(rate, m=0.5):\n    return optax.sgd(rate, momentum=m)\n"
+        )
+    grids = [f"{tmp_path}/{name}.py:mine.m=0.1,0.2" for name in ("a", "b")]
+    with pytest.raises(UsageError, match=r"Two optimizers are called mine\+m"):
+        candidates([], grids)
+
+
+def test_the_order_of_arguments_does_not_make_another_row():
+    orders = (["adam.b1=0.8", "adam.b2=0.9"], ["adam.b2=0.9", "adam.b1=0.8"])
+    assert [list(candidates([], grids)) for grids in orders] == [["adam+b1+b2"]] * 2

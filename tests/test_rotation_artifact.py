@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from attnscape.experiments.setting import Plan
 from attnscape.models import RotatedLinearTransformer
 from attnscape.paper.extended.rotation import OWN, ROTATED, ROTATION
+from attnscape.paper.loss_curves import FIG2
 from attnscape.paper.settings import SETTING_1
 from attnscape.report.draw import draw
 from attnscape.training import Status
+from attnscape.workflows.searches import are_due
 
 ONE = dataclasses.replace(ROTATION, settings=(SETTING_1,))
 RATES = (0.01, 0.1)
@@ -82,3 +84,15 @@ def test_a_diverged_run_leaves_no_interval():
 def test_own_parts_have_no_rotation():
     assert "leave --task and --model out" in ROTATION.obstacle(Plan(own="--model mine.py:thing"))
     assert ROTATION.obstacle(Plan()) == ""
+
+
+def test_tune_searches_for_no_rates_that_it_does_not_take():
+    assert not are_due(Plan(tune=True), ROTATION)
+    assert are_due(Plan(tune=True), FIG2)
+
+
+def test_a_best_rate_on_the_edge_of_the_grid_is_told():
+    caption = ONE.caption(ONE.analyse(results()), Plan())  # of two rates each is on the edge
+    assert (
+        "On the edge of the rates tried, so not the best there are: setting-1 own axes" in caption
+    )

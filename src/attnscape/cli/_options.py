@@ -154,7 +154,8 @@ class Bench:
     ] = ()
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
     all: bool = False
-    """Every optimizer that has a name."""
+    """Every optimizer that has a name but newton and gauss-newton, whose steps take hundred times
+    as long."""
     tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER.ARGUMENT=VALUES ...]")] = ()
     """Tune more than the rate: adam.b2=0.9,0.99 or my_file.py:mine.warmup=0,100. The optimizer is
     run with every combination of values, as a further row whose effort of tuning is shown."""

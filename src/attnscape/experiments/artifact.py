@@ -49,9 +49,11 @@ class Artifact(abc.ABC, Generic[AnalysisT]):
         settings: The settings of its panels, rows or columns.
         remark: A sentence for the caption.
         tables_on_page: Whether the page shows the tables, and not only their LaTeX.
+        takes_rates: Whether its runs take the learning rates that `--tune` finds for its settings.
     """
 
     tables_on_page: ClassVar[bool] = False
+    takes_rates: ClassVar[bool] = True
 
     name: str
     title: str

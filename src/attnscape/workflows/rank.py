@@ -88,11 +88,11 @@ def rank(
     """
     members = Members.read(files.writable_directory(out)).without(remove)
     budget = Budget.of(plan)
-    candidates = _candidates(references, tune)
-    _announce(candidates, settings, plan, log)
+    chosen = candidates(references, tune)
+    _announce(chosen, settings, plan, log)
     run = functools.partial(load_or_run, directory=out / "runs", artifact=BENCH, log=log)
     failures = list[str]()
-    for label, candidate in candidates.items():
+    for label, candidate in chosen.items():
         try:
             with user_errors():
                 entries = {
@@ -111,7 +111,7 @@ def rank(
         reference, grid = candidate.reference, candidate.grid
         members = members.adding(Member(label, reference, os.getcwd(), budget, entries, grid))
         members.save(out)  # saved now, so that it is not lost if the next one is interrupted
-    shown, marked, notes = _shown(members, list(candidates), settings, out, plan)
+    shown, marked, notes = _shown(members, list(chosen), settings, out, plan)
     names = tuple(setting.name for setting in settings)
     dataclasses.replace(members, settings=names, budget=budget, own=own).save(out)
     bench = Bench(
@@ -135,7 +135,7 @@ def rank(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Candidate:
+class Candidate:
     """An optimizer to run: its reference, its factory, and the values of arguments to try."""
 
     reference: str
@@ -143,11 +143,11 @@ class _Candidate:
     grid: Grid
 
 
-def _candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, _Candidate]:
+def candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, Candidate]:
     """The optimizers to run, by label."""
     factories = resolve(references)
     found = {
-        label: _Candidate(reference, factories[label], {})
+        label: Candidate(reference, factories[label], {})
         for label, reference in zip(factories, references, strict=True)
     }
     for reference, grid in read_grids(tune).items():
@@ -159,12 +159,12 @@ def _candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, _Ca
             raise UsageError(
                 f"Two optimizers are called {label}; give each once, and own ones other names."
             )
-        found[label] = _Candidate(reference, factory, grid)
+        found[label] = Candidate(reference, factory, grid)
     return found
 
 
 def _announce(
-    candidates: Mapping[str, _Candidate],
+    candidates: Mapping[str, Candidate],
     settings: Sequence[Setting],
     plan: Plan,
     log: Callable[[str], None],
@@ -185,7 +185,7 @@ def _announce(
 def _entry(
     setting: Setting,
     label: str,
-    candidate: _Candidate,
+    candidate: Candidate,
     plan: Plan,
     out: Path,
     run: Callable[[Experiment], xr.Dataset],

@@ -10,7 +10,7 @@ import xarray as xr
 
 from attnscape.experiments.artifact import Artifact
 from attnscape.experiments.grid_search import GridSearch
-from attnscape.experiments.setting import Plan
+from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.store import Computation
 from attnscape.experiments.tuning import Search
 
@@ -32,8 +32,8 @@ def with_searches(
         run_all: Runs experiments, by key, or loads their results.
         log: Called with a line about the rates found.
     """
-    for setting in artifact.settings:
-        if plan.tune and setting.name not in plan.searches:
+    for setting in _searched(plan, artifact):
+        if setting.name not in plan.searches:
             due = GridSearch(setting.experiment(plan))
             plan = _with(plan, setting.name, due.run(run_all), log)
     for key, due in artifact.searches(plan).items():
@@ -44,8 +44,13 @@ def with_searches(
 
 def are_due(plan: Plan, artifact: Artifact[Any]) -> bool:
     """Whether the plan lacks rates that `with_searches` finds, so the runs are not known yet."""
-    settings = {setting.name for setting in artifact.settings} if plan.tune else set[str]()
+    settings = {setting.name for setting in _searched(plan, artifact)}
     return not settings.union(artifact.searches(plan)) <= set(plan.searches)
+
+
+def _searched(plan: Plan, artifact: Artifact[Any]) -> tuple[Setting, ...]:
+    """The settings whose rates are searched for because the plan says so."""
+    return artifact.settings if plan.tune and artifact.takes_rates else ()
 
 
 def _with(plan: Plan, key: str, found: Search, log: Callable[[str], None]) -> Plan:

@@ -72,6 +72,8 @@ class EdgeAnalysis(Analysis):
 class EdgeOfStability(Artifact[EdgeAnalysis]):
     """Sharpness (Adam: preconditioned) and loss along full-batch training at several rates."""
 
+    takes_rates = False  # it has several
+
     def obstacle(self, plan: Plan) -> str:
         if plan.own:
             return f"{self.name} has rates for the paper's setting; leave --task and --model out."

@@ -57,6 +57,8 @@ class RotationAnalysis(Analysis):
 class Rotation(Artifact[RotationAnalysis]):
     """One panel for each setting: final loss against the learning rate, in both coordinates."""
 
+    takes_rates = False  # it tries a grid of its own
+
     def obstacle(self, plan: Plan) -> str:
         if plan.own:
             return f"{self.name} rotates linear Transformers; leave --task and --model out."
