@@ -18,6 +18,12 @@ from attnscape.training import _evaluator
 MEASURES = (EvaluationLoss(at(0)), TrainingLoss(at(0)), DirectionalSmoothness(at(0)))
 
 
+@pytest.fixture(autouse=True)
+def no_programs_of_other_tests():
+    """Another test of the same process may have compiled for the same shapes."""
+    _evaluator._evaluate.clear_cache()
+
+
 def trained(model, *, task, measures=MEASURES, optimizers=PAPER, seeds=(0, 1), steps=1):
     return train(task, model, optimizers, (0.01,), seeds, steps=steps, batch=16, measures=measures)
 
