@@ -13,7 +13,7 @@ from attnscape.experiments.captions import batches_in_words, ends, seeds_in_word
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.runs import first_evaluation, tidy
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.measures import DirectionalSmoothness, every
+from attnscape.measures import DirectionalSmoothness, Measure, every
 from attnscape.paper.claims._from_tables import mean_over
 from attnscape.paper.settings import MAIN
 from attnscape.statistics import Interval, Line, SmoothnessFit, fit_smoothness
@@ -116,7 +116,10 @@ class SmoothnessScatter(Artifact[ScatterAnalysis]):
     """
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        return {setting.name: _every_step_of_adam(setting, plan) for setting in self.settings}
+        return {
+            setting.name: along_adam(setting, plan, "every-step", DirectionalSmoothness(every(1)))
+            for setting in self.settings
+        }
 
     def analyse(self, results: Results) -> ScatterAnalysis:
         """The frame has one row for each run, step and evaluation batch.
@@ -168,16 +171,17 @@ class SmoothnessScatter(Artifact[ScatterAnalysis]):
         return f"{sentence}\n\n{' '.join(details)}"
 
 
-def _every_step_of_adam(setting: Setting, plan: Plan) -> Experiment:
+def along_adam(setting: Setting, plan: Plan, suffix: str, *measures: Measure) -> Experiment:
+    """The first steps of Adam in a setting, with these measures."""
     experiment = setting.experiment(plan)
     return dataclasses.replace(
         experiment,
-        name=f"{experiment.name}-every-step",
+        name=f"{experiment.name}-{suffix}",
         seeds=experiment.seeds[:MOST_SEEDS],
         optimizers={"adam": experiment.optimizers["adam"]},
         learning_rates={"adam": experiment.learning_rates["adam"]},
         steps=min(LAST, experiment.steps),
-        measures=(DirectionalSmoothness(every(1)),),
+        measures=measures,
     )
 
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from attnscape.tasks._made_from import MadeFrom
 from attnscape.tasks._normals import derived_key
 from attnscape.tasks.prompts import Moments, Prompts
-from attnscape.tasks.protocol import Task, as_task
 from attnscape.tasks.regression import RegressionTask, check_batch, check_size
 from attnscape.trees import astype
 
@@ -19,7 +19,7 @@ PromptsT = TypeVar("PromptsT", Prompts, Moments)
 
 
 @dataclasses.dataclass(frozen=True)
-class FixedPrompts:
+class FixedPrompts(MadeFrom):
     """A finite set of prompts of another task, drawn once.
 
     A batch of `size` is the full batch: all prompts of the set, whatever the key. Any other batch
@@ -44,23 +44,12 @@ class FixedPrompts:
         True
     """
 
-    task: Task
     size: int
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "task", as_task(self.task))
+        super().__post_init__()
         check_size("size", self.size)
-
-    @property
-    def dim(self) -> int:
-        """d, the dimension of the covariates."""
-        return self.task.dim
-
-    @property
-    def context(self) -> int:
-        """n, the number of examples in a prompt."""
-        return self.task.context
 
     def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
         """All prompts of the set if `batch` is its size, otherwise a random draw from it."""

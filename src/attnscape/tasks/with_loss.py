@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from attnscape.errors import UsageError
+from attnscape.tasks._made_from import MadeFrom
 from attnscape.tasks.fixed import FixedPrompts
 from attnscape.tasks.losses import Loss, SquaredError
 from attnscape.tasks.prompts import Moments, Prompts
-from attnscape.tasks.protocol import Task, as_task
 
 
 @dataclasses.dataclass(frozen=True)
-class WithLoss:
+class WithLoss(MadeFrom):
     """A task whose predictions are judged by another loss than the squared error.
 
     Training, objective and measures follow, because the prompts carry the loss. The prompts are
@@ -41,22 +41,11 @@ class WithLoss:
         True
     """
 
-    task: Task
     loss: Loss
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "task", as_task(self.task))
+        super().__post_init__()
         _check_loss(self.loss)
-
-    @property
-    def dim(self) -> int:
-        """d, the dimension of the covariates."""
-        return self.task.dim
-
-    @property
-    def context(self) -> int:
-        """n, the number of examples in a prompt."""
-        return self.task.context
 
     def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
         """The prompts of `task`, which carry `loss`."""
@@ -72,7 +61,7 @@ class WithLoss:
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholded:
+class Thresholded(MadeFrom):
     """A task of in-context classification: every response of `task` is replaced by its sign.
 
     The labels are -1 and 1 (0 becomes 1), in the context and for the query, after any noise. The
@@ -93,21 +82,6 @@ class Thresholded:
         >>> sorted(set(prompts.y.ravel().tolist()) | set(prompts.target.tolist()))
         [-1.0, 1.0]
     """
-
-    task: Task
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "task", as_task(self.task))
-
-    @property
-    def dim(self) -> int:
-        """d, the dimension of the covariates."""
-        return self.task.dim
-
-    @property
-    def context(self) -> int:
-        """n, the number of examples in a prompt."""
-        return self.task.context
 
     def sample(self, key: Array, batch: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Prompts:
         """The prompts of `task` with the signs of their responses."""

@@ -15,15 +15,14 @@ from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.captions import batches_in_words, ends, seeds_in_words
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.runs import tidy
-from attnscape.experiments.setting import Plan, Setting
+from attnscape.experiments.setting import Plan
 from attnscape.measures import Curvature, DirectionalSmoothness, every
 from attnscape.paper.claims import _per_run as per_run
 from attnscape.paper.settings import MAIN
 from attnscape.paper.smoothness import (
     DIRECTIONAL,
-    LAST,
-    MOST_SEEDS,
     Growth,
+    along_adam,
     growth_by_setting,
     in_words,
     numbers_of,
@@ -32,6 +31,7 @@ from attnscape.paper.smoothness import (
 SPECTRAL = "spectral_norm"
 KINDS: Mapping[str, str] = {SPECTRAL: "spectral norm", DIRECTIONAL: "directional smoothness"}
 _EVERY = every(20)  # steps; a Hessian with its spectrum takes as long as some ten steps
+_MEASURES = (Curvature(_EVERY), DirectionalSmoothness(_EVERY))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,10 @@ class SpectralScatter(Artifact[SpectralAnalysis]):
         return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
-        return {setting.name: _along_adam(setting, plan) for setting in self.settings}
+        return {
+            setting.name: along_adam(setting, plan, "spectral", *_MEASURES)
+            for setting in self.settings
+        }
 
     def analyse(self, results: Results) -> SpectralAnalysis:
         """The frame has one row for each run, measured step and evaluation batch.
@@ -129,19 +132,6 @@ class SpectralScatter(Artifact[SpectralAnalysis]):
             self.how_run(analysis.results, plan),
         ]
         return f"{sentence}\n\n{' '.join(details)}"
-
-
-def _along_adam(setting: Setting, plan: Plan) -> Experiment:
-    experiment = setting.experiment(plan)
-    return dataclasses.replace(
-        experiment,
-        name=f"{experiment.name}-spectral",
-        seeds=experiment.seeds[:MOST_SEEDS],
-        optimizers={"adam": experiment.optimizers["adam"]},
-        learning_rates={"adam": experiment.learning_rates["adam"]},
-        steps=min(LAST, experiment.steps),
-        measures=(Curvature(_EVERY), DirectionalSmoothness(_EVERY)),
-    )
 
 
 FIG16_SPECTRAL = SpectralScatter(
