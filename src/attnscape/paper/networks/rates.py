@@ -16,11 +16,17 @@ FOUND: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "ptb-transformer": MappingProxyType(
             {"sgdm": 0.1, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
         ),
+        "ptb-transformer, full batch": MappingProxyType(
+            {"sgdm": 0.1, "adam": 0.01, "sgd": 0.32, "adam-no-momentum": 0.01}
+        ),
         "wikitext2-transformerxl": MappingProxyType(
             {"sgdm": 0.32, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
         ),
         "ptb-lstm, clipped": MappingProxyType({"sgd": 10.0}),
         "softmax-regression": MappingProxyType(
+            {"sgdm": 3.2, "adam": 1.0, "sgd": 3.2, "adam-no-momentum": 0.032}
+        ),
+        "softmax-regression, full batch": MappingProxyType(
             {"sgdm": 3.2, "adam": 1.0, "sgd": 3.2, "adam-no-momentum": 0.032}
         ),
     }
