@@ -242,6 +242,16 @@ def test_runs_of_several_kinds_count_alike(pool, tmp_path, seen):
     assert seen == ["", (1300, 2000), (2000, 2000)]
 
 
+def test_runs_of_several_networks_count_alike(pool, tmp_path, seen):
+    """A step of one can take a thousand times as long as a step of another."""
+    small, large = Trial("small"), Trial("large")
+    small.workload, large.workload = SimpleNamespace(name="small"), SimpleNamespace(name="large")
+    pool.most = 2
+    with RunQueue(tmp_path) as queue:
+        queue.compute([small, large], "fig", print)
+    assert seen[0] == ""
+
+
 def test_a_process_with_other_settings_computes_nothing(tmp_path):
     """Its numbers could differ from those of the process that asks for them."""
 

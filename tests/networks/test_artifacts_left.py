@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 from attnscape.experiments.setting import Plan
-from attnscape.paper.networks import curvature, losses, momentum, noise, smoothness
+from attnscape.paper.networks import curvature, jobs, losses, momentum, noise, smoothness
 from attnscape.paper.settings import SETTING_2
 from networks.data_files import needs_package
 from networks.making import losses_of, mean_ratio, reproduce, searched
@@ -43,15 +43,25 @@ def test_losses_of_transformers_are_those_of_the_runs(made_of):
     assert shown["loss"].tolist() == losses_of(made, "ptb-transformer|adam|1").tolist()
 
 
-def test_full_batches_have_rates_of_their_own(made_of, folder):
+def test_full_batches_have_rates_of_their_own(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "FOUND", {})  # so that a search is made
     artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX)
     (found,) = (each.rates for each in searched(artifact, folder, PLAN).searches.values())
-    made = made_of(artifact)
+    made = reproduce(artifact, folder, PLAN)
+    assert "100 steps of all examples" in made.files["txt"].read_text()
     for name, rate in found.items():
         shown = made.frame.query("optimizer == @name and seed == 1")
         assert set(shown["learning_rate"]) == {rate}
         run = losses_of(made, f"softmax-regression|{name}|1")
         assert shown["loss"].tolist() == run.tolist()
+
+
+def test_small_full_batches_are_few_enough_for_a_hundred_updates():
+    networks = losses.FULL_BATCH._networks(dataclasses.replace(PLAN, network_size="small"))
+    for name, network in networks.items():
+        options = losses.FULL_BATCH._options(network)
+        assert options["full_batch"]
+        assert options["steps"] >= 100, name
 
 
 @needs_package("mlxtend")

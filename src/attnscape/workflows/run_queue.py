@@ -127,7 +127,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             return
         log(f"{artifact}: running {_in_words(left)}")
         # A run-step takes another time in each kind of run; then each run counts the same.
-        several_kinds = len({type(run) for run in left}) > 1
+        several_kinds = len({_kind(run) for run in left}) > 1
         unit = "" if several_kinds else "run-steps"
         cost, before = Cost(lambda words: log(f"{artifact}: {words}"), unit=unit), 0
         with ProgressBar(artifact, unit=unit) as bar:
@@ -185,6 +185,11 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         """Stops all processes; runs that had begun may begin again."""
         self._begun = {}
         processes().stop()
+
+
+def _kind(run: Computation) -> tuple[type, str]:
+    """What the time of a run-step depends on; that of networks on their workload, too."""
+    return type(run), getattr(getattr(run, "workload", None), "name", "")
 
 
 def _in_words(runs: Sequence[Computation]) -> str:

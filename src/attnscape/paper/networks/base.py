@@ -47,7 +47,7 @@ def titles(made: Mapping[str, xr.Dataset]) -> dict[str, str]:
 def how_trained(made: Mapping[str, xr.Dataset], plan: Plan) -> str:
     """Size, steps, batches and learning rates of training runs, and how many diverged."""
     sizes = "; ".join(
-        f"{each.attrs['title']} {int(each['step'][-1]):,} steps of {each.attrs['batch']:,} examples"
+        f"{each.attrs['title']} {int(each['step'][-1]):,} steps of {each.attrs['batch']}"
         for each in made.values()
     )
     words = f"Size `{plan.network_size}`, data `{plan.data}`: {sizes}."

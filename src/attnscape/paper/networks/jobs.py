@@ -5,11 +5,13 @@ Artifacts that need the same runs ask for them with the same schedules, so that 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xarray as xr
@@ -92,21 +94,27 @@ class Network(NamedTuple):
         return max(1, self.size.steps // points)
 
 
-def network(name: str, plan: Plan) -> Network:
+def network(name: str, plan: Plan, part: Mapping[str, int] = MappingProxyType({})) -> Network:
     """The workload with the given name, with its data.
+
+    Args:
+        name: The workload's name.
+        plan: Names the size, and where the data come from.
+        part: Arguments of the data in place of the size's, for fewer data.
 
     Raises:
         UsageError: If the data are not there.
     """
-    return _network(name, plan.network_size, plan.data)
+    return _network(name, plan.network_size, plan.data, tuple(part.items()))
 
 
 @functools.cache  # data are read once in a process
-def _network(name: str, size: NetworkSize, data: str) -> Network:
+def _network(name: str, size: NetworkSize, data: str, part: tuple[tuple[str, int], ...]) -> Network:
     from attnscape.networks import WORKLOADS
 
     workload = WORKLOADS[name]
     chosen = workload.sizes[size]
+    chosen = dataclasses.replace(chosen, data={**chosen.data, **dict(part)})
     # Drawn data have no other source.
     source: Any = data if data in ("packaged", "hub") else Path(data)
     if name == "softmax-regression":
@@ -114,8 +122,17 @@ def _network(name: str, size: NetworkSize, data: str) -> Network:
     return Network(workload, workload.data(source, **chosen.data), chosen)
 
 
-def available(names: Sequence[str], plan: Plan) -> dict[str, Network]:
+def available(
+    names: Sequence[str],
+    plan: Plan,
+    parts: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+) -> dict[str, Network]:
     """The workloads whose data are there.
+
+    Args:
+        names: Their names.
+        plan: Names the size, and where the data come from.
+        parts: By workload, arguments of the data in place of the size's.
 
     Raises:
         UsageError: If there are none; the reason is that of the first.
@@ -123,7 +140,7 @@ def available(names: Sequence[str], plan: Plan) -> dict[str, Network]:
     found, reasons = dict[str, Network](), list[UsageError]()
     for name in names:
         try:
-            found[name] = network(name, plan)
+            found[name] = network(name, plan, parts.get(name, {}))
         except UsageError as error:
             reasons.append(error)
     if not found:
@@ -211,6 +228,8 @@ def by_workload(results: Results) -> dict[str, xr.Dataset]:
         optimizers = dict.fromkeys(key.optimizer for key in runs)
         seeds = dict.fromkeys(key.seed for key in runs)
         whole = combined(datasets, list(optimizers), list(seeds))
-        batch = json.loads(datasets[0].attrs["spec"])["size"]["fields"]["batch"]
-        made[name] = whole.assign_attrs(title=WORKLOADS[name].title, batch=batch)
+        described = json.loads(datasets[0].attrs["spec"])
+        batch = f"{described['size']['fields']['batch']:,}"
+        examples = f"{'all' if described.get('full_batch') else batch} examples"
+        made[name] = whole.assign_attrs(title=WORKLOADS[name].title, batch=examples)
     return made

@@ -23,6 +23,8 @@ from attnscape.statistics import Interval, geometric_mean, no_interval
 from attnscape.training import Status
 
 _FULL_BATCH_PASSES = 2  # times the passes of small batches; 8 in Kunstner et al. (2023)
+# At the small size: eight of its batches. All its data would leave time for a dozen updates.
+_FULL_BATCH_DATA = {"mnist-lenet5": {"examples": 512}, "ptb-transformer": {"tokens": 4_500}}
 _LAST_SHARE = 0.1  # a run's final loss is the median over its last tenth
 
 
@@ -56,7 +58,7 @@ class NetworkLosses(NetworkArtifact[NetworkCurves]):
             return super().searches(plan)
         return {
             self._key(name): jobs.rate_search(network, FOUR, **self._options(network))
-            for name, network in jobs.available(self.workloads, plan).items()
+            for name, network in self._networks(plan).items()
             if jobs.must_search(self._key(name), plan)
         }
 
@@ -64,7 +66,7 @@ class NetworkLosses(NetworkArtifact[NetworkCurves]):
         from attnscape.networks import Schedules
 
         runs: dict[str, Computation] = {}
-        for name, network in jobs.available(self.workloads, plan).items():
+        for name, network in self._networks(plan).items():
             rates = jobs.rates_of(self._key(name), plan)
             options = self._options(network)
             schedules = Schedules(loss=max(1, options.get("steps", network.size.steps) // POINTS))
@@ -74,6 +76,10 @@ class NetworkLosses(NetworkArtifact[NetworkCurves]):
                         optimizer, FOUR[optimizer], rates[optimizer], seed, schedules, **options
                     )
         return runs
+
+    def _networks(self, plan: Plan) -> dict[str, jobs.Network]:
+        reduced = self.full_batch and plan.network_size == "small"
+        return jobs.available(self.workloads, plan, _FULL_BATCH_DATA if reduced else {})
 
     def _key(self, workload: str) -> str:
         """The key of the search for a workload's learning rates."""

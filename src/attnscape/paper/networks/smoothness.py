@@ -116,7 +116,7 @@ class NetworkSmoothness(NetworkArtifact[NetworkGrowth]):
             "tenth of the data). Lines: L0 + L1 |gradient| by least squares. Log-log slope, mean "
             f"over {dataset.sizes['seed']} seeds with its 95 % interval: {slopes}. Gradients are "
             f"clipped at {_CLIP:g}. Size `{plan.network_size}`, data `{plan.data}`, "
-            f"{int(dataset['step'][-1]):,} steps of {dataset.attrs['batch']} examples. "
+            f"{int(dataset['step'][-1]):,} steps of {dataset.attrs['batch']}. "
             f"{rates(analysis.made)}"
         )
         return f"{first}\n\n{details}"
