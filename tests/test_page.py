@@ -18,8 +18,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import browser
+from attnscape.files import sha256
 from attnscape.paper.catalog import ARTIFACTS
 from attnscape.paper.verdict import WORDS, Choice, Verdict
+from attnscape.report.entries import read_entries, write_entries
 from attnscape.report.manifest import Manifest, Run, Table, read_all, read_verdicts, save_verdicts
 from attnscape.report.numbers import number
 from attnscape.report.page import render, write_page
@@ -338,8 +340,7 @@ def test_an_unreadable_manifest_does_not_take_the_others_away(folder: Path, text
 )
 def test_a_manifest_of_other_types_gets_one_sentence(folder: Path, key, value, sentence):
     path = folder / f"{SECOND}.json"
-    entries = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps(entries | {key: value}))
+    write_entries(path, read_entries(path) | {key: value})
     page = Parsed(render(folder))
     assert len(page.all("img")) == 1
     assert f"{SECOND}.json cannot be read (" in page.text
@@ -388,11 +389,62 @@ def test_a_ragged_csv_gets_a_sentence(folder: Path, content: bytes):
 )
 def test_unreadable_verdicts_get_a_sentence(folder: Path, entries):
     if isinstance(entries, dict):
-        entries["schema_version"] = 1
-    (folder / "claims.json").write_text(json.dumps(entries))
+        write_entries(folder / "claims.json", entries)
+    else:
+        (folder / "claims.json").write_text(json.dumps(entries))
     page = Parsed(render(folder))
     assert "The verdicts cannot be read (" in page.text
     assert len(page.all("img")) == 2
+
+
+@pytest.mark.parametrize("name", [f"{SECOND}.json", "claims.json"])
+def test_a_flipped_bit_is_noticed_wherever_it_is(folder: Path, name: str):
+    """One that JSON takes for the same entries, in white space, changes nothing that is shown."""
+    path = folder / name
+    whole, entries = path.read_bytes(), read_entries(path)
+    for byte in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[byte] ^= 1 << byte % 8
+        path.write_bytes(flipped)
+        try:
+            found = read_entries(path)
+        except ValueError:
+            continue
+        # Without the name of the checksum there is an entry that nobody knows.
+        assert found == entries or len(found) == len(entries) + 1, byte
+
+
+def test_an_edited_verdict_is_not_shown_as_ours(folder: Path):
+    path = folder / "claims.json"
+    path.write_text(path.read_text("utf-8").replace("0.31", "77.7"), "utf-8")
+    page = Parsed(render(folder))
+    assert "The verdicts cannot be read (it was changed after it was written)" in page.text
+    assert "77.7" not in page.text
+
+
+@pytest.mark.parametrize("suffix", ["png", "csv"])
+def test_a_file_that_was_changed_or_leads_elsewhere_is_not_shown(
+    folder: Path, tmp_path: Path, suffix: str
+):
+    manifest = read_all(folder)[SECOND]
+    path = folder / manifest.files[suffix]
+    files = {suffix: manifest.files[suffix]}
+    private = tmp_path / "private"
+    private.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(private)
+    dataclasses.replace(manifest, files=files).save(folder)
+    page = Parsed(render(folder))
+    assert f"{path.name} cannot be shown (it is a link that leads out of the folder)" in page.text
+    path.unlink()
+    path.write_bytes(private.read_bytes())
+    kept = dataclasses.replace(manifest, files=files, digests={suffix: sha256(path)})
+    kept.save(folder)
+    assert "cannot be shown" not in Parsed(render(folder)).text
+    path.write_bytes(private.read_bytes() + b" ")
+    page = Parsed(render(folder))
+    assert f"{path.name} cannot be shown (it was changed after it was made)" in page.text
+    assert len(page.all("img")) == 1
 
 
 def test_manifests_are_json_that_any_reader_takes(folder: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import os
 from pathlib import Path
 
@@ -76,3 +77,20 @@ def writable_directory(directory: Path | str) -> Path:
     if not os.access(directory, os.W_OK):
         raise UsageError(f"The folder {directory} cannot be written; choose another with --out.")
     return directory
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: If it cannot be read.
+
+    Examples:
+        >>> import os
+        >>> from pathlib import Path
+        >>> from attnscape.files import sha256
+        >>> sha256(Path(os.devnull))[:8]
+        'e3b0c442'
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,14 +16,14 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from attnscape import files
 from attnscape.experiments.setting import Plan
+from attnscape.files import sha256
 from attnscape.paper.catalog import SECTIONS
 from attnscape.paper.verdict import Verdict
+from attnscape.report.entries import read_entries, write_entries
 from attnscape.report.made import Made
-from attnscape.report.reading import read_json, typed
+from attnscape.report.reading import typed
 
-SCHEMA_VERSION = 1
 _CLAIMS = "claims.json"
 Cell = str | int | float | bool | None
 
@@ -158,6 +158,7 @@ class Manifest:
                 if made.artifact.tables_on_page
             },
             files={suffix: _relative(path, out) for suffix, path in made.files.items()},
+            digests={suffix: sha256(path) for suffix, path in made.files.items()},
             runs={
                 key: Run.of(made.results[key], _relative(path, out))
                 for key, path in made.runs.items()
@@ -171,7 +172,7 @@ class Manifest:
 
     def save(self, out: Path) -> None:
         """Writes `<name>.json` into the folder."""
-        write_json(out / f"{self.name}.json", dataclasses.asdict(self))
+        write_entries(out / f"{self.name}.json", dataclasses.asdict(self))
 
 
 def _relative(path: Path, out: Path) -> str:
@@ -189,7 +190,7 @@ def read_all(out: Path) -> dict[str, Manifest]:
 
 def _read(name: str, path: Path) -> Manifest:
     try:
-        manifest = typed(Manifest, _entries(path))
+        manifest = typed(Manifest, read_entries(path))
         if manifest.name != name:
             raise ValueError(f"it is that of {manifest.name!r}")
         return manifest
@@ -200,13 +201,6 @@ def _read(name: str, path: Path) -> Manifest:
         )
 
 
-def _entries(path: Path) -> dict[str, Any]:
-    entries = typed(Mapping[str, Any], read_json(path))
-    if entries.pop("schema_version", None) != SCHEMA_VERSION:
-        raise ValueError("another version of attnscape wrote it")
-    return entries
-
-
 def save_verdicts(
     verdicts: Iterable[Verdict], manifests: Mapping[str, Manifest], out: Path, origin: str = ""
 ) -> None:
@@ -214,13 +208,13 @@ def save_verdicts(
     entries = [
         dataclasses.asdict(verdict) | {"runs": _run_ids(verdict, manifests)} for verdict in verdicts
     ]
-    write_json(out / _CLAIMS, {"verdicts": entries, "origin": origin})
+    write_entries(out / _CLAIMS, {"verdicts": entries, "origin": origin})
 
 
 def verdicts_origin(out: Path) -> str:
     """The origin of the verdicts in a folder; empty if there are none."""
     try:
-        return typed(str, _entries(out / _CLAIMS).get("origin", ""), "origin")
+        return typed(str, read_entries(out / _CLAIMS).get("origin", ""), "origin")
     except ValueError:
         return ""
 
@@ -234,7 +228,7 @@ def read_verdicts(out: Path, manifests: Mapping[str, Manifest]) -> list[Verdict]
     path = out / _CLAIMS
     if not os.path.lexists(path):
         return []
-    entries = typed(tuple[Mapping[str, Any], ...], _entries(path).get("verdicts"), "verdicts")
+    entries = typed(tuple[Mapping[str, Any], ...], read_entries(path).get("verdicts"), "verdicts")
     judged = [(entry.pop("runs", None), typed(Verdict, entry)) for entry in map(dict, entries)]
     return [verdict for runs, verdict in judged if runs == _run_ids(verdict, manifests)]
 
@@ -242,12 +236,3 @@ def read_verdicts(out: Path, manifests: Mapping[str, Manifest]) -> list[Verdict]
 def _run_ids(verdict: Verdict, manifests: Mapping[str, Manifest]) -> list[str]:
     runs = [manifests[name].runs.values() for name in verdict.artifacts if name in manifests]
     return sorted({run.run_id for of_artifact in runs for run in of_artifact})
-
-
-def write_json(path: Path, entries: Mapping[str, Any]) -> None:
-    """Writes a JSON file with the schema version; the file is complete or not written."""
-    text = json.dumps(
-        {"schema_version": SCHEMA_VERSION, **entries}, indent=1, ensure_ascii=False, allow_nan=False
-    )
-    with files.atomic(path) as partial:
-        partial.write_text(text + "\n", "utf-8")

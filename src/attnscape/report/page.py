@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import io
 import os
 import re
@@ -147,9 +148,10 @@ class _Section:
         there = {s: name for s, name in files.items() if os.path.isfile(out / name)}
         picture, table, faults = None, None, list[str]()
         try:
-            picture = _Picture.of(out / there["png"]) if "png" in there else None
-            if "png" not in there and manifest.comparison is None and "csv" in there:
-                table = _short_table(out / there["csv"])
+            if "png" in there:
+                picture = _Picture.of(_content(manifest, "png", out))
+            elif manifest.comparison is None and "csv" in there:
+                table = _short_table(_content(manifest, "csv", out))
         except (OSError, ValueError) as error:
             name = there["png"] if "png" in there else there["csv"]
             reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -175,13 +177,29 @@ class _Section:
         return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
 
 
-def _short_table(path: Path) -> Table | None:
+def _content(manifest: Manifest, suffix: str, out: Path) -> bytes:
+    """What is in one of the files of an artifact.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it lies elsewhere, behind a link, or is not what was made.
+    """
+    path = out / manifest.files[suffix]
+    if not path.resolve().is_relative_to(out.resolve()):
+        raise ValueError("it is a link that leads out of the folder")
+    content = path.read_bytes()
+    if manifest.digests.get(suffix) not in (None, hashlib.sha256(content).hexdigest()):
+        raise ValueError("it was changed after it was made")
+    return content
+
+
+def _short_table(content: bytes) -> Table | None:
     """A CSV as a table; None if it is long.
 
     Raises:
-        OSError, ValueError: If it cannot be read.
+        ValueError: If it cannot be read.
     """
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(io.BytesIO(content))
     if len(frame) > _LONGEST_TABLE:
         return None
     if not isinstance(frame.index, pd.RangeIndex):
@@ -198,8 +216,7 @@ class _Picture:
     height: int
 
     @classmethod
-    def of(cls, path: Path) -> _Picture:
-        png = path.read_bytes()
+    def of(cls, png: bytes) -> _Picture:
         try:
             with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
                 width, height = image.size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import attnscape
 from attnscape import spec
 from attnscape.experiments.artifact import Artifact
 from attnscape.experiments.setting import Plan
+from attnscape.files import sha256
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.report.manifest import Manifest
 
@@ -20,11 +20,6 @@ def origin(artifact: Artifact[Any], plan: Plan) -> str:
     run_ids = {key: each.run_id for key, each in artifact.experiments(plan).items()}
     made_from: dict[str, Any] = {"name": artifact.name, "plan": plan.as_json(), "runs": run_ids}
     return spec.digest({**spec.describe(made_from), "code": code()})
-
-
-def digests(files: dict[str, Path]) -> dict[str, str]:
-    """SHA-256 of the contents of files, by suffix."""
-    return {suffix: _sha256(path) for suffix, path in files.items()}
 
 
 def is_fresh(artifact: Artifact[Any], plan: Plan, out: Path, manifest: Manifest | None) -> bool:
@@ -38,11 +33,11 @@ def is_fresh(artifact: Artifact[Any], plan: Plan, out: Path, manifest: Manifest 
         return False
     if not all((out / run.file).is_file() for run in manifest.runs.values()):
         return False
-    files = {suffix: out / name for suffix, name in manifest.files.items()}
     try:
-        return digests(files) == dict(manifest.digests)
+        found = {suffix: sha256(out / name) for suffix, name in manifest.files.items()}
     except OSError:
         return False
+    return found == manifest.digests
 
 
 @functools.cache
@@ -50,10 +45,5 @@ def code() -> str:
     """SHA-256 of attnscape's source code."""
     package = Path(attnscape.__file__).parent
     return spec.digest(
-        {str(p.relative_to(package)): _sha256(p) for p in sorted(package.rglob("*.py"))}
+        {str(p.relative_to(package)): sha256(p) for p in sorted(package.rglob("*.py"))}
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,6 @@ import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from attnscape.bench import BASELINES, Entry
 from attnscape.bench.entries import alone
@@ -19,8 +18,8 @@ from attnscape.errors import UsageError
 from attnscape.experiments.setting import Plan, RecipeName, Setting
 from attnscape.optimizers.arguments import Grid, with_arguments
 from attnscape.optimizers.references import resolve
-from attnscape.report.manifest import SCHEMA_VERSION, write_json
-from attnscape.report.reading import read_json, typed
+from attnscape.report.entries import read_entries, write_entries
+from attnscape.report.reading import typed
 
 NAME = "bench-optimizers.json"
 
@@ -142,10 +141,7 @@ class Members:
         if not os.path.lexists(path):
             return cls()
         try:
-            entries = typed(Mapping[str, Any], read_json(path))
-            if entries.pop("schema_version", None) != SCHEMA_VERSION:
-                raise ValueError("another version of attnscape wrote it")
-            return typed(cls, entries)
+            return typed(cls, read_entries(path))
         except ValueError as error:
             raise UsageError(
                 f"{path}, which says who is in the bench, cannot be read ({error}); delete it to "
@@ -154,7 +150,7 @@ class Members:
 
     def save(self, out: Path) -> None:
         """Writes the file."""
-        write_json(out / NAME, dataclasses.asdict(self))
+        write_entries(out / NAME, dataclasses.asdict(self))
 
     def at(self, budget: Budget) -> dict[str, Member]:
         """The members with this budget, by label."""

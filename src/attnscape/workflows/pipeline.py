@@ -34,7 +34,7 @@ from attnscape.report.manifest import (
 )
 from attnscape.report.numbers import duration
 from attnscape.report.page import write_page
-from attnscape.workflows.fresh import code, digests, is_fresh, origin
+from attnscape.workflows.fresh import code, is_fresh, origin
 from attnscape.workflows.make import make
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
@@ -131,7 +131,7 @@ def _add_all(artifacts: Sequence[Artifact[Any]], plan: Plan, queue: RunQueue) ->
 def _success(artifact: Artifact[Any], out: Path, plan: Plan, command: str, made: Made) -> Manifest:
     """The manifest of an artifact, with what tells whether it is up to date."""
     manifest = Manifest.of(made, out, plan, command)
-    return dataclasses.replace(manifest, origin=origin(artifact, plan), digests=digests(made.files))
+    return dataclasses.replace(manifest, origin=origin(artifact, plan))
 
 
 def _failure(
