@@ -87,7 +87,7 @@ def test_a_result_says_what_made_it(finished):
 def test_a_finished_result_is_found_under_any_name_and_not_trained_again(tmp_path, monkeypatch):
     trained = []
 
-    def run(experiment, progress):
+    def run(experiment, progress, checkpoints):
         trained.append(experiment.name)
         return xr.Dataset({"loss": float(len(trained))})
 

@@ -8,7 +8,6 @@ file has a checksum of every array.
 from __future__ import annotations
 
 import contextlib
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
