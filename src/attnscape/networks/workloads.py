@@ -145,7 +145,7 @@ SQUAD_DISTILBERT = Workload(
             batch=8,
             steps=60,
             model={"weights": "packaged"},
-            data={"length": 128, "stride": 32},
+            data={"length": 64, "stride": 16},
             evaluations=2,
         ),
         "tiny": Size(

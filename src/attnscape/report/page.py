@@ -5,10 +5,7 @@ Figures and styles are embedded; downloads are links to the files beside it.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
-import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -16,13 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup, escape
-from PIL import Image, UnidentifiedImageError
 
 from attnscape import files
 from attnscape.paper.catalog import ARTIFACTS, Section, section_of
 from attnscape.paper.verdict import Verdict
+from attnscape.report.contents import Picture, content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
 
@@ -41,7 +37,6 @@ _BADGES = {
     "does not hold": "○",
     "undecided": "?",
 }
-_LONGEST_TABLE = 40  # rows; longer tables are only linked as CSV
 
 
 def write_page(out: Path) -> Path:
@@ -135,7 +130,7 @@ class _Section:
     """The parts of an artifact that the template shows."""
 
     manifest: Manifest
-    picture: _Picture | None
+    picture: Picture | None
     table: Table | None
     plan: str
     downloads: list[tuple[str, str]]
@@ -149,9 +144,9 @@ class _Section:
         picture, table, faults = None, None, list[str]()
         try:
             if "png" in there:
-                picture = _Picture.of(_content(manifest, "png", out))
+                picture = Picture.of(content_of(manifest, "png", out))
             elif manifest.comparison is None and "csv" in there:
-                table = _short_table(_content(manifest, "csv", out))
+                table = short_table(content_of(manifest, "csv", out))
         except (OSError, ValueError) as error:
             name = there["png"] if "png" in there else there["csv"]
             reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -175,54 +170,6 @@ class _Section:
     def details(self) -> list[str]:
         """The other paragraphs, on how it was made."""
         return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
-
-
-def _content(manifest: Manifest, suffix: str, out: Path) -> bytes:
-    """What is in one of the files of an artifact.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it lies elsewhere, behind a link, or is not what was made.
-    """
-    path = out / manifest.files[suffix]
-    if not path.resolve().is_relative_to(out.resolve()):
-        raise ValueError("it is a link that leads out of the folder")
-    content = path.read_bytes()
-    if manifest.digests.get(suffix) not in (None, hashlib.sha256(content).hexdigest()):
-        raise ValueError("it was changed after it was made")
-    return content
-
-
-def _short_table(content: bytes) -> Table | None:
-    """A CSV as a table; None if it is long.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    frame = pd.read_csv(io.BytesIO(content))
-    if len(frame) > _LONGEST_TABLE:
-        return None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError("its rows have more cells than its header")
-    return Table.of(frame)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Picture:
-    """A PNG as a data URI, with its size in pixels so that the layout is stable while it loads."""
-
-    uri: str
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, png: bytes) -> _Picture:
-        try:
-            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-                width, height = image.size
-        except UnidentifiedImageError as error:
-            raise ValueError("it is no PNG") from error
-        return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)
 
 
 def _plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
