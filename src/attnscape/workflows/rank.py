@@ -130,13 +130,18 @@ def rank(
     made = make(bench, out, plan, log, bench.files())
     with files.atomic(out / "bench-landscape.csv") as partial:
         bench.landscape(made.results).to_csv(partial, index=False)
-    added = [member for member in shown if member.label not in BASELINES]
-    plain = [member.reference for member in added if not member.grid]
-    grids = [text for member in added for text in written(member.reference, member.grid)]
-    manifest = Manifest.of(made, out, plan, command(plain, grids))
+    manifest = Manifest.of(made, out, plan, _again(shown, command))
     dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
     write_page(out)
     return Ranked(made, tuple(notes), tuple(failures))
+
+
+def _again(shown: Sequence[Member], command: Callable[[Sequence[str], Sequence[str]], str]) -> str:
+    """The command line that makes the bench of these members again."""
+    added = [member for member in shown if member.label not in BASELINES]
+    plain = [member.reference for member in added if not member.grid]
+    grids = [text for member in added for text in written(member.reference, member.grid)]
+    return command(plain, grids)
 
 
 @dataclasses.dataclass(frozen=True)
