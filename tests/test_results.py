@@ -1,13 +1,16 @@
 """A result file is whole or not there, says what made it, and is found again."""
 
 import dataclasses
+import fcntl
 import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -238,6 +241,34 @@ def test_a_valid_result_under_anothers_name_is_refused(finished, tmp_path):
     path.write_bytes(finished.read_bytes())
     with pytest.raises(UsageError, match=r"holds \w{16}: it was renamed or copied; delete it and"):
         store.load_or_run(other, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["spec", "versions", "kernels"])
+def test_a_result_that_lost_an_attribute_is_refused(finished, tmp_path, name):
+    dataset = store.load(finished)
+    del dataset.attrs[name]
+    store.save(dataset, tmp_path / finished.name)
+    with pytest.raises(UsageError, match=f"has lost its attribute '{name}'; delete it and run"):
+        store.load_or_run(TINY, tmp_path)
+
+
+def test_a_result_that_another_program_has_open_is_read(finished, tmp_path):
+    path = tmp_path / finished.name
+    path.write_bytes(finished.read_bytes())
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            h5py.File(path, locking=True)
+        assert store.load(path).identical(store.load(finished))
+
+
+def test_a_result_that_may_not_be_read_is_not_called_damaged(finished, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UsageError, match=r"cannot be read \(Permission denied\); see who may"):
+        store.load(finished)
 
 
 def test_a_result_of_an_earlier_schema_is_refused(finished, tmp_path):

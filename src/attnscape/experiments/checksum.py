@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 # HDF5 and NetCDF readers take no notice of what follows the end that a file's head names.
 _MARK = b"\nattnscape sha256 "
@@ -21,27 +20,17 @@ def with_checksum(content: bytes) -> bytes:
     return content + _end_of(content)
 
 
-def is_intact(path: Path) -> bool:
-    """Whether a file is what was written; True if it has no checksum, or lost it with its end.
+def is_intact(whole: bytes) -> bool:
+    """Whether a file's content is what was written; True if it has no checksum, or lost it.
 
-    It has to be asked before HDF5 reads the file, which can loop forever on a single wrong bit.
-
-    Raises:
-        OSError: If the file cannot be read.
+    It has to be asked before HDF5 reads the content, which can loop forever on a single wrong bit.
 
     Examples:
-        >>> import tempfile
-        >>> from pathlib import Path
         >>> from attnscape.experiments.checksum import is_intact, with_checksum
-        >>> path = Path(tempfile.mkdtemp()) / "result.nc"
-        >>> _ = path.write_bytes(with_checksum(b"numbers"))
-        >>> is_intact(path)
-        True
-        >>> _ = path.write_bytes(path.read_bytes().replace(b"num", b"mum"))
-        >>> is_intact(path)
-        False
+        >>> whole = with_checksum(b"numbers")
+        >>> is_intact(whole), is_intact(whole.replace(b"num", b"mum")), is_intact(b"numbers")
+        (True, False, True)
     """
-    whole = path.read_bytes()
     end = whole[-_LENGTH:]
     return _MARK not in end or end == _end_of(memoryview(whole)[:-_LENGTH])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -180,6 +181,10 @@ def _checked(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dat
             f"{path} has the name of the run {experiment.run_id[:_DIGITS]}, but holds "
             f"{str(claimed[0])[:16]}: it was renamed or copied; delete it and run again."
         )
+    expected = stamped(xr.Dataset(), experiment).attrs
+    lacking = [name for name in expected if name not in dataset.attrs]
+    if lacking:
+        raise UsageError(f"{path} has lost its attribute {lacking[0]!r}; delete it and run again.")
     return dataset
 
 
@@ -246,11 +251,17 @@ def load(path: Path | str, *, partial: bool = False) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"There is no result file {path}; results end in .nc.")
     try:
-        if not is_intact(path):
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); see who may read it, and try again."
+        ) from error
+    try:
+        if not is_intact(content):
             raise ValueError("its checksum is not that of its content")
-        with path.open("rb") as file:  # `to_netcdf` also writes the classic format
-            classic = file.read(3) == b"CDF"
-        dataset = xr.load_dataset(path, engine="scipy" if classic else "h5netcdf")
+        classic = content.startswith(b"CDF")  # `to_netcdf` also writes the classic format
+        # From memory: HDF5 would refuse a file that another program has open.
+        dataset = xr.load_dataset(io.BytesIO(content), engine="scipy" if classic else "h5netcdf")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
             f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."
