@@ -10,8 +10,17 @@ FOUND: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "mnist-lenet5": MappingProxyType(
             {"sgdm": 0.1, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
         ),
+        "mnist-lenet5, full batch": MappingProxyType(
+            {"sgdm": 0.32, "adam": 0.01, "sgd": 0.32, "adam-no-momentum": 0.01}
+        ),
+        "cifar10-resnet18": MappingProxyType(
+            {"sgdm": 0.0032, "adam": 0.001, "sgd": 0.032, "adam-no-momentum": 0.00032}
+        ),
         "ptb-transformer": MappingProxyType(
             {"sgdm": 0.1, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
+        ),
+        "ptb-transformer, full batch": MappingProxyType(
+            {"sgdm": 0.32, "adam": 0.01, "sgd": 1.0, "adam-no-momentum": 0.01}
         ),
         "wikitext2-transformerxl": MappingProxyType(
             {"sgdm": 0.32, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
