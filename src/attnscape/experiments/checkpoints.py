@@ -187,6 +187,7 @@ class CheckpointFolder:
             "total": total,
             "seconds_left": (total - done) / speed if speed > 0 else None,
             "writer": str(Writer.this()),
+            "written": time.time(),
         }
 
     def _read_all(self) -> dict[str, Plain]:

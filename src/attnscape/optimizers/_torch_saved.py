@@ -128,16 +128,16 @@ class _Encoder:
         raise NotSavableError(f"{where} is {_described(value)}")
 
     def _tensor(self, value: torch.Tensor, where: str) -> Plain:
-        memory, size = value.untyped_storage().data_ptr(), value.numel()
-        dense = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
         if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
             raise NotSavableError(f"{where} is {_described(value)}")
+        memory, size = value.untyped_storage().data_ptr(), value.numel()
+        dense = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
         if size and (memory in self._memory or dense != size):
             raise NotSavableError(f"{where} is a tensor that shares memory")
         self._memory.add(memory)
-        bits = value.detach().contiguous().view(torch.uint8) if value.ndim else value.detach()[None]
+        flat = value.detach().clone(memory_format=torch.contiguous_format).reshape(-1)
         return {
-            "tensor": bits.view(torch.uint8).numpy().copy(),
+            "tensor": flat.view(torch.uint8).numpy(),
             "dtype": str(value.dtype).removeprefix("torch."),
             "shape": list(value.shape),
             "stride": list(value.stride()),
@@ -182,7 +182,7 @@ class _Decoder:
         if kind == "array":
             return content.copy()
         if kind in _MAPPINGS:
-            return _MAPPINGS[kind]((self(key), self(each)) for key, each in content)
+            return _MAPPINGS[kind]({self(key): self(each) for key, each in content})
         entries = [self(each) for each in content]
         return (
             collections.deque(entries, plain["longest"])
