@@ -51,6 +51,11 @@ def run(*words, **environment):
     )
 
 
+# What the sentence says that a stopped command ends with.
+KEPT = (
+    "finished runs and the checkpoints of those under way are kept: the same command goes on from "
+    "there."
+)
 SLOW = {"jax", "numpy", "scipy", "pandas", "xarray", "matplotlib", "jinja2"}
 
 
@@ -399,14 +404,22 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 130
-    assert done.stderr == (
-        "\nattnscape: interrupted; finished runs are kept, those under way are not.\n"
-    )
+    assert done.stderr == (f"\nattnscape: interrupted; {KEPT}\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
-@pytest.mark.parametrize("seconds", [0, 3], ids=["compiling", "training"])
-def test_ctrl_c_ends_with_a_sentence_and_leaves_nothing(tmp_path, seconds):
+@pytest.mark.parametrize(
+    ("number", "word", "code", "seconds"),
+    [
+        (signal.SIGINT, "interrupted", 130, 0),  # while it compiles
+        (signal.SIGINT, "interrupted", 130, 3),
+        (signal.SIGTERM, "terminated", 143, 3),
+    ],
+    ids=["compiling", "training", "sigterm"],
+)
+def test_a_stopped_command_ends_with_a_sentence_and_leaves_nothing(
+    tmp_path, number, word, code, seconds
+):
     out = tmp_path / "out"
     # Where the tests run in the background, children would ignore the signal.
     script = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); import attnscape.cli"
@@ -420,15 +433,15 @@ def test_ctrl_c_ends_with_a_sentence_and_leaves_nothing(tmp_path, seconds):
             assert training.poll() is None
             time.sleep(0.05)
         time.sleep(seconds)
-        training.send_signal(signal.SIGINT)
+        training.send_signal(number)
         try:
             _, said = training.communicate(timeout=120)
         finally:
             training.kill()
-    assert training.returncode == 130
-    assert said.endswith("interrupted; finished runs are kept, those under way are not.\n")
+    assert training.returncode == code
+    assert said.endswith(f"{word}; {KEPT}\n")
     assert "Traceback" not in said
-    assert not any(out.iterdir())
+    assert not [path for path in out.iterdir() if path.suffix != ".partial"]
 
 
 def test_train_shows_a_table_and_the_file_and_finds_it_the_second_time(

@@ -1,7 +1,7 @@
 """How the command ends: with a sentence and an exit code, without a traceback.
 
 Exit codes: 0 if everything was made; 1 with a sentence; 2 if the arguments cannot be read; 130
-after Ctrl-C; 141, as in shells, if the reader of the output has closed it.
+after Ctrl-C and 143 after SIGTERM; 141 if the reader of the output has closed it, all as in shells.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import sys
 import threading
 from collections.abc import Generator
 from types import FrameType
+from typing import Any
 
 from attnscape.errors import UsageError
 from attnscape.loading import format_user_error
 
 _CLOSED_PIPE = 141
+_STOPPING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _OF_STREAMS = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)
 
 
@@ -31,7 +33,7 @@ def orderly() -> Generator[None, None, None]:
     """
     if callable(reconfigure := getattr(sys.stdout, "reconfigure", None)):
         reconfigure(errors="replace")  # a character unknown to the terminal is no error
-    with _answering_ctrl_c():
+    with _answering_signals():
         try:
             try:
                 yield
@@ -122,21 +124,22 @@ def _abandon_output() -> None:
 
 
 @contextlib.contextmanager
-def _answering_ctrl_c() -> Generator[None, None, None]:
-    """Context manager: answers Ctrl-C with a sentence, unless a shell asked to ignore it."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield
-        return
-    before = signal.signal(signal.SIGINT, _interrupted)
+def _answering_signals() -> Generator[None, None, None]:
+    """Context manager: answers Ctrl-C and SIGTERM with a sentence, unless a shell ignores them."""
+    before = dict[signal.Signals, Any]()
+    if threading.current_thread() is threading.main_thread():
+        for each in _STOPPING:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                before[each] = signal.signal(each, _stopped)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    """Ends the process at once on Ctrl-C.
+def _stopped(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once.
 
     An exception or a regular exit is not possible: XLA calls Python while it compiles, and crashes
     on either. A file being written does not have its final name yet, so it is never mistaken for a
@@ -146,7 +149,10 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
         _flush()
     # The progress bar hides the cursor of a terminal.
     show_cursor = "\x1b[?25h" if os.isatty(2) else ""
-    words = "interrupted; finished runs are kept, those under way are not."
+    words = (
+        f"{_STOPPING[signal.Signals(number)]}; finished runs and the checkpoints of those under "
+        "way are kept: the same command goes on from there."
+    )
     with contextlib.suppress(OSError):
         os.write(2, f"{show_cursor}\nattnscape: {words}\n".encode())
-    os._exit(130)
+    os._exit(128 + number)

@@ -61,6 +61,14 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
+class Status:
+    """Lists the runs of a folder: finished, under way with what is left, stopped, failed."""
+
+    out: Path = Path("results")
+    """The folder."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Train:
     """Trains optimizers x learning rates x seeds on one task and writes the result."""
 

@@ -16,7 +16,16 @@ import tyro
 
 from attnscape.cli._combinations import check_artifacts, check_combination, check_numbers
 from attnscape.cli._ending import orderly, to_its_end
-from attnscape.cli._options import Bench, Check, Doctor, Networks, Report, Reproduce, Train
+from attnscape.cli._options import (
+    Bench,
+    Check,
+    Doctor,
+    Networks,
+    Report,
+    Reproduce,
+    Status,
+    Train,
+)
 from attnscape.paper.catalog import ARTIFACTS, EXTENDED, NETWORKS
 
 _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.items())
@@ -38,6 +47,7 @@ Artifacts on real networks, made if they are named:
 Command = (
     Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Networks, tyro.conf.subcommand("networks")]

@@ -17,7 +17,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class CheckpointFolder:
         remove(self._folder)
 
     @contextlib.contextmanager
-    def _if_due(self) -> Iterator[bool]:
+    def _if_due(self) -> Generator[bool]:
         """Context manager: whether this thread should write now. Errors of it end no training."""
         now = self._clock()
         if not hasattr(self._threads, "next"):
@@ -187,6 +187,7 @@ class CheckpointFolder:
             "total": total,
             "seconds_left": (total - done) / speed if speed > 0 else None,
             "writer": str(Writer.this()),
+            "written": time.time(),
         }
 
     def _read_all(self) -> dict[str, Plain]:

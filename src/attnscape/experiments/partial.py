@@ -28,8 +28,8 @@ def load_so_far(path: Path) -> xr.Dataset:
     saved = checkpoints.read_folder(path.parent / checkpoints.FOLDER / found[1]) if found else []
     if not saved:
         raise UsageError(
-            f"There is neither a result file {path} nor a checkpoint of it; `attnscape status` lists "
-            "what is under way."
+            f"There is neither a result file {path} nor a checkpoint of it; `attnscape status` "
+            "lists what is under way."
         )
     if saved[0].plan["outline"] is None:
         raise UsageError(f"The checkpoints of {path} do not show its measures; let it finish.")

@@ -18,6 +18,10 @@ from attnscape.optimizers.adaptive import prodigy as prodigy
 from attnscape.optimizers.adaptive import rmsprop as rmsprop
 from attnscape.optimizers.adaptive import schedule_free_adamw as schedule_free_adamw
 from attnscape.optimizers.clipping import clipped as clipped
+from attnscape.optimizers.external import ExternalOptimizer as ExternalOptimizer
+from attnscape.optimizers.external import ExternalRun as ExternalRun
+from attnscape.optimizers.external import LossAndGradient as LossAndGradient
+from attnscape.optimizers.external import ResumableRun as ResumableRun
 from attnscape.optimizers.momentum import lion as lion
 from attnscape.optimizers.momentum import muon as muon
 from attnscape.optimizers.momentum import nesterov as nesterov
@@ -33,13 +37,9 @@ from attnscape.optimizers.named import PAPER as PAPER
 from attnscape.optimizers.named import check_learning_rate as check_learning_rate
 from attnscape.optimizers.second_order import gauss_newton as gauss_newton
 from attnscape.optimizers.second_order import newton as newton
-from attnscape.optimizers.transformations import ExternalOptimizer as ExternalOptimizer
-from attnscape.optimizers.transformations import ExternalRun as ExternalRun
 from attnscape.optimizers.transformations import Factory as Factory
-from attnscape.optimizers.transformations import LossAndGradient as LossAndGradient
 from attnscape.optimizers.transformations import OptaxFactory as OptaxFactory
 from attnscape.optimizers.transformations import Preconditioned as Preconditioned
-from attnscape.optimizers.transformations import ResumableRun as ResumableRun
 from attnscape.optimizers.transformations import Transformation as Transformation
 from attnscape.optimizers.transformations import WithEvalParams as WithEvalParams
 from attnscape.optimizers.transformations import accepting as accepting

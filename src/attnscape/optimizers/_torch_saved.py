@@ -9,7 +9,7 @@ saved exactly is refused: an object of another class, or tensors that share memo
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ _AS_THEY_ARE = (type(None), bool, int, float, str)
 _SEQUENCES = {"list": list, "tuple": tuple, "deque": collections.deque}
 _MAPPINGS = {
     "dict": dict,
-    "defaultdict": dict,
+    "defaultdict": dict,  # of `state`, whose entries are put into a fresh one
     "OrderedDict": collections.OrderedDict,
     "Counter": collections.Counter,
 }
+_NUMBERS: tuple[Any, ...] = (np.number, np.bool_)
 # What every optimizer has, and what no step changes.
 _OF_ALL = frozenset(vars(torch.optim.SGD([torch.zeros(1)]))) - {"state", "param_groups"}
 
@@ -39,7 +40,8 @@ def saved(
     Raises:
         NotSavableError: If something of it cannot be saved.
     """
-    hooks = len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
+    held = vars(optimizer)
+    hooks = len(held["_optimizer_step_pre_hooks"]) + len(held["_optimizer_step_post_hooks"])
     if hooks > (scheduler is not None):
         raise NotSavableError("hooks of its own may have a state that nobody can see")
     if any(vars(parameter) for parameter in parameters):
@@ -47,7 +49,7 @@ def saved(
     encode = _Encoder(parameters)
     own = {
         name: encode(value, name)
-        for name, value in vars(optimizer).items()
+        for name, value in held.items()
         if name not in _OF_ALL and not _is_code(value)
     }
     return {
@@ -113,31 +115,31 @@ class _Encoder:
             return {"generator": value.get_state().numpy()}
         if type(value) is torch.dtype:
             return {"dtype": str(value).removeprefix("torch.")}
-        if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-            return {"number": np.array(value)}
-        if type(value) is np.ndarray and value.dtype.kind in "biufc":
-            return {"array": value.copy()}
-        if type(value) is _SEQUENCES.get(kind):
-            entries = [self(each, where) for each in value]
-            return {kind: entries, "longest": getattr(value, "maxlen", None)}
-        if kind in _MAPPINGS and isinstance(value, Mapping):
+        if type(value) in (*_MAPPINGS.values(), collections.defaultdict):
             entries = [
                 [self(k, where), self(each, f"{where}[{k!r:.40}]")] for k, each in value.items()
             ]
             return {kind: entries}
+        if type(value) is _SEQUENCES.get(kind):
+            entries = [self(each, where) for each in value]
+            return {kind: entries, "longest": getattr(value, "maxlen", None)}
+        if type(value) is np.ndarray and value.dtype.kind in "biufc":
+            return {"array": value.copy()}
+        if isinstance(value, _NUMBERS):
+            return {"number": np.array(value)}
         raise NotSavableError(f"{where} is {_described(value)}")
 
     def _tensor(self, value: torch.Tensor, where: str) -> Plain:
-        memory, size = value.untyped_storage().data_ptr(), value.numel()
-        dense = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
         if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
             raise NotSavableError(f"{where} is {_described(value)}")
+        memory, size = value.untyped_storage().data_ptr(), value.numel()
+        dense = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
         if size and (memory in self._memory or dense != size):
             raise NotSavableError(f"{where} is a tensor that shares memory")
         self._memory.add(memory)
-        bits = value.detach().contiguous().view(torch.uint8) if value.ndim else value.detach()[None]
+        flat = value.detach().clone(memory_format=torch.contiguous_format).reshape(-1)
         return {
-            "tensor": bits.view(torch.uint8).numpy().copy(),
+            "tensor": flat.view(torch.uint8).numpy(),
             "dtype": str(value.dtype).removeprefix("torch."),
             "shape": list(value.shape),
             "stride": list(value.stride()),
@@ -182,7 +184,7 @@ class _Decoder:
         if kind == "array":
             return content.copy()
         if kind in _MAPPINGS:
-            return _MAPPINGS[kind]((self(key), self(each)) for key, each in content)
+            return _MAPPINGS[kind]({self(key): self(each) for key, each in content})
         entries = [self(each) for each in content]
         return (
             collections.deque(entries, plain["longest"])

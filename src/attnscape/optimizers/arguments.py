@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from attnscape.errors import UsageError
-from attnscape.optimizers.transformations import ExternalOptimizer, Factory
+from attnscape.optimizers.external import ExternalOptimizer
+from attnscape.optimizers.transformations import Factory
 
 Grid = Mapping[str, tuple[Any, ...]]  # values to try, by the argument's name
 

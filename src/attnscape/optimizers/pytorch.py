@@ -26,7 +26,7 @@ import numpy as np
 
 from attnscape import loading
 from attnscape.errors import UsageError
-from attnscape.optimizers.transformations import ExternalOptimizer, LossAndGradient
+from attnscape.optimizers.external import ExternalOptimizer, LossAndGradient
 
 if importlib.util.find_spec("torch") is None:
     raise UsageError(
@@ -192,14 +192,24 @@ class _Run:
         # Optimizers with a separate evaluation point switch to it by `eval`.
         switches = hasattr(self._optimizer, "eval") and hasattr(self._optimizer, "train")
         with self._generators.in_use():
-            if switches:
-                self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
-            point = [np.empty_like(leaf) for leaf in self._leaves]
-            for parameter, matrix in zip(self._parameters, _matrices(point), strict=True):
-                np.copyto(matrix, self._value(parameter, matrix))
-            if switches:
-                self._optimizer.train()  # pyright: ignore[reportAttributeAccessIssue]
-                self._read()
+            if not switches:
+                return self._point()
+            before = [parameter.detach().clone() for parameter in self._parameters]
+            self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+            point = self._point()
+            self._optimizer.train()  # pyright: ignore[reportAttributeAccessIssue]
+            # There and back again rounds: a run's bits would depend on how often it is looked at,
+            # which depends on the time that steps take.
+            with torch.no_grad():
+                for parameter, value in zip(self._parameters, before, strict=True):
+                    parameter.copy_(value)
+        return point
+
+    def _point(self) -> list[np.ndarray]:
+        """The parameters' present values, as new arrays."""
+        point = [np.empty_like(leaf) for leaf in self._leaves]
+        for parameter, matrix in zip(self._parameters, _matrices(point), strict=True):
+            np.copyto(matrix, self._value(parameter, matrix))
         return point
 
 

@@ -7,8 +7,9 @@ from typing import cast
 
 from attnscape import loading
 from attnscape.errors import UsageError
+from attnscape.optimizers.external import ExternalOptimizer
 from attnscape.optimizers.named import NAMED
-from attnscape.optimizers.transformations import ExternalOptimizer, Factory
+from attnscape.optimizers.transformations import Factory
 
 
 def get_optimizer(name: str) -> Factory:

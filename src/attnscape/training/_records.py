@@ -162,8 +162,8 @@ class Layout:
             )
             for each in plain["measures"]
         ]
-        names = ("seeds", "stops", "evaluation_seeds")
-        return cls(dict(plain["rates"]), *(plain[name] for name in names), measures)
+        rates, seeds, stops = dict(plain["rates"]), plain["seeds"], plain["stops"]
+        return cls(rates, seeds, stops, plain["evaluation_seeds"], measures)
 
     def scatter(
         self,
