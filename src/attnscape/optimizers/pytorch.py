@@ -26,6 +26,8 @@ import numpy as np
 
 from attnscape import loading
 from attnscape.errors import UsageError
+from attnscape.optimizers.binding import bound_call, unwrapped
+from attnscape.optimizers.schedules import Shape
 from attnscape.optimizers.transformations import ExternalOptimizer, LossAndGradient
 
 if importlib.util.find_spec("torch") is None:
@@ -36,6 +38,7 @@ if importlib.util.find_spec("torch") is None:
 import torch
 
 from attnscape.optimizers._random_states import RandomStates
+from attnscape.optimizers.pytorch_schedule import WithSchedule
 
 
 class ClosureWarning(RuntimeWarning):
@@ -49,12 +52,20 @@ class TorchOptimizer(ExternalOptimizer):
     Attributes:
         make: A class, a `functools.partial` of one, or a function that makes a
             `torch.optim.Optimizer` when called with `(parameters, lr=rate)`, or a pair of one and a
-            scheduler of `torch.optim.lr_scheduler`, which makes a step after each of its steps.
+            scheduler of `torch.optim.lr_scheduler`, which makes a step after each of its steps. It
+            may ask for `steps` and `batch` (`attnscape.optimizers.bound`).
     """
 
     numbers = 2  # from 2 on, a parameter is one matrix
 
     make: Callable[..., object]
+
+    def bound(self, *, steps: int, batch: int) -> TorchOptimizer:
+        make = bound_call(self.make, steps=steps, batch=batch)
+        return self if make is self.make else TorchOptimizer(make)
+
+    def scheduled(self, shape: Shape) -> TorchOptimizer:
+        return TorchOptimizer(WithSchedule(self.make, shape))
 
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> _Run:
         """A run that owns these arrays and changes them in place.
@@ -274,10 +285,11 @@ def _mention_closure(kind: type[torch.optim.Optimizer]) -> None:
 
 
 def _name(make: Callable[..., object]) -> str:
+    make = unwrapped(make)
     return getattr(make, "__qualname__", repr(make))
 
 
 def _at(make: Callable[..., object]) -> str:
     """The place of its definition, in brackets; empty if unknown."""
-    place = loading.source_of(make)
+    place = loading.source_of(unwrapped(make))
     return f" ({place})" if place else ""

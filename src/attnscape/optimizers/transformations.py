@@ -134,14 +134,31 @@ class ExternalOptimizer(abc.ABC):
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> ExternalRun:
         """A run that owns these arrays and changes them in place."""
 
+    def bound(self, *, steps: int, batch: int) -> ExternalOptimizer:
+        """The optimizer of a run with `steps` updates of `batch` prompts each."""
+        del steps, batch
+        return self
+
+    def scheduled(self, shape: Callable[[Any, int], Any]) -> ExternalOptimizer:
+        """The optimizer with its rate times `shape(t, steps)` at update t.
+
+        Raises:
+            UsageError: If its rate cannot be changed.
+        """
+        del shape
+        raise UsageError(
+            f"The rate of {type(self).__name__}, an external optimizer, cannot be changed along a "
+            "run; let it change its rate itself."
+        )
+
 
 Rate = float | jax.Array
 
 
-# A function from a learning rate to an optimizer. The rate is a number or a JAX scalar; a factory
-# need not accept both. Parameters are those of the model: for linear attention, a pytree of the
-# arrays P and Q, each (L, d, d).
-OptaxFactory = Callable[[Any], Transformation]
+# A function from a learning rate, and what it asks of its run (`bound`), to an optimizer. The
+# rate is a number or a JAX scalar; a factory need not accept both. Parameters are those of the
+# model: for linear attention, a pytree of the arrays P and Q, each (L, d, d).
+OptaxFactory = Callable[..., Transformation]
 Factory = OptaxFactory | ExternalOptimizer
 
 
