@@ -21,6 +21,11 @@ _TUNED = (
     "had; the tables say how much."
 )
 
+_SCHEDULED = (
+    "Behind an @ stand the schedule of an optimizer's learning rate, whose whole value is the one "
+    "shown, and its decoupled weight decay."
+)
+
 
 def title(optimizers: Sequence[str]) -> str:
     """The title of a bench of these optimizers, for people."""
@@ -66,6 +71,7 @@ def caption(lineup: Lineup, settings: Sequence[Setting], results: Results, plan:
             + " Curvature and directional smoothness along the report runs are in "
             "`bench-landscape.csv`.",
             *([_TUNED] if any(entry.combinations for _, _, entry in lineup.of_settings()) else []),
+            *([_SCHEDULED] if any("@" in label for label in lineup.optimizers) else []),
             *([" ".join(warnings)] if warnings else []),
         ]
     )

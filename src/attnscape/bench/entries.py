@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -107,7 +108,8 @@ def alone(
         measures=measures(setting),
         evaluation_seeds=0,  # one batch: optimizers are compared on the same prompts
     )
-    return dataclasses.replace(experiment, name=f"{experiment.name}-{optimizer}")
+    label = re.sub(r"[@:]", ",", optimizer)  # of a schedule, for which a file's name has no place
+    return dataclasses.replace(experiment, name=f"{experiment.name}-{label}")
 
 
 @dataclasses.dataclass(frozen=True)

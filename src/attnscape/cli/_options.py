@@ -110,13 +110,20 @@ class Train:
     scale: float = 0.05
     """Standard deviation of the initial entries."""
     optimizers: tuple[str, ...] = ("sgdm", "adam")
-    """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class.
+    """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class; with a
+    schedule or weight decay of its own as in adam@cosine:warmup=100,weight_decay=0.1.
 
     Any of sgd, sgdm, nesterov, sign, signum, normalised, rmsprop, adagrad, adam, adamw, nadam,
     lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix,
     newton, gauss-newton."""
     learning_rates: tuple[str, ...] = ("0.02",)
     """Numbers for all optimizers, or `sgdm=0.02,0.05 adam=0.005` for each."""
+    schedule: str | None = None
+    """Schedule of the learning rate: constant, cosine, linear or wsd (warm-up, stable, decay), with
+    fields if wanted, as in cosine:warmup=100,end=0.1 or wsd:decay=0.2."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, as AdamW's: each update takes rate x this of every parameter; of
+    optimizers that have one by default, 0 takes it away."""
     seeds: int = 6
     """Seeds 0, 1, ..., seeds - 1 for each optimizer and learning rate."""
     steps: int = 10_000
@@ -165,8 +172,15 @@ class Bench:
     """Every optimizer that has a name but newton and gauss-newton, whose steps take hundred times
     as long."""
     tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER.ARGUMENT=VALUES ...]")] = ()
-    """Tune more than the rate: adam.b2=0.9,0.99 or my_file.py:mine.warmup=0,100. The optimizer is
-    run with every combination of values, as a further row whose effort of tuning is shown."""
+    """Tune more than the rate: adam.b2=0.9,0.99 or my_file.py:mine.warmup=0,100; of all optimizers
+    weight_decay, and of those with a schedule its fields, as in adam@cosine.warmup=0,100. The
+    optimizer is run with every combination of values, as a further row whose effort of tuning is
+    shown."""
+    schedule: str | None = None
+    """Run the optimizers, sgdm and adam with this schedule of the learning rate, as rows of their
+    own: constant, cosine, linear or wsd, as in cosine:warmup=100."""
+    weight_decay: float | None = None
+    """The same with decoupled weight decay, as AdamW's; with a schedule, both at once."""
     remove: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER ...]")] = ()
     """Optimizers to take out of the folder's bench; their runs are kept."""
     settings: Annotated[
@@ -230,6 +244,12 @@ class Networks:
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
     learning_rates: tuple[str, ...] = ("0.001",)
     """Numbers for all optimizers, or `sgdm=0.1,0.3 adam=0.001` for each."""
+    schedule: str | None = None
+    """Schedule of the learning rate: constant, cosine, linear or wsd (warm-up, stable, decay), with
+    fields if wanted, as in cosine:warmup=100,end=0.1 or wsd:decay=0.2."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, as AdamW's: each update takes rate x this of every parameter; of
+    optimizers that have one by default, 0 takes it away."""
     tune: bool = False
     """Search for the learning rates, on seeds of its own."""
     seeds: int = 3

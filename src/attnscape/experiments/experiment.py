@@ -27,7 +27,7 @@ from attnscape.identity import (
     settings,
 )
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
-from attnscape.optimizers import Factory
+from attnscape.optimizers import Factory, bound
 from attnscape.steppers import Group
 from attnscape.tasks import Task
 from attnscape.training import Checkpoints, Precision, Progress, Start, silent, train
@@ -105,16 +105,20 @@ class Experiment:
             self.precision,
             any(measure.precision == "float64" for measure in self.measures),
         )
-        self._check_own_parts()
+        optimizers = {
+            name: bound(factory, steps=self.steps, batch=self.batch)
+            for name, factory in self.optimizers.items()
+        }
+        self._check_own_parts(optimizers)
         parts = {
             "task": of_task(stage),
             "model": of_model(stage),
             **{
                 f"optimizer {name}": of_optimizer(name, factory, self.learning_rates[name], stage)
-                for name, factory in self.optimizers.items()
+                for name, factory in optimizers.items()
             },
             **{
-                f"measure {number}": of_measure(measure, self.optimizers, self.steps, stage)
+                f"measure {number}": of_measure(measure, optimizers, self.steps, stage)
                 for number, measure in enumerate(self.measures)
             },
         }
@@ -131,14 +135,14 @@ class Experiment:
         contents = {name: part.content for name, part in parts.items()}
         return Identity({"settings": settings(), **contents, **plain}, tuple(reasons))
 
-    def _check_own_parts(self) -> None:
+    def _check_own_parts(self, optimizers: Mapping[str, Factory]) -> None:
         """Raises the errors that training would raise for users' parts, before they are traced."""
         own = [measure for measure in self.measures if not is_built_in(measure)]
-        if not own and is_built_in((self.task, self.model, dict(self.optimizers))):
+        if not own and is_built_in((self.task, self.model, dict(optimizers))):
             return
         groups = [
             Group(name, factory, tuple(self.learning_rates[name]))
-            for name, factory in self.optimizers.items()
+            for name, factory in optimizers.items()
         ]
         wide = self.precision == "float64"
         with jax.enable_x64(True) if wide else contextlib.nullcontext():

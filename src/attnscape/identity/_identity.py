@@ -11,6 +11,7 @@ from typing import Any
 from attnscape.identity._program import Program
 from attnscape.identity._sources import pinned_by
 from attnscape.loading import name_of, source_of
+from attnscape.optimizers.binding import Wrapped, unwrapped
 
 
 class NotFoundAgainWarning(UserWarning):
@@ -80,9 +81,9 @@ def with_reasons(name: str, thing: object, content: Any, unpinned: Sequence[str]
 
 def place_of(thing: Any) -> str:
     """The place where a part is defined, if it is known."""
-    while isinstance(thing, functools.partial):
-        thing = thing.func
-    inner = getattr(thing, "make", None)
+    while isinstance(thing, functools.partial | Wrapped):
+        thing = thing.func if isinstance(thing, functools.partial) else thing.factory
+    inner = unwrapped(getattr(thing, "make", None))
     return (
         source_of(thing)
         or (source_of(inner) if callable(inner) else "")

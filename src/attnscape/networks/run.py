@@ -29,7 +29,7 @@ from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.pseudo import check_pseudo
 from attnscape.networks.training import Schedules, initial_module, train_run
 from attnscape.networks.workload import Data, Size, Workload
-from attnscape.optimizers import Factory
+from attnscape.optimizers import Factory, bound
 from attnscape.training import Checkpoints, Progress, processors, silent
 
 NUMBERS = 2
@@ -110,6 +110,7 @@ class NetworkRun:
         shapes = parameters_of(self.workload, self.data, self.size)
 
         def of_optimizer(name: str, factory: Factory) -> Identity:
+            factory = bound(factory, steps=self.steps, batch=self.size.batch)
             return of_module_optimizer(name, factory, self.learning_rate, self.clip, shapes)
 
         network = of_network(self.workload, self.built_in, self.data, self.size)

@@ -190,7 +190,7 @@ def _shared_programs(factory: OptaxFactory, clip: float | None) -> _Programs:
     rate as a number, or have a state, so each of its runs has programs of its own.
     """
     make = clipped(lambda rate: accepting(factory(rate)), clip)
-    return _programs(factory.__name__, make)
+    return _programs(getattr(factory, "__name__", repr(factory)), make)
 
 
 class _TorchSteps:

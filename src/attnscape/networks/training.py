@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from attnscape.networks.pseudo import PseudoSteps, check_pseudo
 from attnscape.networks.records import Records, labelled
 from attnscape.networks.steps import Steps, steps_of
 from attnscape.networks.workload import Batch, Data, Size, Workload
-from attnscape.optimizers import Factory
+from attnscape.optimizers import Factory, bound
 from attnscape.torch import Objective, Probe
 from attnscape.training import Progress, silent
 
@@ -99,7 +100,8 @@ def train_run(
         data: Its data.
         size: Its size.
         name: The optimizer's name.
-        factory: The optimizer.
+        factory: The optimizer. If it asks for `batch` (`attnscape.optimizers.bound`), it gets the
+            size of one batch, also if updates use full ones.
         learning_rate: The learning rate.
         seed: Determines weights, batches and dropout.
         steps: Updates.
@@ -133,6 +135,8 @@ def train_run(
         {'optimizer': 1, 'learning_rate': 1, 'seed': 1, 'step': 2}
     """
     check_pseudo(schedules.pseudo, pseudo_optimizers)
+    of_run = functools.partial(bound, steps=steps, batch=size.batch)
+    pseudo_optimizers = {each: of_run(made) for each, made in pseudo_optimizers.items()}
     with own_random_numbers():
         module = initial_module(workload, data, size, seed)
         parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -142,7 +146,7 @@ def train_run(
             else None
         )
         run = _Run(workload, data, size, module, seed, steps, schedules, pseudo)
-        stepper = steps_of(name, factory, learning_rate, parameters, clip)
+        stepper = steps_of(name, of_run(factory), learning_rate, parameters, clip)
         return run.train(stepper, full_batch, progress).pipe(labelled, name, learning_rate, seed)
 
 

@@ -17,6 +17,7 @@ from attnscape.optimizers.adaptive import preconditioned_by_adam as precondition
 from attnscape.optimizers.adaptive import prodigy as prodigy
 from attnscape.optimizers.adaptive import rmsprop as rmsprop
 from attnscape.optimizers.adaptive import schedule_free_adamw as schedule_free_adamw
+from attnscape.optimizers.binding import bound as bound
 from attnscape.optimizers.clipping import clipped as clipped
 from attnscape.optimizers.external import ExternalOptimizer as ExternalOptimizer
 from attnscape.optimizers.external import ExternalRun as ExternalRun
@@ -35,6 +36,11 @@ from attnscape.optimizers.momentum import sophia as sophia
 from attnscape.optimizers.named import NAMED as NAMED
 from attnscape.optimizers.named import PAPER as PAPER
 from attnscape.optimizers.named import check_learning_rate as check_learning_rate
+from attnscape.optimizers.schedules import WSD as WSD
+from attnscape.optimizers.schedules import Constant as Constant
+from attnscape.optimizers.schedules import Cosine as Cosine
+from attnscape.optimizers.schedules import LinearDecay as LinearDecay
+from attnscape.optimizers.schedules import scheduled as scheduled
 from attnscape.optimizers.second_order import gauss_newton as gauss_newton
 from attnscape.optimizers.second_order import newton as newton
 from attnscape.optimizers.transformations import Factory as Factory
@@ -45,3 +51,4 @@ from attnscape.optimizers.transformations import WithEvalParams as WithEvalParam
 from attnscape.optimizers.transformations import accepting as accepting
 from attnscape.optimizers.transformations import keywords_of_step as keywords_of_step
 from attnscape.optimizers.transformations import update_keywords as update_keywords
+from attnscape.optimizers.weight_decay import decayed as decayed

@@ -9,6 +9,7 @@ import torch
 
 from attnscape import loading
 from attnscape.errors import UsageError
+from attnscape.optimizers.binding import unwrapped
 
 
 def made(make: Callable[..., object], parameters: Sequence[torch.Tensor], rate: float) -> object:
@@ -62,10 +63,11 @@ def checked_scheduler(
 
 def name_of(make: Callable[..., object]) -> str:
     """The name for messages."""
+    make = unwrapped(make)
     return getattr(make, "__qualname__", repr(make))
 
 
 def place_of(make: Callable[..., object]) -> str:
     """The place of its definition, in brackets; empty if unknown."""
-    place = loading.source_of(make)
+    place = loading.source_of(unwrapped(make))
     return f" ({place})" if place else ""

@@ -7,16 +7,20 @@ A grid is written `reference.argument=value,value,...`, such as `adam.b2=0.9,0.9
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import inspect
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from attnscape.errors import UsageError
+from attnscape.optimizers.binding import Wrapped
 from attnscape.optimizers.external import ExternalOptimizer
+from attnscape.optimizers.schedules import Scheduled, scheduled
 from attnscape.optimizers.transformations import Factory
+from attnscape.optimizers.weight_decay import decayed
 
 Grid = Mapping[str, tuple[Any, ...]]  # values to try, by the argument's name
 
@@ -29,7 +33,7 @@ def read_grids(texts: Sequence[str]) -> dict[str, Grid]:
     """
     grids: dict[str, dict[str, tuple[Any, ...]]] = {}
     for text in texts:
-        target, equals, values = text.partition("=")
+        target, equals, values = text.rpartition("=")
         reference, _, argument = target.rpartition(".")
         if not (equals and reference and argument.isidentifier()):
             raise UsageError(
@@ -67,11 +71,16 @@ def combinations(grid: Grid) -> list[dict[str, Any]]:
 def with_arguments(name: str, factory: Factory, values: Mapping[str, Any]) -> Factory:
     """The factory with these values of its arguments.
 
+    Fields of its schedule are among them (before arguments of the same name), and so is
+    `weight_decay` for every optax factory.
+
     Raises:
         UsageError: If it has no such argument, or is not a function.
     """
     if not values:
         return factory
+    if isinstance(factory, Wrapped):
+        return _inside(name, factory, values)
     if isinstance(factory, ExternalOptimizer):
         raise UsageError(
             f"{name} is PyTorch's, whose arguments are not tuned; write functions of (parameters, "
@@ -81,9 +90,37 @@ def with_arguments(name: str, factory: Factory, values: Mapping[str, Any]) -> Fa
     known = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for argument in values:
-        if argument not in known and not open_ended:
+        if argument not in (*known, "weight_decay") and not open_ended:
+            listed = dict.fromkeys((*known, "weight_decay"))
             raise UsageError(
                 f"{name} has no argument {argument!r} beside the learning rate; it has "
-                f"{', '.join(known) or 'none'}."
+                f"{', '.join(listed)}."
             )
-    return functools.partial(factory, **values)
+    own, decay = _apart(values, ["weight_decay"])
+    return _decayed(functools.partial(factory, **own) if own else factory, decay)
+
+
+def _inside(name: str, factory: Wrapped, values: Mapping[str, Any]) -> Factory:
+    """A factory with a schedule or a weight decay, with these values of what it is made of."""
+    if isinstance(factory, Scheduled):
+        shape: Any = factory.shape  # of the user's, it may be a function without fields
+        others, of_shape = _apart(values, getattr(shape, "__dataclass_fields__", ()))
+        shape = dataclasses.replace(shape, **of_shape) if of_shape else shape
+        return scheduled(with_arguments(name, factory.factory, others), shape)
+    others, decay = _apart(values, ["weight_decay"])
+    inner = with_arguments(name, factory.factory, others)
+    if decay:
+        return _decayed(inner, decay)
+    return cast(Factory, dataclasses.replace(factory, factory=inner))  # pyright: ignore[reportArgumentType]
+
+
+def _apart(
+    values: Mapping[str, Any], names: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of other names, and those of these names."""
+    others = {name: value for name, value in values.items() if name not in names}
+    return others, {name: value for name, value in values.items() if name in names}
+
+
+def _decayed(factory: Factory, decay: Mapping[str, float]) -> Factory:
+    return decayed(factory, decay["weight_decay"]) if decay else factory

@@ -6,12 +6,8 @@ from typing import Any
 
 import optax
 
-from attnscape.optimizers.transformations import (
-    OptaxFactory,
-    Preconditioned,
-    Transformation,
-    WithEvalParams,
-)
+from attnscape.optimizers.transformations import OptaxFactory, Transformation
+from attnscape.optimizers.wrapping import around, extended
 
 
 def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
@@ -34,20 +30,7 @@ def clipped(factory: OptaxFactory, clip: float | None) -> OptaxFactory:
 
     def with_clipping(learning_rate: Any) -> Transformation:
         inner = factory(learning_rate)
-        plain = inner
-        if isinstance(plain, WithEvalParams):
-            plain = optax.GradientTransformationExtraArgs(plain.init, plain.update)
-        chain = optax.chain(optax.clip_by_global_norm(clip), plain)
-        if isinstance(inner, WithEvalParams):
-            return WithEvalParams(
-                chain.init,
-                chain.update,
-                lambda state, parameters: inner.eval_params(state[-1], parameters),
-            )
-        if isinstance(inner, Preconditioned):
-            return Preconditioned(
-                chain.init, chain.update, lambda state: inner.preconditioner(state[-1])
-            )
-        return chain
+        chain = optax.chain(optax.clip_by_global_norm(clip), extended(inner))
+        return around(inner, chain, lambda state: state[-1])
 
     return with_clipping

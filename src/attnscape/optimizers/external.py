@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
+from attnscape.errors import UsageError
 from attnscape.trees import Plain
 
 # The loss and its gradient at a run's present parameters.
@@ -98,3 +99,20 @@ class ExternalOptimizer(abc.ABC):
     @abc.abstractmethod
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> ExternalRun:
         """A run that owns these arrays and changes them in place."""
+
+    def bound(self, *, steps: int, batch: int) -> ExternalOptimizer:
+        """The optimizer of a run with `steps` updates of `batch` prompts each."""
+        del steps, batch
+        return self
+
+    def scheduled(self, shape: Callable[[Any, int], Any]) -> ExternalOptimizer:
+        """The optimizer with its rate times `shape(t, steps)` at update t.
+
+        Raises:
+            UsageError: If its rate cannot be changed.
+        """
+        del shape
+        raise UsageError(
+            f"The rate of {type(self).__name__}, an external optimizer, cannot be changed along a "
+            "run; let it change its rate itself."
+        )

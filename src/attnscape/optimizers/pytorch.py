@@ -26,7 +26,9 @@ import numpy as np
 
 from attnscape import loading
 from attnscape.errors import UsageError
+from attnscape.optimizers.binding import bound_call
 from attnscape.optimizers.external import ExternalOptimizer, LossAndGradient
+from attnscape.optimizers.schedules import Shape
 
 if importlib.util.find_spec("torch") is None:
     raise UsageError(
@@ -44,6 +46,7 @@ from attnscape.optimizers._torch_making import (
     name_of,
     place_of,
 )
+from attnscape.optimizers.pytorch_schedule import WithSchedule
 from attnscape.trees import Plain
 
 
@@ -58,12 +61,20 @@ class TorchOptimizer(ExternalOptimizer):
     Attributes:
         make: A class, a `functools.partial` of one, or a function that makes a
             `torch.optim.Optimizer` when called with `(parameters, lr=rate)`, or a pair of one and a
-            scheduler of `torch.optim.lr_scheduler`, which makes a step after each of its steps.
+            scheduler of `torch.optim.lr_scheduler`, which makes a step after each of its steps. It
+            may ask for `steps` and `batch` (`attnscape.optimizers.bound`).
     """
 
     numbers = 2  # from 2 on, a parameter is one matrix
 
     make: Callable[..., object]
+
+    def bound(self, *, steps: int, batch: int) -> TorchOptimizer:
+        make = bound_call(self.make, steps=steps, batch=batch)
+        return self if make is self.make else TorchOptimizer(make)
+
+    def scheduled(self, shape: Shape) -> TorchOptimizer:
+        return TorchOptimizer(WithSchedule(self.make, shape))
 
     def start(self, learning_rate: float, leaves: Sequence[np.ndarray]) -> _Run:
         """A run that owns these arrays and changes them in place.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import jax
 import optax
@@ -78,10 +78,10 @@ Transformation = optax.GradientTransformation | WithEvalParams
 Rate = float | jax.Array
 
 
-# A function from a learning rate to an optimizer. The rate is a number or a JAX scalar; a factory
-# need not accept both. Parameters are those of the model: for linear attention, a pytree of the
-# arrays P and Q, each (L, d, d).
-OptaxFactory = Callable[[Any], Transformation]
+# A function from a learning rate, and what it asks of its run (`bound`), to an optimizer. The
+# rate is a number or a JAX scalar; a factory need not accept both. Parameters are those of the
+# model: for linear attention, a pytree of the arrays P and Q, each (L, d, d).
+OptaxFactory = Callable[..., Transformation]
 Factory = OptaxFactory | ExternalOptimizer
 
 

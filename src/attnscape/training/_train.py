@@ -16,7 +16,7 @@ from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.identity import is_built_in
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
-from attnscape.optimizers import NAMED, Factory, check_learning_rate
+from attnscape.optimizers import NAMED, Factory, bound, check_learning_rate
 from attnscape.steppers import Group
 from attnscape.tasks import Task
 from attnscape.training import sizes
@@ -59,6 +59,8 @@ def train(
         optimizers: For each name, a function from a learning rate to an optax transformation, whose
             `update` gets the keywords of `attnscape.optimizers.update_keywords`; or an
             `attnscape.optimizers.ExternalOptimizer`. Or names of `attnscape.optimizers.NAMED`.
+            Parameters of a function that are called `steps` and `batch` and have no default get
+            these numbers of the run; `attnscape.optimizers.scheduled` gives rates a schedule.
         learning_rates: One or more rates for all optimizers, or rates for each by name.
         seeds: A seed determines the initial model and the prompts of every step. Its numbers are
             the same bits for any other seeds. Other optimizers and learning rates do not change its
@@ -110,8 +112,8 @@ def train(
     """
     if precision not in ("float32", "float64"):
         raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
-    groups = _groups(optimizers, learning_rates, precision)
     _check_counts(steps=steps, batch=batch, evaluation_batch=evaluation_batch)
+    groups = _groups(optimizers, learning_rates, precision, steps=steps, batch=batch)
     if not _is_sequence(seeds):
         raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")
     batches = _evaluation_batches(evaluation_seeds)
@@ -158,6 +160,9 @@ def _groups(
     optimizers: Mapping[str, Factory] | Sequence[str],
     learning_rates: Mapping[str, Sequence[float] | float] | Sequence[float] | float,
     precision: Precision,
+    *,
+    steps: int,
+    batch: int,
 ) -> tuple[Group, ...]:
     if not optimizers:
         raise UsageError("No optimizer was given; name at least one.")
@@ -181,7 +186,7 @@ def _groups(
             raise UsageError(f"No learning rate was given for {name}; give at least one.")
         for rate in rates:
             _check_representable("The learning rate", rate, precision)
-        groups.append(Group(name, factory, rates))
+        groups.append(Group(name, bound(factory, steps=steps, batch=batch), rates))
     return tuple(groups)
 
 

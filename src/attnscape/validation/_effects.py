@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -24,10 +24,12 @@ from jaxtyping import Array, Float, PyTree
 
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import OptaxFactory, Preconditioned, WithEvalParams, accepting
+from attnscape.optimizers.binding import Wrapped, asked
 from attnscape.steppers import Problem
 from attnscape.tasks import RegressionTask
 from attnscape.validation._errors import format_user_error
 from attnscape.validation._result import CheckResult, precision
+from attnscape.validation._updates import RUN
 
 _RATE = 0.01
 _STEPS = 12  # more than the ten between two of Sophia's estimates of the Hessian
@@ -43,18 +45,21 @@ def effects(factory: OptaxFactory) -> Iterator[CheckResult]:
     Numbers are scaled and moved, alone or within a tuple or list, and booleans are flipped;
     anything else is left. An argument whose other values all raise an error has an effect.
     """
+    if isinstance(factory, Wrapped):  # all its arguments have their values
+        return
     try:
         signature = inspect.signature(factory)
     except ValueError:  # it has none, as some functions of C
         return
-    expected = functools.cache(lambda: _path(factory))
+    given = asked(factory, **RUN)
+    expected = functools.cache(lambda: _path(lambda rate: factory(rate, **given)))
     for parameter in list(signature.parameters.values())[1:]:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             sentence = "Any keyword is taken; what they do cannot be seen, as they have no default."
             yield CheckResult(f"**{parameter.name}", True, sentence)
         elif parameter.default is not parameter.empty:
             for each in _variables(parameter.name, parameter.default):
-                yield _judged(each, factory, signature, expected)
+                yield _judged(each, factory, signature, given, expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +120,12 @@ def _judged(
     variable: _Variable,
     factory: OptaxFactory,
     signature: inspect.Signature,
+    given: Mapping[str, int],
     expected: Callable[[], Float[np.ndarray, "step number"]],
 ) -> CheckResult:
     def with_value(value: object) -> OptaxFactory:
         def made(rate: Any) -> Any:
-            bound = signature.bind(rate)
+            bound = signature.bind(rate, **given)
             bound.apply_defaults()
             bound.arguments[variable.argument] = variable.given(value)
             return factory(*bound.args, **bound.kwargs)

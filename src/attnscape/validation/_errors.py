@@ -17,6 +17,8 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 # Attributes of a part that may contain the user's function or class, to find its source.
 _WITHIN = (
     "function",
+    "factory",
+    "shape",
     "init",
     "model",
     "make",

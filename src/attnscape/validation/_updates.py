@@ -20,6 +20,8 @@ from attnscape.optimizers import OptaxFactory, accepting, update_keywords
 MODEL = functools.partial(LinearTransformer.init, layers=2, dim=3)
 LEARNING_RATES = tuple(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5))
 QUADRATIC_STEPS = 300
+# What a factory may ask of its run: the defaults of `attnscape train`.
+RUN = {"steps": 10_000, "batch": 1000}
 
 
 def example() -> tuple[LinearTransformer, LinearTransformer]:

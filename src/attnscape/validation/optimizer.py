@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from attnscape.optimizers import OptaxFactory
+from attnscape.optimizers import OptaxFactory, bound
 from attnscape.steppers import Group
 from attnscape.tasks import RegressionTask
 from attnscape.validation._effects import effects
@@ -22,6 +22,7 @@ from attnscape.validation._updates import (
     LEARNING_RATES,
     MODEL,
     QUADRATIC_STEPS,
+    RUN,
     example,
     quadratic_losses,
     restored,
@@ -36,7 +37,8 @@ def check_optimizer(factory: OptaxFactory) -> list[CheckResult]:
     """Checks an optimizer on the parameters of linear attention: arrays P and Q, each (L, d, d).
 
     Arguments of the factory with a default are changed, one at a time; one that changes nothing,
-    such as a weight decay that is never applied, gives a result with a warning.
+    such as a weight decay that is never applied, gives a result with a warning. A factory that asks
+    for `steps` and `batch` (`attnscape.optimizers.bound`) gets 10,000 and 1000.
 
     Args:
         factory: Function from a learning rate, and further arguments with defaults, to an optax
@@ -51,7 +53,7 @@ def check_optimizer(factory: OptaxFactory) -> list[CheckResult]:
         >>> results[-1].check, results[-1].warning  # the last argument, which has an effect
         ('argument eps', False)
     """
-    checks = _Checks(factory)
+    checks = _Checks(bound(factory, **RUN))  # pyright: ignore[reportArgumentType]
     found = run_checks(
         lambda dtype: checks.quick(dtype, clip=1.0),
         {

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scipy import stats
 
 from attnscape import optimizers
-from attnscape.cli._options import Train
+from attnscape.cli._options import Bench, Networks, Train
 from attnscape.errors import UsageError
 from attnscape.loading import is_reference, load_object
 from attnscape.models import LinearTransformer, ModelFactory, as_model
+from attnscape.optimizers.references import read_options, split
 from attnscape.tasks import (
     Gaussian,
     Huber,
@@ -143,8 +144,33 @@ def _number(node: ast.expr) -> float:
     return value
 
 
+def with_schedule(references: Iterable[str], options: Train | Networks | Bench) -> list[str]:
+    """References of optimizers, with the command's schedule and weight decay behind an @.
+
+    Raises:
+        UsageError: If they cannot be read, or a reference has some of its own.
+    """
+    parts = [] if options.weight_decay is None else [f"weight_decay={options.weight_decay}"]
+    if options.schedule is not None:
+        between = "," if ":" in options.schedule else ":"
+        parts = [between.join([options.schedule, *parts])]
+    if not parts:
+        return list(references)
+    (behind,) = parts
+    read_options(behind)
+    for reference in references:
+        if split(reference)[1]:
+            raise UsageError(
+                f"{reference} has a schedule or weight decay of its own, but --schedule and "
+                "--weight-decay give one to all; leave one of them out."
+            )
+    return [f"{reference}@{behind}" for reference in references]
+
+
 def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
     """Learning rates per optimizer from texts such as `0.02` (for all) or `sgdm=0.02,0.05`.
+
+    What is given for `adam` is for every `adam@...`, unless there is a plain one.
 
     Raises:
         UsageError: If a text cannot be read or names an optimizer that is not among `names`.
@@ -152,7 +178,9 @@ def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, 
     rates: dict[str, list[float]] = {name: [] for name in names}
     for text in texts:
         name, equals, numbers = text.rpartition("=")
-        if equals and name not in rates:
+        owners = [each for each in names if each.partition("@")[0] == name]
+        owners = [name] if name in names else owners if equals else names
+        if not owners:
             raise UsageError(
                 f"{text!r} gives rates for {name!r}, but the optimizers are {', '.join(names)}."
             )
@@ -165,7 +193,7 @@ def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, 
                 raise UsageError(
                     f"The learning rate {number!r} is not a number; write 0.02 or sgdm=0.02,0.05."
                 ) from None
-            for owner in [name] if equals else names:
+            for owner in owners:
                 rates[owner].append(rate)
     for name, given in rates.items():
         if not given:

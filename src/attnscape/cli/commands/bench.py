@@ -19,11 +19,12 @@ from attnscape import optimizers
 from attnscape.bench import BASELINES, DEFAULT, SUITE, OwnSetting, own_setting
 from attnscape.cli._options import Bench, Train
 from attnscape.cli.commands._again import command_line
-from attnscape.cli.commands._parts import task_of
+from attnscape.cli.commands._parts import task_of, with_schedule
 from attnscape.errors import UsageError
 from attnscape.experiments.setting import Plan
 from attnscape.loading import load_object, user_errors
 from attnscape.models import as_model
+from attnscape.optimizers.arguments import read_grids, written
 from attnscape.report.page import NAME as PAGE
 from attnscape.workflows.members import Budget, Members, OwnParts
 from attnscape.workflows.rank import rank
@@ -52,9 +53,14 @@ def run(options: Bench) -> None:
         if getattr(options, name) < 1:
             raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
     named = [name for name in optimizers.NAMED if name not in _SLOW] if options.all else []
-    references = dict.fromkeys((*BASELINES, *named, *options.optimizers))
+    references = dict.fromkeys((*named, *options.optimizers))
+    tune = read_grids(options.tune)
+    if options.schedule is not None or options.weight_decay is not None:
+        # Beside the plain baselines, with which the folder's bench compares all.
+        references = with_schedule(dict.fromkeys((*BASELINES, *references)), options)
+        tune = dict(zip(with_schedule(tune, options), tune.values(), strict=True))
     ranked = rank(
-        list(references),
+        list(dict.fromkeys((*BASELINES, *references))),
         [*(SUITE[name] for name in options.settings), *([_own_setting(own)] if own else ())],
         options.out,
         Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
@@ -62,7 +68,7 @@ def run(options: Bench) -> None:
         functools.partial(print, flush=True),
         options.remove,
         own,
-        options.tune,
+        [text for reference, grid in tune.items() for text in written(reference, grid)],
     )
     console = Console()
     for sentence, frame in ranked.made.tables.items():
@@ -118,7 +124,9 @@ def _as_before(options: Bench, before: Members, own: OwnParts | None) -> Bench:
 
 def _bench_again(options: Bench, references: Sequence[str], grids: Sequence[str]) -> str:
     """The command line that makes a bench of these optimizers, even in an empty folder."""
-    again = dataclasses.replace(options, all=False, remove=(), tune=tuple(grids))
+    again = dataclasses.replace(
+        options, all=False, remove=(), tune=tuple(grids), schedule=None, weight_decay=None
+    )
     return command_line(again, *references)
 
 

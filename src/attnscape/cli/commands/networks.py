@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from attnscape.cli._options import Networks
-from attnscape.cli.commands._parts import learning_rates
+from attnscape.cli.commands._parts import learning_rates, with_schedule
 from attnscape.errors import UsageError
 from attnscape.experiments.network_tuning import search_networks
 from attnscape.experiments.summary import summary
@@ -83,7 +83,7 @@ def _train(options: Networks) -> None:
     from attnscape.networks import Schedules, train_workload
 
     workload = _workload(str(options.workload))
-    factories = resolve(options.optimizers)
+    factories = resolve(with_schedule(options.optimizers, options))
     source: Any = options.data if options.data in ("packaged", "hub") else Path(options.data)
     train = functools.partial(
         train_workload,
@@ -160,9 +160,8 @@ def _show(dataset: xr.Dataset) -> None:
     """The final losses, with what the data really are above them."""
     print(f"{dataset.attrs['title']} on {dataset.attrs['data']}, {dataset.attrs['size']} size")
     metric = dataset.attrs["metric"]
-    table = Table(
-        "optimizer", "learning rate", "median final loss", "95 % interval", metric, "runs"
-    )
+    optimizer = Column("optimizer", overflow="fold")
+    table = Table(optimizer, "learning rate", "median final loss", "95 % interval", metric, "runs")
     for row in summary(dataset).to_dict("records"):
         mine = dataset["metric"].sel(optimizer=row["optimizer"], learning_rate=row["learning_rate"])
         count = round(row["diverged"] * row["runs"])

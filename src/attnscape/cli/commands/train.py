@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray as xr
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from attnscape.cli._options import Train
-from attnscape.cli.commands._parts import learning_rates, model_of, task_of
+from attnscape.cli.commands._parts import learning_rates, model_of, task_of, with_schedule
 from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
 from attnscape.experiments.experiment import Experiment
@@ -46,7 +46,7 @@ def _train(options: Train) -> None:
         name=options.name,
         task=task,
         model=model_of(options, task.dim),
-        optimizers=(factories := resolve(options.optimizers)),
+        optimizers=(factories := resolve(with_schedule(options.optimizers, options))),
         learning_rates=learning_rates(options.learning_rates, tuple(factories)),
         seeds=tuple(range(options.seeds)),
         steps=options.steps,
@@ -65,7 +65,8 @@ def _train(options: Train) -> None:
     if (expected := effort.announced(experiment)) and not store.find(experiment, options.out):
         log(f"is running{expected}")
     dataset = with_progress(experiment, options.out, log)
-    table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
+    optimizer = Column("optimizer", overflow="fold")
+    table = Table(optimizer, "learning rate", "median final loss", "95 % interval", "runs")
     for row in summary(dataset).to_dict("records"):
         count = round(row["diverged"] * row["runs"])
         ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
