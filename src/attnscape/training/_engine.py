@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from attnscape import native
 from attnscape.identity import check_draws, is_built_in
@@ -36,20 +34,15 @@ from attnscape.steppers import (
     Stepper,
 )
 from attnscape.tasks import Task
-from attnscape.training._dataset import Grid, SeedRecord, assemble
 from attnscape.training._evaluator import Evaluator
 from attnscape.training._start import Start
 from attnscape.training._threads import (
     FirstCallAlone,
-    for_each_seed,
     processors,
     settings_reach_threads,
 )
-from attnscape.training.status import Progress
 from attnscape.trees import astype
 
-_LONGEST_WAIT = 1.0  # second; segments that take longer do not grow
-_LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
 # Equal to split(key)[1], the data key of the run with this seed; training batches have keys derived
 # from it, so no prompt is drawn twice.
 _EVALUATION_STREAM = 1
@@ -99,8 +92,8 @@ class Engine:
         check_draws(sampler, batch)
         training_data = functools.partial(sampler.training_data, batch=batch)
         problem = Problem(first_parameters, static, training_data, clip, dtype)
-        self._steppers = _steppers(problem, groups)
         self._built_in = is_built_in((task, model, [group.factory for group in groups]))
+        self._steppers = _steppers(problem, groups, own=not self._built_in)
         self._first_alone, self._starting = FirstCallAlone(), threading.Lock()
         self.groups = tuple(group for stepper in self._steppers for group in stepper.groups)
         self.evaluation_seeds = tuple(evaluation_seeds)
@@ -183,6 +176,13 @@ class Engine:
                 return 1
         return most if all(map(is_built_in, measures)) else 1
 
+    def decomposes(self, seed: int) -> bool:
+        """Whether updates of the user's decompose matrices."""
+        return not self._built_in and any(
+            isinstance(stepper, CompiledStepper) and stepper.decomposes(runs)
+            for stepper, runs in zip(self._steppers, self.start(seed), strict=True)
+        )
+
     def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
         return [
             preconditioner
@@ -210,91 +210,9 @@ def _keys(seed: int) -> tuple[Key[Array, 1], Key[Array, 1]]:
     return init[None], data[None]
 
 
-def _steppers(problem: Problem, groups: Sequence[Group]) -> list[Stepper]:
+def _steppers(problem: Problem, groups: Sequence[Group], *, own: bool) -> list[Stepper]:
     """One stepper for optimizers in JAX and one for external optimizers, if there are any."""
     inside = [group for group in groups if not isinstance(group.factory, ExternalOptimizer)]
     outside = [group for group in groups if isinstance(group.factory, ExternalOptimizer)]
-    steppers: list[Stepper] = [CompiledStepper(problem, inside)] if inside else []
+    steppers: list[Stepper] = [CompiledStepper(problem, inside, own=own)] if inside else []
     return [*steppers, ExternalStepper(problem, outside)] if outside else steppers
-
-
-def run(
-    engine: Engine,
-    seeds: Sequence[int],
-    steps: int,
-    measures: Sequence[Measure],
-    progress: Progress,
-    memory: int,
-) -> xr.Dataset:
-    """Trains the runs of every seed and returns the Dataset of all measurements.
-
-    Args:
-        engine: The engine.
-        seeds: The seeds.
-        steps: Updates of each run.
-        measures: The measures.
-        progress: Called with (run-steps done, run-steps in all).
-        memory: How many seeds the memory has room for at once.
-    """
-    due = {measure: measure.schedule.within(steps) for measure in measures}
-    stops = sorted({step for scheduled in due.values() for step in scheduled} | {steps})
-    rates = sum(len(group.learning_rates) for group in engine.groups)
-    total = rates * steps * len(seeds)
-    progress(0, total)
-    records = for_each_seed(
-        lambda seed, report: _run_seed(engine, seed, due, stops, report),
-        seeds,
-        engine.seeds_at_once(seeds, measures, memory),
-        lambda done: progress(rates * done, total),
-    )
-    grid = Grid(engine.groups, seeds)
-    return assemble(grid, records, stops, due, engine.evaluation_seeds, engine.first_model)
-
-
-def _run_seed(
-    engine: Engine,
-    seed: int,
-    due: Mapping[Measure, Sequence[int]],
-    stops: Sequence[int],
-    progress: Callable[[int], None],
-) -> SeedRecord:
-    values: dict[Measure, list[list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]]] = {
-        measure: [] for measure in due
-    }
-    steps, step, runs, ahead = stops[-1], 0, engine.start(seed), None
-    segment = 1  # short at first, so that slow steps are noticed early
-    for stop in stops:
-        while step < stop:
-            last = min(stop, step + segment)
-            began = time.perf_counter()
-            runs = engine.advance(runs, step, last)
-            if time.perf_counter() - began < _LONGEST_WAIT:
-                segment = min(2 * segment, _LONGEST_SEGMENT)
-            step = last
-            progress(step)
-        now = [measure for measure in due if step in due[measure]]
-        ahead = None
-        if any(measure.needs_update for measure in now):
-            ahead = engine.advance(runs, step, step + 1)
-        for measure in now:
-            values[measure].append(engine.evaluate(measure, runs, step, ahead))
-        if ahead is not None and step < steps:  # do not repeat the step that was just made
-            runs, step = ahead, step + 1
-            progress(step)
-    return SeedRecord(_diverged_at(engine, runs, ahead, steps), values)
-
-
-def _diverged_at(
-    engine: Engine, runs: States, ahead: States | None, steps: int
-) -> list[Int[np.ndarray, "1 _"]]:
-    """For each optimizer, the steps up to `steps` at which its runs diverged, or -1.
-
-    The loss of the last iterate is computed only in the following step, so that step is made too.
-    """
-    following = ahead or engine.advance(runs, steps, steps + 1)
-    diverged_at = [
-        np.where(np.asarray(later) > engine.first_step + steps, at, later)
-        for before, after in zip(runs, following, strict=True)
-        for at, later in zip(before.diverged_at, after.diverged_at, strict=True)
-    ]
-    return [np.where(at < 0, at, at - engine.first_step) for at in diverged_at]

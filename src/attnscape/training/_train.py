@@ -20,7 +20,8 @@ from attnscape.optimizers import NAMED, Factory, check_learning_rate
 from attnscape.steppers import Group
 from attnscape.tasks import Task
 from attnscape.training import sizes
-from attnscape.training._engine import Engine, run
+from attnscape.training._engine import Engine
+from attnscape.training._run import run
 from attnscape.training._start import Start
 from attnscape.training.provenance import provenance
 from attnscape.training.status import Progress, silent
