@@ -62,7 +62,7 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Trains optimizers x learning rates x seeds on one task and writes the result."""
+    """Trains optimizers x learning rates x batch sizes x seeds on one task; writes the result."""
 
     name: str = "train"
     """Beginning of the result file's name."""
@@ -113,8 +113,15 @@ class Train:
     """Seeds 0, 1, ..., seeds - 1 for each optimizer and learning rate."""
     steps: int = 10_000
     """Updates of each run."""
-    batch: int = 1000
-    """Fresh prompts of each update."""
+    batch: Annotated[
+        tuple[int, ...],
+        tyro.conf.arg(metavar="INT [INT ...]", help_behavior_hint="(default: 1000)"),
+    ] = ()
+    """Fresh prompts of each update; several numbers train everything with each of them, and give a
+    result with the dim `batch`."""
+    full_batch: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Train and evaluate on a set of this many prompts, drawn once, the same for all seeds; every
+    update uses all of them. Numbers of --batch add runs with random batches from this set."""
     clip: float = 1.0
     """Global norm that gradients are clipped to; 0 for no clipping."""
     measure_every: int = 50

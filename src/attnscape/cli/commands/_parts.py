@@ -15,6 +15,7 @@ from attnscape.errors import UsageError
 from attnscape.loading import is_reference, load_object
 from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.tasks import (
+    FixedPrompts,
     Gaussian,
     Huber,
     Linear,
@@ -36,6 +37,7 @@ from attnscape.tasks.radius import radius_table
 
 def task_of(options: Train) -> Task:
     task = _prompts_of(options)
+    task = task if options.full_batch is None else FixedPrompts(task, options.full_batch)
     task = Thresholded(task) if options.threshold else task
     loss = loss_of(options.loss)
     return task if loss == SquaredError() else WithLoss(task, loss)
@@ -141,6 +143,13 @@ def _number(node: ast.expr) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{ast.unparse(node)} is not a plain number")
     return value
+
+
+def batch_sizes(options: Train) -> tuple[int, ...]:
+    """The batch sizes to train with; the full batch is the last."""
+    if options.full_batch is None:
+        return options.batch or (1000,)
+    return (*options.batch, options.full_batch)
 
 
 def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
