@@ -185,6 +185,11 @@ class Bench:
     """The own setting's prompts are 21 rows of this CSV or Parquet file, as `train` has it."""
     target: str | None = None
     """The column of the table that holds the responses; without it they are <w, x>."""
+    loss: str | None = None
+    """The own setting's loss, as `train` has it, instead of the squared error; alone it is that of
+    Setting 1's prompts."""
+    threshold: bool = False
+    """The own setting's responses are replaced by their signs: in-context classification."""
     seeds: Annotated[
         int | None,
         tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as the folder's bench, or 6)"),
