@@ -16,8 +16,8 @@ from attnscape.experiments.setting import Plan
 from attnscape.measures import EvaluationLoss, every
 from attnscape.models import AttentionTransformer
 from attnscape.optimizers import NAMED
-from attnscape.tasks import table_task
-from attnscape.workflows.members import Members
+from attnscape.tasks import AbsoluteError, Huber, Thresholded, WithLoss, table_task
+from attnscape.workflows.members import Members, OwnParts
 
 TASK = """
 from attnscape import RegressionTask
@@ -89,7 +89,9 @@ def planned(monkeypatch, tmp_path):
             Members(settings=before[0], own=before[1]).save(tmp_path / "out")
         with pytest.raises(PlannedError) as stopped:
             bench.run(Bench(out=tmp_path / "out", **options))
-        _, settings, _, _, command, _, _, own, _ = stopped.value.args[0]
+        _, settings, _, _, command, _, _, own, _, lost = stopped.value.args[0]
+        if lost:
+            return settings, own, lost
         return settings, own, command((), ())
 
     return plan
@@ -120,12 +122,58 @@ def test_a_table_is_a_setting_and_its_target_is_named(planned):
     assert "--table own_data.csv --target price" in command
 
 
+def test_a_loss_is_a_setting_whose_name_and_title_tell_it(planned):
+    (only,), own, command = planned(loss="huber:delta=0.5", threshold=True)
+    assert only.name.startswith("huber_delta_0.5_threshold-")
+    assert only.title == "loss huber:delta=0.5,\nsigns as responses"
+    assert only.task == WithLoss(Thresholded(SUITE["setting-1"].task), Huber(0.5))
+    assert "--loss huber:delta=0.5 --threshold" in command
+    assert planned((only.name,), own)[0][0].name == only.name
+    both, *_ = planned(settings=("sphere",), task="own.py:task", loss="absolute")
+    assert both[1].title == "task own.py:task,\nloss absolute"
+    task = RegressionTask(dim=2, context=4, noise=0.5)
+    assert both[1].task == WithLoss(task, AbsoluteError())
+    losses = ("huber", "huber:delta=0.5", "squared", "logistic")
+    assert len({planned(loss=loss)[0][0].name for loss in losses}) == 4
+
+
+def test_parts_written_before_losses_were_options_are_read(tmp_path):
+    before = Members(settings=("sphere",), own=OwnParts("own.py:task", None, None, None, "/"))
+    before.save(tmp_path)
+    path = tmp_path / "bench-optimizers.json"
+    content = json.loads(path.read_text())
+    del content["own"]["loss"], content["own"]["threshold"]
+    path.write_text(json.dumps(content))
+    assert Members.read(tmp_path) == before
+
+
+@pytest.mark.parametrize("broken", ["vanished", "fails", "folder"])
+def test_an_own_setting_that_cannot_be_made_any_more_stops_no_other(broken, planned, tmp_path):
+    file = tmp_path / "own.py"
+    (only,), own, _ = planned(task="own.py:task")
+    if broken == "vanished":
+        file.unlink()
+    elif broken == "fails":
+        file.write_text("def task():\n    raise ValueError('no data to-day')")
+    else:
+        own = dataclasses.replace(own, folder=str(tmp_path / "nowhere"))
+    settings, kept, (sentence,) = planned(("sphere", only.name), own)
+    assert settings == [SUITE["sphere"]]
+    assert kept == own  # the next call looks for it again
+    assert "The folder's own setting (task own.py:task) is left out" in sentence
+    reason = {"vanished": "no file", "fails": "no data to-day", "folder": "nowhere"}[broken]
+    assert reason in sentence
+    with pytest.raises(UsageError, match=r"left out.* has no other setting"):
+        planned((only.name,), own)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--task", "a.py:b", "--table", "c.csv"], "--task replaces --table"),
         (["--target", "price"], "--target names the column 'price' of no table"),
         (["--task", "nowhere.py:task"], "There is no file"),
+        (["--loss", "hubert"], "--loss is 'hubert'; it must be squared"),
     ],
 )
 def test_mistakes_are_answered_before_anything_runs(words, sentence, attnscape, tmp_path):
@@ -167,3 +215,16 @@ def test_from_python_and_from_the_command_line_come_the_same_numbers(attnscape, 
     )
     losses = dataset["loss"].isel(optimizer=0, learning_rate=0).transpose("seed", "step")
     np.testing.assert_allclose(report["loss"], statistics.loss_at_budget(losses.values), rtol=1e-6)
+
+
+def test_a_loss_gives_the_same_numbers_from_python_and_from_the_command_line(attnscape, tmp_path):
+    (tmp_path / "own.py").write_text(TASK)
+    words = ("--seeds", 1, "--steps", 4, "--out", tmp_path / "out")
+    own = ("--task", tmp_path / "own.py:task", "--loss", "absolute", "--threshold")
+    attnscape("bench", *own, *words)
+    written = pd.read_csv(tmp_path / "out" / "bench.csv")
+    task = RegressionTask(dim=2, context=4, noise=0.5)
+    frame = rank({}, task, loss=AbsoluteError(), threshold=True, seeds=1, steps=4)
+    by = ["optimizer", "phase", "learning_rate", "seed"]
+    both = [each.sort_values(by).reset_index(drop=True) for each in (frame, written)]
+    pd.testing.assert_frame_equal(both[0][[*by, "loss"]], both[1][[*by, "loss"]], check_dtype=False)

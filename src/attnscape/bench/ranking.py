@@ -19,7 +19,9 @@ from attnscape.experiments.setting import Plan, RecipeName, Setting
 from attnscape.experiments.tuning import search
 from attnscape.models import ModelFactory, as_model
 from attnscape.optimizers import NAMED, Factory
-from attnscape.tasks import Task, as_task
+from attnscape.paper.settings import SETTING_1
+from attnscape.tasks import Task, Thresholded, WithLoss, as_task
+from attnscape.tasks.losses import Loss
 
 
 def rank(
@@ -27,6 +29,8 @@ def rank(
     task: Task | None = None,
     model: ModelFactory | None = None,
     *,
+    loss: Loss | None = None,
+    threshold: bool = False,
     settings: Sequence[str] = (),
     seeds: int = 6,
     steps: int = 2_000,
@@ -42,6 +46,9 @@ def rank(
         task: A task of your own, which makes a setting called `own-` and a digest of what task and
             model compute.
         model: This setting's model, a function from a key; linear attention of 3 layers by default.
+        loss: This setting's loss in place of the task's, such as `attnscape.tasks.Huber()`; without
+            a task, that of Setting 1's prompts.
+        threshold: Whether this setting's responses are replaced by their signs.
         settings: Further settings, names of `SUITE`; without own parts setting-1 to setting-3.
         seeds: Report seeds 0, 1, ..., seeds - 1; tuning has seeds of its own.
         steps: Updates of each run.
@@ -62,7 +69,7 @@ def rank(
         >>> frame = rank({"lion": lion}, RegressionTask(noise=0.1), runs="runs")  # doctest: +SKIP
         >>> frame.query("phase == 'report'").groupby("optimizer")["loss"].median()  # doctest: +SKIP
     """
-    chosen = _settings(task, model, settings)
+    chosen = _settings(_task(task, loss, threshold), model, settings)
     if taken := [label for label in optimizers if label in BASELINES]:
         raise UsageError(f"{taken[0]} is a baseline, compared with in any case; give another name.")
     plan = Plan(recipe=recipe, seeds=seeds, steps=steps)
@@ -86,6 +93,15 @@ def rank(
     return bench.analyse(results).frame
 
 
+def _task(task: Task | None, loss: Loss | None, threshold: bool) -> Task | None:
+    """The task with another loss, or with signs as responses; None if nothing was given."""
+    if loss is None and not threshold:
+        return None if task is None else as_task(task)
+    found = SETTING_1.task if task is None else as_task(task)
+    found = Thresholded(found) if threshold else found
+    return found if loss is None else WithLoss(found, loss)
+
+
 def _settings(task: Task | None, model: ModelFactory | None, names: Sequence[str]) -> list[Setting]:
     given = task is not None or model is not None
     if unknown := [name for name in names if name not in SUITE]:
@@ -95,6 +111,5 @@ def _settings(task: Task | None, model: ModelFactory | None, names: Sequence[str
     settings = [SUITE[name] for name in names or (() if given else DEFAULT)]
     if not given:
         return settings
-    own_task = None if task is None else as_task(task)
     own_model = None if model is None else as_model(model)
-    return [*settings, own_setting("own", "own", own_task, own_model)]
+    return [*settings, own_setting("own", "own", task, own_model)]

@@ -23,6 +23,7 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
     "target": ("weights", "response"),
     "model": ("layers", "form", "scale"),
     "tune": ("learning_rates",),
+    "full_batch": ("evaluation_batch", "evaluation_seed"),
 }
 # An option, the options it belongs to, and the value that one of them must have.
 _BELONGS_TO: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -103,6 +104,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "context": (1, _PROMPTS),
     "layers": (1, 1000),
     "batch": (1, _PROMPTS),
+    "Train.full_batch": (1, _PROMPTS),
     "evaluation_batch": (1, _PROMPTS),
     "evaluation_seed": (0, 2**32 - 1),
 }
@@ -121,11 +123,13 @@ def check_numbers(options: Any) -> None:
         value = getattr(options, field.name)
         of_command = f"{type(options).__name__}.{field.name}"
         least, most = _RANGES.get(of_command) or _RANGES.get(field.name) or (None, None)
-        if least is not None and value is not None and not least <= value <= most:
-            raise UsageError(
-                f"{_option(field.name)} is {value}; it must be "
-                + (f"at least {least}." if value < least else f"at most {most}.")
-            )
+        for number in value if isinstance(value, tuple) else (value,):
+            if least is not None and number is not None and not least <= number <= most:
+                raise UsageError(
+                    f"{_option(field.name)} is {number}; it must be "
+                    + (f"at least {least}." if number < least else f"at most {most}.")
+                )
+    _check_batches(options)
     steps = getattr(options, "steps", None) or 0
     if hasattr(options, "measure_every") and steps > _MEASUREMENTS * options.measure_every:
         enough = -(-steps // _MEASUREMENTS)
@@ -133,3 +137,16 @@ def check_numbers(options: Any) -> None:
             f"--measure-every {options.measure_every} measures at {steps} steps, more than "
             f"{_MEASUREMENTS}; make it at least {enough}."
         )
+
+
+def _check_batches(options: Any) -> None:
+    """Refuses batch sizes given twice, and those that are not drawn from the full batch."""
+    batches = getattr(options, "batch", ())
+    for size in batches:
+        if batches.count(size) > 1:
+            raise UsageError(f"--batch {size} was given twice; give each size once.")
+        if options.full_batch is not None and size >= options.full_batch:
+            raise UsageError(
+                f"--batch {size} is no part of the {options.full_batch} prompts of --full-batch; "
+                "give smaller sizes, or leave it out: the full batch is trained in any case."
+            )

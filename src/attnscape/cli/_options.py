@@ -70,7 +70,7 @@ class Status:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Trains optimizers x learning rates x seeds on one task and writes the result."""
+    """Trains optimizers x learning rates x batch sizes x seeds on one task; writes the result."""
 
     name: str = "train"
     """Beginning of the result file's name."""
@@ -128,8 +128,15 @@ class Train:
     """Seeds 0, 1, ..., seeds - 1 for each optimizer and learning rate."""
     steps: int = 10_000
     """Updates of each run."""
-    batch: int = 1000
-    """Fresh prompts of each update."""
+    batch: Annotated[
+        tuple[int, ...],
+        tyro.conf.arg(metavar="INT [INT ...]", help_behavior_hint="(default: 1000)"),
+    ] = ()
+    """Fresh prompts of each update; several numbers train everything with each of them, and give a
+    result with the dim `batch`."""
+    full_batch: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Train and evaluate on a set of this many prompts, drawn once, the same for all seeds; every
+    update uses all of them. Numbers of --batch add runs with random batches from this set."""
     clip: float = 1.0
     """Global norm that gradients are clipped to; 0 for no clipping."""
     measure_every: int = 50
@@ -200,6 +207,11 @@ class Bench:
     """The own setting's prompts are 21 rows of this CSV or Parquet file, as `train` has it."""
     target: str | None = None
     """The column of the table that holds the responses; without it they are <w, x>."""
+    loss: str | None = None
+    """The own setting's loss, as `train` has it, instead of the squared error; alone it is that of
+    Setting 1's prompts."""
+    threshold: bool = False
+    """The own setting's responses are replaced by their signs: in-context classification."""
     seeds: Annotated[
         int | None,
         tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as the folder's bench, or 6)"),

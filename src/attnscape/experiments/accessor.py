@@ -30,7 +30,7 @@ class Accessor:
         self._dataset = dataset
 
     def summary(self) -> pd.DataFrame:
-        """One row for each (optimizer, learning rate): see `attnscape.experiments.summary`."""
+        """One row for each optimizer, rate and batch size: see `attnscape.experiments.summary`."""
         from attnscape.experiments.summary import summary
 
         return summary(self._dataset)

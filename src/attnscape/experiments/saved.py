@@ -16,6 +16,7 @@ from attnscape.experiments.store import load
 class _Choice:
     optimizer: str | None = None
     learning_rate: float | None = None
+    batch: int | None = None
     seed: int | None = None
     step: int | None = None
 
@@ -24,9 +25,9 @@ def saved_parameters(text: str) -> xr.DataArray:
     """The parameters that `attnscape.measures.Parameters` stored in a result.
 
     Args:
-        text: The path of the result, and after a colon a choice of optimizer, learning_rate, seed
-            and step. The step is by default the last at which they were stored; without a seed, all
-            are returned; the others can be left out if there is only one.
+        text: The path of the result, and after a colon a choice of optimizer, learning_rate, batch,
+            seed and step. The step is by default the last at which they were stored; without a
+            seed, all are returned; the others can be left out if there is only one.
 
     Returns:
         The dims are (seed, parameter), or (parameter,) if the seed was chosen.
@@ -46,6 +47,10 @@ def saved_parameters(text: str) -> xr.DataArray:
     found = dataset["parameters"]
     found = found.isel(step=found.notnull().any([d for d in found.dims if d != "step"]).values)
     for dim, wanted in dataclasses.asdict(choice).items():
+        if dim == "batch" and dim not in found.dims and wanted is None:
+            continue
+        if dim not in found.dims:
+            raise UsageError(f"{path} has one {dim} only; leave {dim}={wanted} out.")
         labels = found[dim].values
         listed = ", ".join(str(label) for label in labels.tolist())
         if dim == "step" and wanted is None and labels.size:

@@ -12,17 +12,17 @@ from attnscape.training import Status
 
 
 def summary(dataset: xr.Dataset) -> pd.DataFrame:
-    """One row for each (optimizer, learning rate) that was run.
+    """One row for each (optimizer, learning rate) that was run, and each batch size.
 
     Args:
         dataset: A result of `attnscape.train`.
 
     Returns:
-        The columns optimizer, learning_rate, step (at which the loss was last measured), loss
-        (median over seeds of the loss on the fixed batch at that step; a diverged run has an
-        infinite loss, and with several fixed batches each seed has its median over them), low and
-        high (the ends of its exact 95 % interval over seeds; NaN with fewer than 6 seeds),
-        smallest, largest, runs, diverged (share of the runs).
+        The columns optimizer, learning_rate, batch (if it is a dim), step (at which the loss was
+        last measured), loss (median over seeds of the loss on the fixed batch at that step; a
+        diverged run has an infinite loss, and with several fixed batches each seed has its median
+        over them), low and high (the ends of its exact 95 % interval over seeds; NaN with fewer
+        than 6 seeds), smallest, largest, runs, diverged (share of the runs).
 
     Raises:
         UsageError: If the Dataset has no runs, or no loss was measured.
@@ -43,6 +43,11 @@ def summary(dataset: xr.Dataset) -> pd.DataFrame:
             f"The Dataset has no {' and no '.join(lacking)}; a summary is made of what train gives "
             "with EvaluationLoss among its measures."
         )
+    if "batch" in dataset.dims:
+        frames = {size: summary(dataset.sel(batch=size)) for size in dataset["batch"].values}
+        for size, frame in frames.items():
+            frame.insert(2, "batch", int(size))
+        return pd.concat(frames.values(), ignore_index=True)
     losses = dataset["loss"]
     if "evaluation" in losses.dims:
         losses = losses.median("evaluation")  # over the measured ones

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from attnscape.optimizers import (
@@ -19,6 +20,7 @@ from attnscape.optimizers import (
     accepting,
     clipped,
 )
+from attnscape.steppers._one_matrix import decomposes, one_matrix_at_a_time
 from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
 from attnscape.trees import Plain, from_plain, to_plain
@@ -33,6 +35,7 @@ class CompiledStepper:
     Args:
         problem: The problem that the runs share.
         groups: Optimizers with their learning rates.
+        own: Whether a part is the user's, so that an update may decompose several matrices at once.
 
     Examples:
         >>> import jax
@@ -47,15 +50,17 @@ class CompiledStepper:
         (2, 3, 4)
     """
 
-    def __init__(self, problem: Problem, groups: Sequence[Group]) -> None:
+    def __init__(self, problem: Problem, groups: Sequence[Group], *, own: bool = False) -> None:
         self.groups: tuple[Group, ...] = tuple(groups)
         self._problem = problem
         self._optimizers = [_prepared(group, problem.clip) for group in groups]
+        safe = one_matrix_at_a_time if own else _as_it_is
+        step = safe(self._step)
         self._advance = jax.jit(
-            lambda runs, first, last: jax.lax.fori_loop(first, last, self._step, runs)
+            lambda runs, first, last: jax.lax.fori_loop(first, last, step, runs)
         )
-        self._eval_params = jax.jit(self._all_eval_params)
-        self._preconditioned = jax.jit(self._preconditioners)
+        self._eval_params = jax.jit(safe(self._all_eval_params))
+        self._preconditioned = jax.jit(safe(self._preconditioners))
         self._elsewhere = any(
             isinstance(optimizer(group.learning_rates[0]), WithEvalParams)
             for optimizer, group in zip(self._optimizers, self.groups, strict=True)
@@ -92,12 +97,19 @@ class CompiledStepper:
 
     def calls_python(self, runs: Runs) -> bool:
         """Whether a user's part has callbacks, which run at every update."""
-        programs = [
+        return any(_CALLBACK.search(str(program)) for program in self._programs(runs))
+
+    def decomposes(self, runs: Runs) -> bool:
+        """Whether an update decomposes matrices."""
+        return any(map(decomposes, self._programs(runs)))
+
+    def _programs(self, runs: Runs) -> list[ClosedJaxpr]:
+        traced = (
             self._advance.trace(runs, 0, 1),
             self._preconditioned.trace(runs),
             self._eval_params.trace(runs),
-        ]
-        return any(_CALLBACK.search(str(each.jaxpr)) for each in programs)
+        )
+        return [each.jaxpr for each in traced]
 
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:
         """The parameters that are measured, for each optimizer."""
@@ -203,6 +215,10 @@ class CompiledStepper:
             return jax.tree.map(lambda *a: jnp.stack([jnp.asarray(each) for each in a]), *results)
 
         return traced if group.traced_rates else apart
+
+
+def _as_it_is(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    return function
 
 
 def _prepared(group: Group, clip: float | None) -> OptaxFactory:

@@ -59,6 +59,38 @@ def _flags(statuses: Sequence[Status]) -> dict[str, str]:
     return {"flags": ", ".join(f"{status.value} {status.name}" for status in statuses)}
 
 
+def over_batches(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """One Dataset of trainings that differ in the batch size only, with the dim `batch`.
+
+    Args:
+        datasets: Results of `attnscape.train`, each with one batch size.
+
+    Returns:
+        The dim follows learning_rate. Attributes that differ are left out, but `batch`, which has
+        all sizes.
+
+    Raises:
+        ValueError: If their other coordinates differ.
+
+    Examples:
+        >>> import xarray as xr
+        >>> from attnscape.training import over_batches
+        >>> runs = ("optimizer", "learning_rate", "seed")
+        >>> one = xr.Dataset({"status": (runs, [[[0, 0]]])}, attrs={"batch": 32, "steps": 9})
+        >>> both = over_batches([one, one.assign_attrs(batch=128)])
+        >>> both["status"].dims, both.attrs
+        (('optimizer', 'learning_rate', 'batch', 'seed'), {'batch': [32, 128], 'steps': 9})
+    """
+    sizes = [int(dataset.attrs["batch"]) for dataset in datasets]
+    labels = xr.DataArray(sizes, dims="batch", name="batch", attrs={"long_name": "batch size"})
+    together = xr.concat(
+        datasets, labels, data_vars="all", coords="minimal", compat="equals", join="exact",
+        combine_attrs="drop_conflicts",
+    )  # fmt: skip
+    first = (*_RUN_DIMS[:2], "batch")
+    return together.transpose(*first, ...).assign_attrs(batch=sizes)
+
+
 def _fill(
     variables: dict[str, _Variable],
     recorded: Recorded,

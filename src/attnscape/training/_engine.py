@@ -92,8 +92,8 @@ class Engine:
         check_draws(sampler, batch)
         training_data = functools.partial(sampler.training_data, batch=batch)
         problem = Problem(first_parameters, static, training_data, clip, dtype)
-        self._steppers = _steppers(problem, groups)
         self._built_in = is_built_in((task, model, [group.factory for group in groups]))
+        self._steppers = _steppers(problem, groups, own=not self._built_in)
         self._first_alone, self._starting = FirstCallAlone(), threading.Lock()
         self.groups = tuple(group for stepper in self._steppers for group in stepper.groups)
         self.evaluation_seeds = tuple(evaluation_seeds)
@@ -200,6 +200,13 @@ class Engine:
                 return 1
         return most if all(map(is_built_in, measures)) else 1
 
+    def decomposes(self, seed: int) -> bool:
+        """Whether updates of the user's decompose matrices."""
+        return not self._built_in and any(
+            isinstance(stepper, CompiledStepper) and stepper.decomposes(runs)
+            for stepper, runs in zip(self._steppers, self.start(seed), strict=True)
+        )
+
     def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
         return [
             preconditioner
@@ -227,9 +234,9 @@ def _keys(seed: int) -> tuple[Key[Array, 1], Key[Array, 1]]:
     return init[None], data[None]
 
 
-def _steppers(problem: Problem, groups: Sequence[Group]) -> list[Stepper]:
+def _steppers(problem: Problem, groups: Sequence[Group], *, own: bool) -> list[Stepper]:
     """One stepper for optimizers in JAX and one for external optimizers, if there are any."""
     inside = [group for group in groups if not isinstance(group.factory, ExternalOptimizer)]
     outside = [group for group in groups if isinstance(group.factory, ExternalOptimizer)]
-    steppers: list[Stepper] = [CompiledStepper(problem, inside)] if inside else []
+    steppers: list[Stepper] = [CompiledStepper(problem, inside, own=own)] if inside else []
     return [*steppers, ExternalStepper(problem, outside)] if outside else steppers

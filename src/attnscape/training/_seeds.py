@@ -7,6 +7,7 @@ length, a seed that goes on from there ends with the bits of one that was never 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import time
@@ -21,7 +22,7 @@ from attnscape.measures import Measure
 from attnscape.training._dataset import assemble, labelled
 from attnscape.training._engine import Engine, States
 from attnscape.training._records import Layout, SeedRecord, Taken, part_of
-from attnscape.training._threads import for_each_seed
+from attnscape.training._threads import for_each_seed, one_blas_thread
 from attnscape.training.checkpoints import Checkpoints, UnusedCheckpointWarning
 from attnscape.training.status import Progress
 from attnscape.trees import Plain
@@ -62,12 +63,14 @@ def run(
     outline = {"layout": layout.plain(), "labels": labels}
     checkpoints.describe([part_of(seed) for seed in seeds], steps, outline)
     progress(0, total)
-    records = for_each_seed(
-        lambda seed, report: _run_seed(engine, seed, measures, layout, checkpoints, report),
-        seeds,
-        engine.seeds_at_once(seeds, measures, memory),
-        lambda done: progress(rates * done, total),
-    )
+    # Also for one seed: calls at once from several of XLA's threads make those of BLAS spin.
+    with one_blas_thread() if engine.decomposes(seeds[0]) else contextlib.nullcontext():
+        records = for_each_seed(
+            lambda seed, report: _run_seed(engine, seed, measures, layout, checkpoints, report),
+            seeds,
+            engine.seeds_at_once(seeds, measures, memory),
+            lambda done: progress(rates * done, total),
+        )
     return labelled(assemble(layout, records), labels)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import jax
 import numpy as np
@@ -18,8 +16,20 @@ from attnscape.identity import is_built_in
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss, check_measures
 from attnscape.optimizers import NAMED, Factory, bound, check_learning_rate
 from attnscape.steppers import Group
-from attnscape.tasks import Task
+from attnscape.tasks import FixedPrompts, Task, innermost
 from attnscape.training import sizes
+from attnscape.training._arguments import (
+    Precision,
+    batches_of,
+    check_clip,
+    check_counts,
+    check_precision,
+    check_representable,
+    check_seeds,
+    evaluation_batches,
+    is_sequence,
+)
+from attnscape.training._dataset import over_batches
 from attnscape.training._engine import Engine
 from attnscape.training._seeds import run
 from attnscape.training._start import Start
@@ -27,8 +37,6 @@ from attnscape.training.checkpoints import Checkpoints, NoCheckpoints
 from attnscape.training.provenance import provenance
 from attnscape.training.status import Progress, silent
 from attnscape.validation import callback_errors, check_parts
-
-Precision = Literal["float32", "float64"]
 
 
 @callback_errors()
@@ -40,7 +48,7 @@ def train(
     seeds: Sequence[int],
     *,
     steps: int,
-    batch: int = 1000,
+    batch: int | Sequence[int] = 1000,
     clip: float | None = 1.0,
     measures: Sequence[Measure] = (EvaluationLoss(), TrainingLoss()),
     evaluation_batch: int = 1000,
@@ -67,7 +75,9 @@ def train(
             prompts, but can change the last bits of its runs, because all are compiled into one
             program.
         steps: Updates of each run.
-        batch: Fresh prompts of each update.
+        batch: Fresh prompts of each update, or a sequence of several such numbers: everything is
+            trained with each of them. If the task is `attnscape.tasks.FixedPrompts`, its size is
+            the full batch.
         clip: Global norm that gradients are clipped to before the optimizer; None for no clipping.
         measures: The measures, each with its own schedule.
         evaluation_batch: Prompts of the fixed batch that all runs are evaluated on.
@@ -89,9 +99,10 @@ def train(
         measures, `status` (a `Status`) and `diverged_at` (the step at which loss or parameters
         stopped being finite; -1 if they never did). Its attributes are the arguments that are
         numbers, the device, the versions, and the attributes that `attnscape.load` checks. If
-        `evaluation_seeds` is a sequence, variables measured on fixed batches have the dim
-        `evaluation` after step, labelled by these seeds. With `start`, the scalar coordinate
-        `start_step` is the number of updates before.
+        `batch` is a sequence, the dim `batch` follows learning_rate. If `evaluation_seeds` is one,
+        variables measured on fixed batches have the dim `evaluation` after step, labelled by these
+        seeds. With `start`, the scalar coordinate `start_step` is the number of updates before. Of
+        `FixedPrompts`, the attribute `training_set` says what is drawn once.
         NaN means not measured, or diverged before. Several measures of one class may fill the same
         variables, each with its own schedule and number of evaluation batches.
 
@@ -110,50 +121,77 @@ def train(
         >>> bool((result["loss"].sel(step=100) < result["loss"].sel(step=0)).all())
         True
     """
-    if precision not in ("float32", "float64"):
-        raise UsageError(f"precision is {precision!r}; it must be float32 or float64.")
-    _check_counts(steps=steps, batch=batch, evaluation_batch=evaluation_batch)
-    groups = _groups(optimizers, learning_rates, precision, steps=steps, batch=batch)
-    if not _is_sequence(seeds):
+    check_precision(precision)
+    check_counts(steps=steps, evaluation_batch=evaluation_batch)
+    groups = {
+        size: _groups(optimizers, learning_rates, precision, steps=steps, batch=size)
+        for size in batches_of(batch)
+    }
+    if checkpoints is not None and is_sequence(batch):
+        raise UsageError("Checkpoints are those of one training; give one batch size with them.")
+    if not is_sequence(seeds):
         raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")
-    batches = _evaluation_batches(evaluation_seeds)
-    check_measures(measures := tuple(measures), len(batches))
+    evaluations = evaluation_batches(evaluation_seeds)
+    check_measures(measures := tuple(measures), len(evaluations))
+    rates = sum(len(group.learning_rates) for group in next(iter(groups.values())))
     needed = sizes.estimate(
-        task, model, runs=sum(len(group.learning_rates) for group in groups), seeds=seeds,
-        steps=steps, batch=batch, evaluation_batch=evaluation_batch, evaluations=len(batches),
-        measures=measures, precision=precision,
+        task, model, runs=rates, seeds=seeds, steps=steps, batch=tuple(groups), measures=measures,
+        evaluation_batch=evaluation_batch, evaluations=len(evaluations), precision=precision,
     ).checked()  # fmt: skip
     check_seeds("seeds", seeds := tuple(seeds))
     check_clip(clip, precision)
     start = None if start is None else Start.of(start)
+    arguments = {
+        "steps": int(steps), "clip": "none" if clip is None else float(clip),
+        "precision": precision, "evaluation_batch": int(evaluation_batch),
+        "evaluation_seeds": list(evaluations), **_circumstances(task),
+    }  # fmt: skip
+    labels = {
+        "optimizers": [group.name for group in next(iter(groups.values()))],
+        "start_step": None if start is None else start.step,
+        "single": not is_sequence(evaluation_seeds),
+    }
+    datasets, work = list[xr.Dataset](), rates * steps * len(seeds)
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         own = [measure for measure in measures if not is_built_in(measure)]
-        groups = check_parts(
-            task, model, groups, clip=clip, batch=batch, dtype=precision, measures=own
+        checked = {
+            size: check_parts(
+                task, model, of_size, clip=clip, batch=size, dtype=precision, measures=own
+            )
+            for size, of_size in groups.items()
+        }
+        for size, of_size in checked.items():
+            engine = Engine(
+                *(task, model, of_size), clip=clip, batch=size, precision=precision,
+                evaluation_seeds=evaluations, evaluation_batch=evaluation_batch, start=start,
+            )  # fmt: skip
+            if start is not None:
+                start.check(seeds, engine.first_model, steps)
+            report = _part(progress, len(datasets) * work, len(groups) * work)
+            labels["attributes"] = {**arguments, "batch": size}
+            datasets.append(
+                run(
+                    *(engine, seeds, steps, measures, report, needed.seeds_at_once()),
+                    *(checkpoints or NoCheckpoints(), labels),
+                )
+            )
+    return over_batches(datasets) if is_sequence(batch) else datasets[0]
+
+
+def _part(progress: Progress, before: int, whole: int) -> Progress:
+    """The progress of one part of the work."""
+    return lambda done, total: progress(before + done, whole)
+
+
+def _circumstances(task: Task) -> dict[str, str | int]:
+    """The attributes that are no arguments: a fixed training set, the device, the versions."""
+    found: dict[str, str | int] = {"device": native.default_device().device_kind, **provenance()}
+    if isinstance(fixed := innermost(task), FixedPrompts):
+        found["training_set"] = (
+            f"{fixed.size} prompts drawn once with seed {fixed.seed}, the same for all seeds; a "
+            "batch of all of them is the full batch, others are drawn from them"
         )
-        engine = Engine(
-            *(task, model, groups), clip=clip, batch=batch, precision=precision,
-            evaluation_seeds=batches, evaluation_batch=evaluation_batch, start=start,
-        )  # fmt: skip
-        if start is not None:
-            start.check(seeds, engine.first_model, steps)
-        labels = {
-            "optimizers": [group.name for group in groups],
-            "start_step": None if start is None else start.step,
-            "attributes": {
-                "steps": int(steps), "batch": int(batch),
-                "clip": "none" if clip is None else float(clip),
-                "precision": precision, "evaluation_batch": int(evaluation_batch),
-                "evaluation_seeds": list(batches),
-                "device": native.default_device().device_kind,
-                **provenance(),
-            },
-            "single": isinstance(evaluation_seeds, int | np.integer),
-        }  # fmt: skip
-        return run(
-            *(engine, seeds, steps, measures, progress, needed.seeds_at_once()),
-            *(checkpoints or NoCheckpoints(), labels),
-        )
+    return found
 
 
 def _groups(
@@ -185,7 +223,7 @@ def _groups(
         if not rates:
             raise UsageError(f"No learning rate was given for {name}; give at least one.")
         for rate in rates:
-            _check_representable("The learning rate", rate, precision)
+            check_representable("The learning rate", rate, precision)
         groups.append(Group(name, bound(factory, steps=steps, batch=batch), rates))
     return tuple(groups)
 
@@ -205,70 +243,3 @@ def _resolve(optimizers: Mapping[str, Factory] | Sequence[str]) -> Mapping[str, 
 
 def _is_named(name: object) -> bool:
     return isinstance(name, str) and name in NAMED
-
-
-def _is_sequence(seeds: object) -> bool:
-    return isinstance(seeds, Sequence | np.ndarray)
-
-
-def _evaluation_batches(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """The seeds of the fixed batches as a tuple, also if a single number was given."""
-    if isinstance(seeds, int | np.integer):
-        seeds = (int(seeds),)
-    if not _is_sequence(seeds):
-        raise UsageError(f"evaluation_seeds is {seeds!r}; give a seed, or a sequence of seeds.")
-    check_seeds("evaluation_seeds", seeds := tuple(seeds))
-    return seeds
-
-
-def check_clip(clip: float | None, precision: Precision) -> None:
-    """Raises UsageError unless it is a norm that gradients can be clipped to, or None.
-
-    Examples:
-        >>> from attnscape.training import check_clip
-        >>> check_clip(1.0, "float32")
-        >>> check_clip(-1.0, "float32")
-        Traceback (most recent call last):
-            ...
-        attnscape.errors.UsageError: clip is -1.0; it must be positive, or None for no clipping.
-    """
-    if clip is None:
-        return
-    if not clip > 0:
-        raise UsageError(f"clip is {clip}; it must be positive, or None for no clipping.")
-    _check_representable("clip", clip, precision)
-
-
-def _check_representable(what: str, number: float, precision: Precision) -> None:
-    """Refuses numbers below the smallest normal one: compiled programs replace them by zero."""
-    limits = np.finfo(precision)
-    if not limits.tiny <= number <= limits.max:
-        raise UsageError(
-            f"{what} {number:g} is beyond {precision}, which holds {limits.tiny:.2g} to "
-            f"{limits.max:.2g}; give a number in between."
-        )
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        least = 0 if name == "steps" else 1
-        if not isinstance(count, numbers.Integral) or count < least:
-            raise UsageError(f"{name} is {count}; it must be a whole number of at least {least}.")
-
-
-def check_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Raises UsageError unless they are different whole numbers of 32 bits, at least one.
-
-    Examples:
-        >>> from attnscape.training import check_seeds
-        >>> check_seeds("seeds", (0, 1))
-        >>> check_seeds("seeds", (1, 1))
-        Traceback (most recent call last):
-            ...
-        attnscape.errors.UsageError: seeds are [1, 1]; give at least one, and none twice.
-    """
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise UsageError(f"{name} are {list(seeds)}; give at least one, and none twice.")
-    for seed in seeds:
-        if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
-            raise UsageError(f"The seed {seed} is not usable; give whole numbers from 0 to 2^32-1.")

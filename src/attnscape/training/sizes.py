@@ -94,7 +94,7 @@ def estimate(
     runs: int,
     seeds: Sized,
     steps: int,
-    batch: int = 1000,
+    batch: int | Sequence[int] = 1000,
     evaluation_batch: int = 1000,
     evaluations: int = 1,
     measures: Sequence[Measure] = (),
@@ -108,7 +108,7 @@ def estimate(
         runs: Number of pairs (optimizer, learning rate).
         seeds: The seeds; only their number matters.
         steps: Updates of each run.
-        batch: Prompts of each update.
+        batch: Prompts of each update; several if all is trained with each of them.
         evaluation_batch: Prompts of an evaluation batch.
         evaluations: Number of evaluation batches.
         measures: The measures.
@@ -118,9 +118,11 @@ def estimate(
         UsageError: If a number is too large for any machine.
     """
     count = _count("seeds", seeds)
+    batches = (batch,) if isinstance(batch, int | np.integer) else tuple(batch)
+    largest = max(batches)
     for name, number in (
         ("steps", steps),
-        ("batch", batch),
+        ("batch", largest),
         ("evaluation_batch", evaluation_batch),
     ):
         if number > _LARGEST:
@@ -128,8 +130,8 @@ def estimate(
     try:
         shapes: PyTree = eqx.filter_eval_shape(model, jax.eval_shape(lambda: jax.random.key(0)))
         draw = Sampler.for_model(shapes, task, precision)
-        of_batch, of_evaluation = (_largest_array(draw, b) for b in (batch, evaluation_batch))
-        numbers = (task.context + 1) * task.dim + 0.0
+        of_batch, of_evaluation = (_largest_array(draw, b) for b in (largest, evaluation_batch))
+        drawn = (task.context + 1) * task.dim + 0.0
         kernels = _has_kernels(model, draw)
     except (
         Exception,
@@ -140,11 +142,12 @@ def estimate(
     parameters = sum(math.prod(leaf.shape) for leaf in leaves)
     itemsize = np.dtype(precision).itemsize
     memory = {
-        f"A batch of {batch} prompts": of_batch,
+        f"A batch of {largest} prompts": of_batch,
         f"{evaluations} evaluation batches of {evaluation_batch} prompts": evaluations
         * of_evaluation,
         f"{runs} runs of a model with {parameters} parameters": 4 * runs * parameters * itemsize,
-        "The record of what is measured": count
+        "The record of what is measured": len(batches)
+        * count
         * runs
         * _records(measures, shapes, parameters, steps, evaluations, itemsize),
     }
@@ -153,10 +156,10 @@ def estimate(
     width = task.dim if draw.moments else task.context + task.dim
     least = 0.0 if kernels else _WITHOUT_KERNELS
     seconds_a_prompt = (
-        _SECONDS_A_NUMBER * numbers * (task.dim if draw.moments else 1)
+        _SECONDS_A_NUMBER * drawn * (task.dim if draw.moments else 1)
         + max(_SECONDS_A_PRODUCT * width, least) * runs * parameters
     )
-    return Sizes(memory, float(count) * steps * batch * seconds_a_prompt)
+    return Sizes(memory, float(count) * steps * sum(batches) * seconds_a_prompt)
 
 
 def _has_kernels(model: Callable[..., PyTree], draw: Sampler) -> bool:

@@ -17,7 +17,8 @@ class Cost:
     """Logs duration and progress; call it with (run-steps done, all run-steps), first with 0 done.
 
     Programs that are compiled between the first steps make these look slow. So the speed is
-    measured again while it grows by half or more.
+    measured again while it grows by half or more, and from the first step on where a part of the
+    work begins, which is when the same number is done as before.
 
     Args:
         log: Called with the estimated duration, and later with the progress.
@@ -33,17 +34,21 @@ class Cost:
     ) -> None:
         self._say, self._clock, self._unit = log, clock, unit
         self._begin: float | None = None  # excludes what is compiled before the first step
-        self._since = 0.0, 0  # where the measurement of the speed starts: time, run-steps
+        self._done = 0
+        # Where the measurement of the speed starts, time and run-steps; None until a step is made.
+        self._since: tuple[float, int] | None = None
         self._speed = 0.0  # as measured before
         self._said: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Logs a line if one is due."""
         now = self._clock()
-        if done == 0:
+        if done == self._done:  # at the beginning, or before a part that is compiled first
+            self._since = None
             return
-        if self._begin is None:
-            self._begin, self._since = now, (now, done)
+        self._done = done
+        if self._begin is None or self._since is None:
+            self._begin, self._since = self._begin or now, (now, done)
             return
         seconds, steps = now - self._since[0], done - self._since[1]
         if seconds < _MEASURED or steps == 0 or done == total:

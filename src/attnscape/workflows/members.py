@@ -55,6 +55,8 @@ class OwnParts:
         table: Path of a table.
         target: The table's column of responses.
         folder: The folder that these are relative to.
+        loss: Name or reference of a loss.
+        threshold: Whether responses are replaced by their signs.
     """
 
     task: str | None
@@ -62,6 +64,8 @@ class OwnParts:
     table: str | None
     target: str | None
     folder: str
+    loss: str | None = None
+    threshold: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

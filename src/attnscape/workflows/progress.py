@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import xarray as xr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from attnscape.experiments import store
-from attnscape.experiments.store import Computation
+from attnscape.training import Progress as Report
 from attnscape.workflows.cost import Cost
 
 
@@ -61,17 +59,20 @@ class ProgressBar:
 
 
 def with_progress(
-    experiment: Computation, directory: Path, log: Callable[[str], None]
+    name: str,
+    compute: Callable[[Report, Callable[[], None]], xr.Dataset],
+    log: Callable[[str], None],
 ) -> xr.Dataset:
-    """Loads or computes the result of an experiment, with a progress bar and log lines.
+    """Loads or computes a result, with a progress bar and log lines.
 
     Args:
-        experiment: The experiment to run.
-        directory: The folder of its result.
+        name: The label of the bar.
+        compute: Returns the result; it calls its first argument with (run-steps done, run-steps in
+            all), and its second if another process is computing the result.
         log: Called with the estimated duration, and later with the progress.
     """
     cost = Cost(log)
-    with ProgressBar(experiment.name) as bar:
+    with ProgressBar(name) as bar:
 
         def progress(done: int, total: int) -> None:
             bar(done, total)
@@ -80,4 +81,4 @@ def with_progress(
         def waiting() -> None:
             log("is being computed by another process; waiting for it")
 
-        return store.load_or_run(experiment, directory, progress, waiting)
+        return compute(progress, waiting)

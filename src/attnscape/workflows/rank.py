@@ -46,7 +46,7 @@ class Ranked:
     Attributes:
         made: The bench.
         notes: Sentences about optimizers whose code changed since they were run, and about those
-            left out.
+            and settings that were left out.
         failures: Sentences about optimizers that could not be run.
     """
 
@@ -65,6 +65,7 @@ def rank(
     remove: Sequence[str] = (),
     own: OwnParts | None = None,
     tune: Sequence[str] = (),
+    lost: Sequence[str] = (),
 ) -> Ranked:
     """Adds optimizers to the bench of a folder and writes the page of the whole folder.
 
@@ -78,9 +79,10 @@ def rank(
         command: Returns the command line that makes a bench of given references and grids.
         log: Called with a line when runs start, and when an optimizer fails.
         remove: Labels or references of the members to remove first.
-        own: The parts of the user's own setting, if it is among `settings`; kept for the next call.
+        own: The parts of the user's own setting, kept for the next call.
         tune: Grids of further arguments (`attnscape.optimizers.arguments`); each optimizer in them
             is run beside the others, under a label with a + and the arguments.
+        lost: Sentences about settings of the folder's bench that are left out.
 
     Raises:
         UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
@@ -116,6 +118,7 @@ def rank(
         # have saved.
         members = Members.update(out, lambda now, member=member: now.adding(member))
     shown, marked, notes = _shown(members, list(chosen), settings, out, plan)
+    notes = [*lost, *notes]
     names = tuple(setting.name for setting in settings)
     shown_last = {"settings": names, "budget": budget, "own": own}
     Members.update(out, lambda now: dataclasses.replace(now, **shown_last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,5 +52,7 @@ def load_or_run(
         expected = effort.announced(experiment)
         log(f"{artifact}: running {experiment.name}, {experiment.run_steps:,} run-steps{expected}")
     return with_progress(
-        experiment, directory, lambda words: log(f"{artifact}: {experiment.name} {words}")
+        experiment.name,
+        functools.partial(store.load_or_run, experiment, directory),
+        lambda words: log(f"{artifact}: {experiment.name} {words}"),
     )

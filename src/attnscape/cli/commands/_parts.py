@@ -16,6 +16,7 @@ from attnscape.loading import is_reference, load_object
 from attnscape.models import LinearTransformer, ModelFactory, as_model
 from attnscape.optimizers.references import read_options, split
 from attnscape.tasks import (
+    FixedPrompts,
     Gaussian,
     Huber,
     Linear,
@@ -37,6 +38,7 @@ from attnscape.tasks.radius import radius_table
 
 def task_of(options: Train) -> Task:
     task = _prompts_of(options)
+    task = task if options.full_batch is None else FixedPrompts(task, options.full_batch)
     task = Thresholded(task) if options.threshold else task
     loss = loss_of(options.loss)
     return task if loss == SquaredError() else WithLoss(task, loss)
@@ -165,6 +167,13 @@ def with_schedule(references: Iterable[str], options: Train | Networks | Bench) 
                 "--weight-decay give one to all; leave one of them out."
             )
     return [f"{reference}@{behind}" for reference in references]
+
+
+def batch_sizes(options: Train) -> tuple[int, ...]:
+    """The batch sizes to train with; the full batch is the last."""
+    if options.full_batch is None:
+        return options.batch or (1000,)
+    return (*options.batch, options.full_batch)
 
 
 def learning_rates(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[float, ...]]:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -31,7 +32,7 @@ from attnscape.workflows.rank import rank
 
 # Their steps with exact Hessians take hundred times as long as others: only if they are named.
 _SLOW = ("newton", "gauss-newton")
-_OWN = ("task", "model", "table", "target")  # options of the own setting
+_OWN = ("task", "model", "table", "target", "loss", "threshold")  # options of the own setting
 
 
 def run(options: Bench) -> None:
@@ -48,7 +49,8 @@ def run(options: Bench) -> None:
         )
     before = Members.read(options.out)
     own = _own_parts(options, before)
-    options = _as_before(options, before, own)
+    setting, lost = _own_setting_of(own, options, before)
+    options = _as_before(options, before, None if setting is None else own)
     for name in ("seeds", "steps"):
         if getattr(options, name) < 1:
             raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
@@ -61,7 +63,7 @@ def run(options: Bench) -> None:
         tune = dict(zip(with_schedule(tune, options), tune.values(), strict=True))
     ranked = rank(
         list(dict.fromkeys((*BASELINES, *references))),
-        [*(SUITE[name] for name in options.settings), *([_own_setting(own)] if own else ())],
+        [*(SUITE[name] for name in options.settings), *([setting] if setting else ())],
         options.out,
         Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
         functools.partial(_bench_again, options),
@@ -69,6 +71,7 @@ def run(options: Bench) -> None:
         options.remove,
         own,
         [text for reference, grid in tune.items() for text in written(reference, grid)],
+        lost,
     )
     console = Console()
     for sentence, frame in ranked.made.tables.items():
@@ -83,28 +86,69 @@ def run(options: Bench) -> None:
 
 def _own_parts(options: Bench, before: Members) -> OwnParts | None:
     """The parts of the own setting: those given, or those of the folder's bench."""
-    texts = {name: getattr(options, name) for name in _OWN}
-    given = {name: None if text is None else str(text) for name, text in texts.items()}
-    if any(given.values()):
-        return OwnParts(**given, folder=os.getcwd())
-    return None if options.settings else before.own
+    if not _gives_own(options):
+        return None if options.settings else before.own
+    given: dict[str, Any] = {name: getattr(options, name) for name in _OWN}
+    given["table"] = None if options.table is None else str(options.table)
+    return OwnParts(**given, folder=os.getcwd())
+
+
+def _gives_own(options: Bench) -> bool:
+    return any(getattr(options, name) for name in _OWN)
+
+
+def _own_setting_of(
+    own: OwnParts | None, options: Bench, before: Members
+) -> tuple[OwnSetting | None, tuple[str, ...]]:
+    """The own setting, and a sentence if the folder's bench has one that cannot be made any more.
+
+    Raises:
+        UsageError: If one that is given cannot be made, or there is no other setting.
+    """
+    if own is None:
+        return None, ()
+    try:
+        return _own_setting(own), ()
+    except (UsageError, OSError) as error:
+        others = [name for name in before.settings if name in SUITE]
+        if _gives_own(options):
+            raise
+        sentence = (
+            f"The folder's own setting ({_title(own)}) is left out: it cannot be made any more "
+            f"({error}); name other settings with --settings to leave it out from now on."
+        )
+        if not others:
+            raise UsageError(f"{sentence} The folder's bench has no other setting.") from None
+        return None, (sentence,)
 
 
 def _own_setting(own: OwnParts) -> OwnSetting:
     """The setting of a user's own parts; they are read where they were first given."""
-    words = {"task": own.task, "table": own.table, "model": own.model}
-    texts = {kind: text for kind, text in words.items() if text is not None}
-    # Without folders, so that titles are short.
-    parts = [f"{kind} {text.rpartition('/')[2]}" for kind, text in texts.items()]
-    column = "" if own.target is None else f"{own.target} of "
-    title = column + ",\n".join(parts)
-    names = [re.split(r"[/:]", text)[-1] for text in texts.values()]
-    label = re.sub(r"[^\w.]+", "_", "-".join(names))[:40]
+    names = [re.split(r"[/:]", text)[-1] for text in (own.task, own.table, own.model) if text]
+    # A loss has its whole text, so that huber:delta=0.5 is told from huber:delta=2.
+    names += [own.loss.rpartition("/")[2]] if own.loss else []
+    label = re.sub(r"[^\w.]+", "_", "-".join([*names, *(["threshold"] if own.threshold else [])]))
     with user_errors(), contextlib.chdir(own.folder):
         table = None if own.table is None else Path(own.table)
-        task = task_of(Train(task=own.task, table=table, target=own.target))
+        task = task_of(
+            Train(
+                task=own.task,
+                table=table,
+                target=own.target,
+                loss=own.loss or "squared",
+                threshold=own.threshold,
+            )
+        )
         model = None if own.model is None else as_model(load_object(own.model))
-        return own_setting(label.strip("._") or "own", title, task, model)
+        return own_setting(label[:40].strip("._") or "own", _title(own), task, model)
+
+
+def _title(own: OwnParts) -> str:
+    """What the own setting is made of, without folders, so that titles are short."""
+    texts = {"task": own.task, "table": own.table, "model": own.model, "loss": own.loss}
+    parts = [f"{kind} {text.rpartition('/')[2]}" for kind, text in texts.items() if text]
+    column = "" if own.target is None else f"{own.target} of "
+    return column + ",\n".join([*parts, *(["signs as responses"] if own.threshold else [])])
 
 
 def _as_before(options: Bench, before: Members, own: OwnParts | None) -> Bench:

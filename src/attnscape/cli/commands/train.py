@@ -1,9 +1,10 @@
-"""`attnscape train`: optimizers x learning rates x seeds on one task."""
+"""`attnscape train`: optimizers x learning rates x batch sizes x seeds on one task."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -11,13 +12,20 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from attnscape.cli._options import Train
-from attnscape.cli.commands._parts import learning_rates, model_of, task_of, with_schedule
+from attnscape.cli.commands._parts import (
+    batch_sizes,
+    learning_rates,
+    model_of,
+    task_of,
+    with_schedule,
+)
 from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.runs import measured
 from attnscape.experiments.saved import saved_parameters
 from attnscape.experiments.summary import summary
+from attnscape.experiments.sweep import BatchSweep
 from attnscape.loading import user_errors
 from attnscape.measures import EvaluationLoss, Measure, Schedule, TrainingLoss, get_measure
 from attnscape.optimizers.references import resolve
@@ -50,10 +58,10 @@ def _train(options: Train) -> None:
         learning_rates=learning_rates(options.learning_rates, tuple(factories)),
         seeds=tuple(range(options.seeds)),
         steps=options.steps,
-        batch=options.batch,
+        batch=(batches := batch_sizes(options))[0],
         clip=options.clip or None,
         measures=(EvaluationLoss(schedule), TrainingLoss(schedule), *measures),
-        evaluation_batch=options.evaluation_batch,
+        evaluation_batch=options.full_batch or options.evaluation_batch,
         evaluation_seeds=options.evaluation_seed,
         precision=options.precision,
         start=None if options.start is None else Start.of(saved_parameters(options.start)),
@@ -62,30 +70,47 @@ def _train(options: Train) -> None:
     def log(words: str) -> None:  # not to standard output, which is for the table
         print(f"attnscape: {options.name} {words}", file=sys.stderr, flush=True)
 
-    if (expected := effort.announced(experiment)) and not store.find(experiment, options.out):
+    sweep = BatchSweep(experiment, batches) if len(batches) > 1 else None
+    experiments = (experiment,) if sweep is None else sweep.experiments
+    keep = store.load_or_run if sweep is None else BatchSweep.load_or_run
+    expected = effort.announced(experiment, batches)
+    if expected and not all(store.find(each, options.out) for each in experiments):
         log(f"is running{expected}")
-    dataset = with_progress(experiment, options.out, log)
+    dataset = with_progress(options.name, partial(keep, sweep or experiment, options.out), log)
+    Console().print(_table(dataset))
+    for line in _where(dataset, measures):
+        print(line)
+    files = {each.batch: store.find(each, options.out) for each in experiments}
+    if sweep is None:
+        print(files[experiment.batch])
+        return
+    for size, path in files.items():
+        print(f"batch {size}: {path}")
+    print(f"all batch sizes: {sweep.path(options.out)}")
+
+
+def _table(dataset: xr.Dataset) -> Table:
+    """Final losses of every optimizer, learning rate and batch size."""
+    swept = ["batch"] if "batch" in dataset.dims else []
     optimizer = Column("optimizer", overflow="fold")
-    table = Table(optimizer, "learning rate", "median final loss", "95 % interval", "runs")
+    table = Table(optimizer, "learning rate", *swept, "median final loss", "95 % interval", "runs")
     for row in summary(dataset).to_dict("records"):
         count = round(row["diverged"] * row["runs"])
         ends = f"{row['low']:.4g} to {row['high']:.4g}" if np.isfinite(row["low"]) else ""
         table.add_row(
             row["optimizer"],
             f"{row['learning_rate']:g}",
+            *(str(row[name]) for name in swept),
             f"{row['loss']:.4g}",
             ends,
             f"{row['runs']}" + (f", {count} diverged" if count else ""),
         )
-    Console().print(table)
-    for line in _where(dataset, measures):
-        print(line)
-    print(store.find(experiment, options.out))
+    return table
 
 
 def _where(dataset: xr.Dataset, measures: Sequence[Measure]) -> Iterator[str]:
     """Lines that say where the numbers of the measures are in the file."""
-    runs = ("optimizer", "learning_rate", "seed")
+    runs = ("optimizer", "learning_rate", "batch", "seed")
     for name in dict.fromkeys(name for measure in measures for name in measure.variables()):
         variable = dataset[name]
         steps = measured(variable)["step"].values
