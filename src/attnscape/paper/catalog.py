@@ -48,6 +48,7 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "plateaus": (
             "One matrix Q against separate query and key matrices: one drop of the loss, or stairs"
         ),
+        "population": "Adam and SGDM with queries and weights integrated out exactly",
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

@@ -20,6 +20,7 @@ from attnscape.paper.extended.budgets import Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.plateaus import PlateauAnalysis, Plateaus
+from attnscape.paper.extended.population import Population, PopulationAnalysis
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
@@ -57,6 +58,7 @@ from attnscape.report.draw.extended import (
     edge_of_stability,
     momentum,
     plateaus,
+    population,
     rotation,
     spectral,
     speed,
@@ -172,6 +174,11 @@ def _(artifact: AttentionSparsity, analysis: SparsityAnalysis) -> Figure:
 @draw.register
 def _(artifact: Plateaus, analysis: PlateauAnalysis) -> Figure:
     return plateaus.figure(analysis, {each.name: each.title for each in artifact.settings})
+
+
+@draw.register
+def _(artifact: Population, analysis: PopulationAnalysis) -> Figure:
+    return population.figure(analysis, _titles(artifact.settings))
 
 
 @draw.register
