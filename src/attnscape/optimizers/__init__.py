@@ -33,6 +33,7 @@ from attnscape.optimizers.named import PAPER as PAPER
 from attnscape.optimizers.named import check_learning_rate as check_learning_rate
 from attnscape.optimizers.second_order import gauss_newton as gauss_newton
 from attnscape.optimizers.second_order import newton as newton
+from attnscape.optimizers.second_order import newton_cg as newton_cg
 from attnscape.optimizers.transformations import ExternalOptimizer as ExternalOptimizer
 from attnscape.optimizers.transformations import ExternalRun as ExternalRun
 from attnscape.optimizers.transformations import Factory as Factory
