@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from attnscape.experiments.setting import Plan
 from attnscape.experiments.tuning import evaluated_steps
 from attnscape.optimizers import NAMED
-from attnscape.paper.extended.second_order import COMPARED, RATES, SECOND_ORDER
+from attnscape.paper.extended.second_order import COMPARED, DAMPING, RATES, SECOND_ORDER
 from attnscape.paper.settings import MAIN, SETTING_1
 from attnscape.report.draw import draw
 from attnscape.training import Status
@@ -59,7 +59,9 @@ def test_every_optimizer_runs_at_the_rate_that_was_found():
         assert (experiment.steps, experiment.seeds) == (40, (0, 1))
         assert set(experiment.optimizers) == {"adam", *COMPARED}
         for name, factory in experiment.optimizers.items():
-            assert factory is NAMED[name]
+            damping = DAMPING[setting.name].get(name)
+            assert getattr(factory, "func", factory) is NAMED[name]
+            assert getattr(factory, "keywords", {}).get("damping") == damping
             assert experiment.learning_rates[name] == (RATES[setting.name][name],)
 
 

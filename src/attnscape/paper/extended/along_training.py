@@ -168,7 +168,9 @@ class AlongTraining(Artifact[AlongAnalysis]):
             "direction. Batch sharpness: mean of g_B^T H_B g_B / |g_B|^2 over fresh batches B; "
             "dotted: 2 / eta at the learning rate eta of the same colour, up to which plain SGD is "
             "said to raise it. That is no threshold for SGDM (with momentum 0.9 and a full batch "
-            "it is 3.8 / eta), whose gradients are clipped, and none for Adam, which divides them.",
+            "it is 3.8 / eta), whose gradients are clipped, and none for Adam, which divides them. "
+            "Where single prompts dominate a batch, as in Setting 3, its mean rests on a few "
+            "batches.",
             "Bars: (L0, L1)-smoothness of each block in the Euclidean norm: L1 of the line L0 + L1 "
             "|g|, L0 and L1 >= 0, through the largest absolute eigenvalue of the block's Hessian "
             "against its gradient norm |g| by least squares in each run; median over seeds, "

@@ -239,8 +239,8 @@ def _log_gaps(dataset: xr.Dataset, variable: str) -> np.ndarray:
     last = evaluated_steps(int(dataset.attrs["steps"]))
     chosen = xr.Dataset({"loss": dataset[variable].sel(step=list(last)), "status": dataset.status})
     table = final_losses(chosen).pivot(index="seed", columns="optimizer", values="loss")
-    logs = np.log10(table.where(np.isfinite(table)))
-    return (logs["sgdm"] - logs["adam"]).to_numpy()
+    logs = {name: np.log10(table[name].replace(np.inf, np.nan)) for name in ("sgdm", "adam")}
+    return np.asarray(logs["sgdm"] - logs["adam"])
 
 
 def _mean(values: np.ndarray) -> Interval:

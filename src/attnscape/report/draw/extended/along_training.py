@@ -36,8 +36,8 @@ def figure(analysis: AlongAnalysis, titles: Mapping[str, str]) -> Figure:
     """
     with style():
         result = Figure(figsize=(10.2, 5.2 * len(titles)), layout="constrained")
-        parts = np.atleast_1d(result.subfigures(len(titles), 1))
-        for part, (setting, title) in zip(parts, titles.items(), strict=True):
+        parts = result.subfigures(len(titles), 1, squeeze=False)
+        for part, (setting, title) in zip(parts.flat, titles.items(), strict=True):
             part.suptitle(title, x=0.01, ha="left", fontweight="bold")
             axes = part.subplots(2, 3)
             frame = analysis.frame[analysis.frame["setting"] == setting]
@@ -98,6 +98,8 @@ def slope_panel(axis: Axes, slopes: Mapping[tuple[str, str], Interval]) -> None:
 def _mark(axis: Axes, height: float, words: str, colour: str = "#222222") -> None:
     """A dotted line with its name at the right end."""
     axis.axhline(height, color=colour, linewidth=0.9, linestyle=":")
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, 0.8 * height), max(high, 1.5 * height))
     place = (1, height)
     look = {"color": colour, "fontsize": 7, "ha": "right", "va": "bottom"}
     axis.annotate(words, place, xycoords=("axes fraction", "data"), **look)
