@@ -116,6 +116,7 @@ def test_named_optimizers_have_all_bits_of_float32(name):
             "value": jnp.float32(1),
             "grad": gradient,
             "obj_fn": lambda p: jnp.sum(p["P"] ** 2),
+            "value_fn": lambda p: jnp.sum(p["P"] ** 2),
             "hessian_diagonal_fn": lambda p: p,
             "hessian_fn": lambda p: jnp.eye(21),
             "gauss_newton_fn": lambda p: jnp.eye(21),

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 
 from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, objective, train
 from attnscape.errors import UsageError
 from attnscape.measures import EvaluationLoss, at
-from attnscape.optimizers import gauss_newton, keywords_of_step, newton
+from attnscape.optimizers import gauss_newton, keywords_of_step, newton, newton_cg
 from attnscape.steppers import Problem
 from attnscape.tasks import derived_key
 
@@ -21,7 +22,10 @@ TASK = RegressionTask(dim=2, context=5, noise=0.3)
 LINEAR = functools.partial(LinearTransformer.init, dim=2, scale=0.3)
 
 
-METHODS = (newton, gauss_newton)
+# Products with a Hessian reach the minimum of a quadratic if none is left out.
+EXACT_CG = functools.partial(newton_cg, iterations=50, tolerance=1e-12)
+METHODS = {"newton": newton, "gauss_newton": gauss_newton, "newton_cg": EXACT_CG}
+KEYWORDS = {"newton": "hessian_fn", "gauss_newton": "gauss_newton_fn", "newton_cg": "value_fn"}
 
 
 def features(moments):
@@ -68,17 +72,15 @@ def test_the_gauss_newton_part_is_that_of_the_predictions_jacobian(kind, x64):
     assert np.abs(hessian - expected).max() > 0.01 * np.abs(hessian).max()  # they are not the same
 
 
-@pytest.mark.parametrize("factory", METHODS)
-def test_one_step_reaches_the_minimum_of_a_quadratic(factory, x64):
+@pytest.mark.parametrize("name", METHODS)
+def test_one_step_reaches_the_minimum_of_a_quadratic(name, x64):
     # With one layer the prediction is linear in Q, -c^T Q^T q, and P has no effect.
     data = TASK.sample_moments(jax.random.key(1), 50, jnp.float64)
     problem, model = problem_of(LINEAR, 1, data)
     loss, gradient = problem.value_and_grad(model, data)
-    method = factory(1.0, damping=1e-12)
-    keywords = problem.keywords(model, data, loss, gradient)
-    known = {name: keywords[name] for name in ("hessian_fn", "gauss_newton_fn")}
-    name = "hessian_fn" if factory is newton else "gauss_newton_fn"
-    updates, _ = method.update(gradient, method.init(model), model, **{name: known[name]})
+    method, keyword = METHODS[name](1.0, damping=1e-12), KEYWORDS[name]
+    given = {keyword: problem.keywords(model, data, loss, gradient)[keyword]}
+    updates, _ = method.update(gradient, method.init(model), model, **given)
     reached = problem.loss(jax.tree.map(jnp.add, model, updates), data)
     residual = np.linalg.lstsq(features(data), data.target)[1].item() / 50
     assert loss > 1.01 * residual
@@ -87,7 +89,7 @@ def test_one_step_reaches_the_minimum_of_a_quadratic(factory, x64):
 
 def test_runs_are_stepped_to_the_minimum_of_each_batch():
     # As above, by the engine: where a step leads depends on its batch alone.
-    factories = {each.__name__: functools.partial(each, damping=1e-6) for each in METHODS}
+    factories = {name: functools.partial(each, damping=1e-6) for name, each in METHODS.items()}
     result = train(
         TASK, functools.partial(LINEAR, layers=1), factories, [1.0], (3,), steps=2, batch=256,
         clip=None, measures=(EvaluationLoss(at(1, 2)),), evaluation_batch=512,
@@ -118,6 +120,44 @@ def test_the_matrices_of_several_runs_are_solved_one_by_one(factory, name, call)
     calls = [line for line in lines if call in line]
     assert calls
     assert not [line for line in calls if "3,6,6]" in line]
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 12])
+def test_conjugate_gradients_are_those_of_scipy(iterations, x64):
+    """The same iterates from zero, and after as many steps as parameters the solution."""
+    rng = np.random.default_rng(1)
+    matrix = (factor := rng.normal(size=(12, 12))) @ factor.T
+    gradient = rng.normal(size=12)
+    damped = matrix + 0.1 * np.eye(12)
+    expected, _ = scipy.sparse.linalg.cg(damped, gradient, rtol=0, maxiter=iterations)
+    method = newton_cg(0.5, damping=0.1, iterations=iterations, tolerance=0)
+    updates, _ = method.update(
+        jnp.asarray(gradient), (), jnp.ones(12), value_fn=lambda p: p @ matrix @ p / 2
+    )
+    # Rounding grows with the condition number, here some thousands, in each of the steps.
+    np.testing.assert_allclose(updates, -0.5 * expected, rtol=1e-7)
+    if iterations == 12:
+        np.testing.assert_allclose(updates, -0.5 * np.linalg.solve(damped, gradient), rtol=1e-6)
+
+
+def test_conjugate_gradients_end_at_the_tolerance_and_go_downhill_along_negative_curvature(x64):
+    def step(eigenvalues, gradient, **options):
+        eigenvalues = jnp.asarray(eigenvalues)
+        method = newton_cg(1.0, damping=0.1, **options)
+        return method.update(
+            jnp.asarray(gradient), (), jnp.ones(2), value_fn=lambda p: eigenvalues @ p**2 / 2
+        )[0]
+
+    # From the first direction on, which is the gradient: as long as with |curvature| + damping.
+    np.testing.assert_allclose(step([-3.0, 1.0], [1.0, 0.0]), [-1 / 3.1, 0.0])
+    gradient, curvature = np.array([2.0, 1.0]), 4 * -3.0 + 1.0
+    expected = -gradient * 5 / (abs(curvature) + 0.1 * 5)
+    np.testing.assert_allclose(step([-3.0, 1.0], gradient), expected)
+    # A loose tolerance ends after one iteration, a tight one with the solution.
+    one = step([1.0, 1.2], gradient, iterations=1)
+    np.testing.assert_array_equal(step([1.0, 1.2], gradient, tolerance=0.1), one)
+    np.testing.assert_allclose(step([1.0, 1.2], gradient, tolerance=1e-9), -gradient / [1.1, 1.3])
+    assert not step([1.0, 1.2], [0.0, 0.0]).any()  # where the gradient is zero it stays
 
 
 def test_they_say_that_networks_have_no_dense_hessian():

@@ -115,7 +115,7 @@ class Train:
 
     Any of sgd, sgdm, nesterov, sign, signum, normalised, rmsprop, adagrad, adam, adamw, nadam,
     lion, adafactor, lamb, muon, sophia, schedule-free, schedule-free-adamw, prodigy, ademamix,
-    newton, gauss-newton."""
+    newton, gauss-newton, newton-cg."""
     learning_rates: tuple[str, ...] = ("0.02",)
     """Numbers for all optimizers, or `sgdm=0.02,0.05 adam=0.005` for each."""
     schedule: str | None = None
@@ -176,8 +176,8 @@ class Bench:
     ] = ()
     """Names, or your own: my_file.py:factory, package.module:factory, torch:package.Class."""
     all: bool = False
-    """Every optimizer that has a name but newton and gauss-newton, whose steps take hundred times
-    as long."""
+    """Every optimizer that has a name but newton, gauss-newton and newton-cg, whose steps take
+    hundred times as long."""
     tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[OPTIMIZER.ARGUMENT=VALUES ...]")] = ()
     """Tune more than the rate: adam.b2=0.9,0.99 or my_file.py:mine.warmup=0,100; of all optimizers
     weight_decay, and of those with a schedule its fields, as in adam@cosine.warmup=0,100. The

@@ -43,6 +43,7 @@ from attnscape.optimizers.schedules import LinearDecay as LinearDecay
 from attnscape.optimizers.schedules import scheduled as scheduled
 from attnscape.optimizers.second_order import gauss_newton as gauss_newton
 from attnscape.optimizers.second_order import newton as newton
+from attnscape.optimizers.second_order import newton_cg as newton_cg
 from attnscape.optimizers.transformations import Factory as Factory
 from attnscape.optimizers.transformations import OptaxFactory as OptaxFactory
 from attnscape.optimizers.transformations import Preconditioned as Preconditioned

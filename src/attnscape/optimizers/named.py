@@ -31,7 +31,7 @@ from attnscape.optimizers.momentum import (
     signum,
     sophia,
 )
-from attnscape.optimizers.second_order import gauss_newton, newton
+from attnscape.optimizers.second_order import gauss_newton, newton, newton_cg
 from attnscape.optimizers.transformations import OptaxFactory
 
 NAMED: Mapping[str, OptaxFactory] = MappingProxyType(
@@ -60,6 +60,7 @@ NAMED: Mapping[str, OptaxFactory] = MappingProxyType(
             ademamix,
             newton,
             gauss_newton,
+            newton_cg,
         )
     }
 )

@@ -11,12 +11,15 @@ from attnscape.paper.ablation import ABLATION
 from attnscape.paper.condition_curves import FIG11, FIG14
 from attnscape.paper.condition_table import TAB_CONDITION
 from attnscape.paper.exact import TAB_CONDITION_EXACT
+from attnscape.paper.extended.along_training import ALONG_TRAINING
 from attnscape.paper.extended.attention_scores import ATTENTION_SCORES
 from attnscape.paper.extended.batch_size import BATCH_SIZE
 from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.plateaus import PLATEAUS
+from attnscape.paper.extended.population import POPULATION
 from attnscape.paper.extended.rotation import ROTATION
+from attnscape.paper.extended.second_order import SECOND_ORDER
 from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
 from attnscape.paper.extended.speed import SMOOTHNESS_SPEED
@@ -71,6 +74,9 @@ _ALL = (
     SOFTMAX_HEADS,
     ATTENTION_SCORES,
     PLATEAUS,
+    POPULATION,
+    SECOND_ORDER,
+    ALONG_TRAINING,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

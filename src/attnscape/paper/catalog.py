@@ -48,6 +48,14 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "plateaus": (
             "One matrix Q against separate query and key matrices: one drop of the loss, or stairs"
         ),
+        "population": "Adam and SGDM with queries and weights integrated out exactly",
+        "second-order": (
+            "Newton, Gauss-Newton and conjugate gradients with exact curvature beside SGDM and Adam"
+        ),
+        "landscape-along-training": (
+            "The loss landscape along training: blocks, eigenvectors, Gauss-Newton part, single "
+            "batches"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

@@ -7,6 +7,7 @@ from attnscape.tasks.covariates import OneHot as OneHot
 from attnscape.tasks.covariates import Radial as Radial
 from attnscape.tasks.covariates import Sphere as Sphere
 from attnscape.tasks.fixed import FixedPrompts as FixedPrompts
+from attnscape.tasks.integrated import IntegratedPrompts as IntegratedPrompts
 from attnscape.tasks.losses import AbsoluteError as AbsoluteError
 from attnscape.tasks.losses import Huber as Huber
 from attnscape.tasks.losses import Logistic as Logistic

@@ -93,6 +93,20 @@ class Gaussian:
             )
         return np.linalg.cholesky(matrix).astype(np.float32)
 
+    def second_moment(self, d: int) -> np.ndarray:
+        """E x x^T in d dimensions: the covariance.
+
+        Raises:
+            UsageError: If the covariance has another dimension.
+
+        Examples:
+            >>> from attnscape.tasks import Gaussian
+            >>> Gaussian([[4.0, 0.0], [0.0, 9.0]]).second_moment(2).tolist()
+            [[4.0, 0.0], [0.0, 9.0]]
+        """
+        self.factor(d)  # raises if the dimension differs
+        return np.eye(d) if self.covariance is None else np.array(self.covariance)
+
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n, d)
         if self.covariance is None:
@@ -112,6 +126,16 @@ class Sphere:
         >>> round(float(norms.min()), 3), round(float(norms.max()), 3)
         (1.0, 1.0)
     """
+
+    def second_moment(self, d: int) -> np.ndarray:
+        """E x x^T in d dimensions: I/d.
+
+        Examples:
+            >>> from attnscape.tasks import Sphere
+            >>> Sphere().second_moment(2).tolist()
+            [[0.5, 0.0], [0.0, 0.5]]
+        """
+        return np.eye(d) / d
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n, d)
@@ -134,6 +158,16 @@ class OneHot:
         >>> sorted(set(map(tuple, x.reshape(500, 2).tolist())))
         [(0.0, 1.0), (1.0, 0.0)]
     """
+
+    def second_moment(self, d: int) -> np.ndarray:
+        """E x x^T in d dimensions: I/d.
+
+        Examples:
+            >>> from attnscape.tasks import OneHot
+            >>> OneHot().second_moment(2).tolist()
+            [[0.5, 0.0], [0.0, 0.5]]
+        """
+        return np.eye(d) / d
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         # The type is fixed, because the default type, and so the draws, would differ in float64.
@@ -187,6 +221,17 @@ class Radial:
                 f"squared_radius has values from {lowest} on; |x|^2 cannot be negative: choose a "
                 "distribution on the positive numbers."
             )
+
+    def second_moment(self, d: int) -> np.ndarray:
+        """E x x^T in d dimensions: E |x|^2 / d times I.
+
+        Examples:
+            >>> from scipy import stats
+            >>> from attnscape.tasks import Radial
+            >>> Radial(stats.gamma(2, scale=3)).second_moment(2).tolist()
+            [[3.0, 0.0], [0.0, 3.0]]
+        """
+        return np.diag(np.full(d, self.squared_radius.mean() / d))
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         z = normals(key, batch, n, d + 1)

@@ -42,6 +42,18 @@ class Empirical:
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", _finite("points", self.points, axes=2))
 
+    def second_moment(self, d: int) -> np.ndarray:
+        """E x x^T: the mean over the sample; the (d, d) of its columns, whatever `d`.
+
+        Examples:
+            >>> from attnscape.tasks import Empirical
+            >>> Empirical([[2.0, 0.0], [0.0, 4.0]]).second_moment(2).tolist()
+            [[2.0, 0.0], [0.0, 8.0]]
+        """
+        del d
+        points = self.points.astype(np.float64)
+        return points.T @ points / len(points)
+
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
         rows, columns = self.points.shape
         if columns != d:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attnscape.tasks import FixedPrompts, as_task, innermost
+from attnscape.tasks import FixedPrompts, IntegratedPrompts, as_task, innermost
 from attnscape.validation._quick_task import IS_TASK, MOMENTS, PROMPTS, require_task
 from attnscape.validation._result import (
     CheckResult,
@@ -36,34 +36,34 @@ def check_task(thing: Any) -> list[CheckResult]:
         >>> results[0].sentence
         'It has dim, context, sample and sample_moments.'
     """
-    key = jax.random.key(0)
+    key, batch = jax.random.key(0), _batch_for(thing)
 
     def finite(dtype: str) -> str:
         with precision(dtype):
-            drawn = as_task(thing).sample(key, _BATCH, dtype)
+            drawn = as_task(thing).sample(key, batch, dtype)
             require(all_finite(drawn), "Some prompts are not finite.")
         return f"Prompts are finite, in {dtype}."
 
     def deterministic() -> str:
         task = as_task(thing)
-        first, second = (task.sample(key, _BATCH, "float32") for _ in range(2))
+        first, second = (task.sample(key, batch, "float32") for _ in range(2))
         require(is_same(first, second), "The same key gives different prompts.")
         if isinstance(innermost(task), FixedPrompts):
             return "The same key gives the same prompts; they are drawn once."
-        other = task.sample(jax.random.key(1), _BATCH, "float32")
+        other = task.sample(jax.random.key(1), batch, "float32")
         require(not is_same(first, other), "Different keys give the same prompts.")
         return "The same key gives the same prompts, another key others."
 
     def agree(dtype: str) -> str:
         with precision(dtype):
             task = as_task(thing)
-            moments = task.sample_moments(key, _BATCH, dtype)
-            expected = task.sample(key, _BATCH, dtype).moments()
+            moments = task.sample_moments(key, batch, dtype)
+            expected = task.sample(key, batch, dtype).moments()
             require(_close(moments, expected, dtype), "Moments are not those of the prompts.")
         return f"sample_moments gives the moments of what sample draws, in {dtype}."
 
     return run_checks(
-        lambda dtype: require_task(thing, _BATCH, jnp.dtype(dtype)),
+        lambda dtype: require_task(thing, batch, jnp.dtype(dtype)),
         {
             IS_TASK: "It has dim, context, sample and sample_moments.",
             PROMPTS: "Prompts have the shapes that dim and context ask for, in both precisions.",
@@ -73,23 +73,32 @@ def check_task(thing: Any) -> list[CheckResult]:
             *in_each_dtype("finite", finite),
             ("deterministic", deterministic),
             *in_each_dtype("moments' values", agree),
-            ("jit and vmap", lambda: _vectorised(thing)),
+            ("jit and vmap", lambda: _vectorised(thing, batch)),
         ],
     )
 
 
-def _vectorised(thing: Any) -> str:
+def _vectorised(thing: Any, batch: int) -> str:
     """Checks that jit and vmap over keys change no prompt."""
     task = as_task(thing)
     keys = jax.random.split(jax.random.key(0))
-    together = jax.jit(jax.vmap(lambda k: task.sample(k, _BATCH, "float32")))(keys)
-    apart = [task.sample(k, _BATCH, "float32") for k in keys]
+    together = jax.jit(jax.vmap(lambda k: task.sample(k, batch, "float32")))(keys)
+    apart = [task.sample(k, batch, "float32") for k in keys]
     expected = jax.tree.map(lambda *a: jnp.stack(a), *apart)
     require(
         _close(together, expected, "float32"),
         "Under jit and vmap over keys the prompts are others than one by one.",
     )
     return "jit and vmap over keys draw the prompts that keys give singly."
+
+
+def _batch_for(thing: Any) -> int:
+    """16 prompts, or those of 16 contexts if query and weights are integrated out."""
+    try:
+        task = innermost(as_task(thing))
+    except Exception:  # the first check says what is wrong
+        return _BATCH
+    return _BATCH * task.dim**2 if isinstance(task, IntegratedPrompts) else _BATCH
 
 
 def _close(one: Any, other: Any, dtype: str) -> bool:

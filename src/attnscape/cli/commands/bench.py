@@ -31,7 +31,7 @@ from attnscape.workflows.members import Budget, Members, OwnParts
 from attnscape.workflows.rank import rank
 
 # Their steps with exact Hessians take hundred times as long as others: only if they are named.
-_SLOW = ("newton", "gauss-newton")
+_SLOW = ("newton", "gauss-newton", "newton-cg")
 _OWN = ("task", "model", "table", "target", "loss", "threshold")  # options of the own setting
 
 

@@ -14,13 +14,16 @@ from attnscape.paper.ablation import Ablation
 from attnscape.paper.condition_curves import ConditionCurves
 from attnscape.paper.condition_table import ConditionAnalysis, ConditionTable
 from attnscape.paper.exact import ExactAnalysis, ExactTable
+from attnscape.paper.extended.along_training import AlongAnalysis, AlongTraining
 from attnscape.paper.extended.attention_scores import AttentionSparsity, SparsityAnalysis
 from attnscape.paper.extended.batch_size import BatchSize, BatchSizeAnalysis
 from attnscape.paper.extended.budgets import Budgeted
 from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStability
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.plateaus import PlateauAnalysis, Plateaus
+from attnscape.paper.extended.population import Population, PopulationAnalysis
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
+from attnscape.paper.extended.second_order import SecondOrder, SecondOrderAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
@@ -52,12 +55,15 @@ from attnscape.report.draw import (
     transfer,
 )
 from attnscape.report.draw.extended import (
+    along_training,
     attention_scores,
     batch_size,
     edge_of_stability,
     momentum,
     plateaus,
+    population,
     rotation,
+    second_order,
     spectral,
     speed,
 )
@@ -172,6 +178,21 @@ def _(artifact: AttentionSparsity, analysis: SparsityAnalysis) -> Figure:
 @draw.register
 def _(artifact: Plateaus, analysis: PlateauAnalysis) -> Figure:
     return plateaus.figure(analysis, {each.name: each.title for each in artifact.settings})
+
+
+@draw.register
+def _(artifact: Population, analysis: PopulationAnalysis) -> Figure:
+    return population.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: SecondOrder, analysis: SecondOrderAnalysis) -> Figure:
+    return second_order.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: AlongTraining, analysis: AlongAnalysis) -> Figure:
+    return along_training.figure(analysis, _titles(artifact.settings))
 
 
 @draw.register
