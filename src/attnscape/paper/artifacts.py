@@ -17,6 +17,7 @@ from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.plateaus import PLATEAUS
 from attnscape.paper.extended.rotation import ROTATION
+from attnscape.paper.extended.schedules import RANKING
 from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
 from attnscape.paper.extended.speed import SMOOTHNESS_SPEED
@@ -71,6 +72,7 @@ _ALL = (
     SOFTMAX_HEADS,
     ATTENTION_SCORES,
     PLATEAUS,
+    RANKING,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

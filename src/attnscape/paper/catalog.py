@@ -48,6 +48,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
         "plateaus": (
             "One matrix Q against separate query and key matrices: one drop of the loss, or stairs"
         ),
+        "schedules": (
+            "The ranking of optimizers under schedules of the learning rate and weight decay"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

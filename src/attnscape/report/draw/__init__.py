@@ -21,6 +21,7 @@ from attnscape.paper.extended.edge_of_stability import EdgeAnalysis, EdgeOfStabi
 from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.plateaus import PlateauAnalysis, Plateaus
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
+from attnscape.paper.extended.schedules import Schedules, SchedulesAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
 from attnscape.paper.landscape import Landscape, LandscapeAnalysis
@@ -58,6 +59,7 @@ from attnscape.report.draw.extended import (
     momentum,
     plateaus,
     rotation,
+    schedules,
     spectral,
     speed,
 )
@@ -172,6 +174,11 @@ def _(artifact: AttentionSparsity, analysis: SparsityAnalysis) -> Figure:
 @draw.register
 def _(artifact: Plateaus, analysis: PlateauAnalysis) -> Figure:
     return plateaus.figure(analysis, {each.name: each.title for each in artifact.settings})
+
+
+@draw.register
+def _(artifact: Schedules, analysis: SchedulesAnalysis) -> Figure:
+    return schedules.figure(analysis.frame, _titles(artifact.settings))
 
 
 @draw.register
