@@ -28,7 +28,6 @@ from attnscape.optimizers.transformations import (
     Factory,
     Rate,
     Transformation,
-    accepting,
 )
 from attnscape.optimizers.wrapping import around, extended
 
@@ -192,10 +191,15 @@ class Scheduled(Wrapped):
         """The optimizer of a run with `steps` updates."""
         if self.shape == Constant():
             return self.factory(learning_rate)
+        dtype = jnp.asarray(learning_rate).dtype  # of runs in single precision, in JAX with double
+
+        def rate(step: Int[Array, ""]) -> Float[Array, ""]:
+            return learning_rate * jnp.asarray(self.shape(step, steps), dtype)
+
         # The optimizer is made anew at each update, with the update's rate.
         made = optax.inject_hyperparams(
-            lambda learning_rate: extended(accepting(self.factory(learning_rate)))
-        )(learning_rate=lambda step: learning_rate * self.shape(step, steps))
+            lambda learning_rate: extended(self.factory(learning_rate))
+        )(learning_rate=rate)
         return around(self.factory(learning_rate), made, lambda state: state.inner_state)
 
 

@@ -7,14 +7,23 @@ from collections.abc import Callable
 import optax
 from jaxtyping import PyTree
 
-from attnscape.optimizers.transformations import Preconditioned, Transformation, WithEvalParams
+from attnscape.optimizers.transformations import (
+    Preconditioned,
+    Transformation,
+    WithEvalParams,
+    accepting,
+)
 
 
 def extended(transformation: Transformation) -> optax.GradientTransformation:
-    """The transformation as one of optax, which chains take; without its evaluation point."""
-    if isinstance(transformation, WithEvalParams):
-        return optax.GradientTransformationExtraArgs(transformation.init, transformation.update)
-    return transformation
+    """The transformation as one of optax, which chains take, and which accepts any keyword.
+
+    It lacks the evaluation point, which `around` brings back.
+    """
+    accepted = accepting(transformation)
+    if isinstance(accepted, WithEvalParams):
+        return optax.GradientTransformationExtraArgs(accepted.init, accepted.update)
+    return accepted
 
 
 def around(

@@ -19,6 +19,7 @@ from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
 from attnscape.paper.extended.plateaus import PLATEAUS
 from attnscape.paper.extended.population import POPULATION
 from attnscape.paper.extended.rotation import ROTATION
+from attnscape.paper.extended.schedules import RANKING
 from attnscape.paper.extended.second_order import SECOND_ORDER
 from attnscape.paper.extended.softmax_heads import SOFTMAX_HEADS
 from attnscape.paper.extended.spectral import FIG16_SPECTRAL
@@ -77,6 +78,7 @@ _ALL = (
     POPULATION,
     SECOND_ORDER,
     ALONG_TRAINING,
+    RANKING,
     SIDE_BY_SIDE,
     TRANSFER,
     FIG1,

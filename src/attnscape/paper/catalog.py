@@ -56,6 +56,9 @@ EXTENDED: Mapping[str, str] = MappingProxyType(
             "The loss landscape along training: blocks, eigenvectors, Gauss-Newton part, single "
             "batches"
         ),
+        "schedules": (
+            "The ranking of optimizers under schedules of the learning rate and weight decay"
+        ),
     }
 )
 # Artifacts about real networks, which need PyTorch; they are made only if they are named.

@@ -23,6 +23,7 @@ from attnscape.paper.extended.momentum import MomentumRatios, WithoutMomentum
 from attnscape.paper.extended.plateaus import PlateauAnalysis, Plateaus
 from attnscape.paper.extended.population import Population, PopulationAnalysis
 from attnscape.paper.extended.rotation import Rotation, RotationAnalysis
+from attnscape.paper.extended.schedules import Schedules, SchedulesAnalysis
 from attnscape.paper.extended.second_order import SecondOrder, SecondOrderAnalysis
 from attnscape.paper.extended.spectral import SpectralAnalysis, SpectralScatter
 from attnscape.paper.extended.speed import SmoothnessSpeed, SpeedAnalysis
@@ -63,6 +64,7 @@ from attnscape.report.draw.extended import (
     plateaus,
     population,
     rotation,
+    schedules,
     second_order,
     spectral,
     speed,
@@ -193,6 +195,11 @@ def _(artifact: SecondOrder, analysis: SecondOrderAnalysis) -> Figure:
 @draw.register
 def _(artifact: AlongTraining, analysis: AlongAnalysis) -> Figure:
     return along_training.figure(analysis, _titles(artifact.settings))
+
+
+@draw.register
+def _(artifact: Schedules, analysis: SchedulesAnalysis) -> Figure:
+    return schedules.figure(analysis.frame, _titles(artifact.settings))
 
 
 @draw.register
