@@ -167,7 +167,7 @@ class Plateaus(Artifact[PlateauAnalysis]):
         for setting in self.settings:
             runs = frame[(frame["setting"] == setting.name) & (frame["step"] > 0)]
             of_seed = {
-                int(seed): plateaus(run["step"].to_numpy(float), run["loss"].to_numpy(float))
+                int(str(seed)): plateaus(run["step"].to_numpy(float), run["loss"].to_numpy(float))
                 for seed, run in runs.groupby("seed")
             }
             for seed in of_seed:  # a diverged run has no rows from there on
