@@ -82,7 +82,7 @@ def test_it_is_made(tmp_path, monkeypatch):
 
 def _result(losses: np.ndarray, seed: int) -> xr.Dataset:
     dims = ("optimizer", "learning_rate", "seed", "step")
-    status = np.full((1, 1, 1), Status.finished)
+    status = np.full((1, 1, 1), Status.finished if np.isfinite(losses).all() else Status.diverged)
     coordinates = {"optimizer": ["sgd"], "learning_rate": [0.001], "seed": [seed], "step": _STEPS}
     variables = {"loss": (dims, losses[None, None, None]), "status": (dims[:3], status)}
     return xr.Dataset(variables, coordinates)
@@ -96,13 +96,35 @@ def test_plateaus_are_compared_with_the_prediction():
     results |= {f"separate|{seed}": _result(stairs, seed) for seed in range(6)}
     results["separate|5"] = _result(fall, 5)  # one that drops only once
     analysis = PLATEAUS.analyse(results)
-    assert analysis.drops == {"merged": (1,) * 6, "separate": (4, 4, 4, 4, 4, 1)}
+    assert analysis.drops["merged"] == dict.fromkeys(range(6), 1)
+    assert analysis.drops["separate"] == {0: 4, 1: 4, 2: 4, 3: 4, 4: 4, 5: 1}
     assert analysis.as_predicted["separate"].estimate == pytest.approx(5 / 6)
     separate = [analysis.ratios["separate", k] for k in range(5)]
     assert [each.n for each in separate] == [5] * 5
     # Interpolation and what is left of neighbouring drops: below a tenth of a per cent.
     assert [each.estimate for each in separate] == pytest.approx([1.1] * 5, rel=1e-3)
     assert analysis.ratios["merged", 4].estimate == pytest.approx(0.9, rel=1e-3)
+    caption = PLATEAUS.caption(analysis, FULL)
+    assert "Drops of each seed, merged: 1, 1, 1, 1, 1, 1; not as predicted: none." in caption
+    words = "Drops of each seed, separate: 4, 4, 4, 4, 4, 1; not as predicted: less often, seed 5"
+    assert f"{words} (1)." in caption
     table = PLATEAUS.comparison(analysis)
     assert table["quantity"][0] == "share of runs with 1 drop"
     assert len(table) == 2 + 2 + 5
+
+
+def test_the_caption_says_which_seeds_deviate_and_how():
+    levels = predicted_losses(artifact.EIGENVALUES, artifact._CONTEXT)
+    stairs = _stairs(list(levels), [10.0, 60.0, 300.0, 1500.0])
+    fall = _stairs([levels[0], levels[-1]], [100.0])
+    lost = np.where(_STEPS < 9, 1.0, np.nan)
+    results = {f"merged|{seed}": _result(run, seed) for seed, run in ((0, fall), (2, stairs))}
+    results |= {
+        f"separate|{seed}": _result(run, seed)
+        for seed, run in ((0, fall), (2, lost), (3, stairs), (7, fall))
+    }
+    caption = PLATEAUS.caption(PLATEAUS.analyse(results), FULL)
+    more = "Drops of each seed, merged: 1, 4; not as predicted: more often, seed 2 (4)."
+    less = "separate: 1, 4, 1; not as predicted: less often, seed 0 (1), 7 (1); diverged, seed 2."
+    assert more in caption
+    assert less in caption

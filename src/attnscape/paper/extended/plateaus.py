@@ -30,6 +30,7 @@ from attnscape.models import FactoredLinearTransformer, Form, LinearTransformer
 from attnscape.optimizers import NAMED
 from attnscape.statistics import Interval, geometric_mean, proportion
 from attnscape.tasks import FixedPrompts, Gaussian, RegressionTask
+from attnscape.training import Status
 
 MERGED, SEPARATE = "merged", "separate"
 EIGENVALUES = (4.0, 2.0, 1.0, 0.5)  # of the covariates' covariance
@@ -125,14 +126,14 @@ class PlateauAnalysis(Analysis):
     """Drops and plateaus.
 
     Attributes:
-        drops: Number of drops of each seed, by setting; -1 for a diverged run.
+        drops: Number of drops of each seed, by setting and seed; -1 for a diverged run.
         as_predicted: Share of seeds with the predicted number (`merged`: one, `separate`: d).
         predicted: (d + 1,) losses after 0, 1, ..., d components.
         ratios: Loss at the plateau after k components over the predicted one, by setting and k;
             over the seeds with the predicted number of drops.
     """
 
-    drops: Mapping[str, tuple[int, ...]]
+    drops: Mapping[str, Mapping[int, int]]
     as_predicted: Mapping[str, Interval]
     predicted: np.ndarray
     ratios: Mapping[tuple[str, int], Interval]
@@ -157,26 +158,25 @@ class Plateaus(Artifact[PlateauAnalysis]):
         }
 
     def analyse(self, results: Results) -> PlateauAnalysis:
-        """The frame has one row for each run and measured step.
-
-        The columns are setting, seed, step and loss.
-        """
+        """The frame has one row for each run and measured step: setting, seed, step, loss."""
         frame = tidy(results, ["loss"])
         frame = frame.assign(setting=frame["setting"].str.partition("|")[0])
         frame = frame[["setting", "seed", "step", "loss"]]
         predicted = predicted_losses(EIGENVALUES, _CONTEXT)
         drops, shares, ratios = {}, {}, {}
         for setting in self.settings:
-            found = [
-                plateaus(run["step"].to_numpy(np.float64), run["loss"].to_numpy(np.float64))
-                for _, run in frame[
-                    (frame["setting"] == setting.name) & (frame["step"] > 0)
-                ].groupby("seed")
-            ]
-            drops[setting.name] = tuple(each.size - 1 for each in found)
+            runs = frame[(frame["setting"] == setting.name) & (frame["step"] > 0)]
+            of_seed = {
+                int(str(seed)): plateaus(run["step"].to_numpy(float), run["loss"].to_numpy(float))
+                for seed, run in runs.groupby("seed")
+            }
+            for seed in of_seed:  # a diverged run has no rows from there on
+                if (results[f"{setting.name}|{seed}"]["status"] == Status.diverged).any():
+                    of_seed[seed] = np.empty(0)
+            drops[setting.name] = {seed: each.size - 1 for seed, each in of_seed.items()}
             stages = _stages(setting.name)
-            complete = [each for each in found if each.size == len(stages)]
-            shares[setting.name] = proportion(len(complete), len(found))
+            complete = [each for each in of_seed.values() if each.size == len(stages)]
+            shares[setting.name] = proportion(len(complete), len(of_seed))
             table = np.array(complete).reshape(-1, len(stages)) / predicted[stages]
             for k, column in zip(stages, table.T, strict=True):
                 ratios[setting.name, k] = geometric_mean(column)
@@ -197,9 +197,6 @@ class Plateaus(Artifact[PlateauAnalysis]):
         return pd.DataFrame(numbers, columns=columns)
 
     def caption(self, analysis: PlateauAnalysis, plan: Plan) -> str:
-        def listed(setting: str) -> str:
-            return ", ".join(str(count) for count in analysis.drops[setting])
-
         def ratios(setting: str) -> str:
             return "; ".join(
                 f"{ends(analysis.ratios[setting, k])} after {k}" for k in _stages(setting)
@@ -214,7 +211,7 @@ class Plateaus(Artifact[PlateauAnalysis]):
         seeds = len(analysis.drops[MERGED])
         losses = ", ".join(f"{each:.3g}" for each in analysis.predicted)
         details = [
-            f"Drops of each seed: merged {listed(MERGED)}; separate {listed(SEPARATE)}.",
+            *itertools.starmap(_drops_in_words, analysis.drops.items()),
             "Loss at the plateaus over the predicted one, by the number of components learned: "
             f"separate {ratios(SEPARATE)}; merged {ratios(MERGED)} (geometric means over the "
             "seeds with the predicted number of drops; brackets: 95 % intervals over seeds).",
@@ -237,6 +234,19 @@ def _stages(setting: str) -> list[int]:
     """The numbers of components that a model has learned at its predicted plateaus."""
     every = list(range(len(EIGENVALUES) + 1))
     return every if setting == SEPARATE else [every[0], every[-1]]
+
+
+def _drops_in_words(setting: str, drops: Mapping[int, int]) -> str:
+    """Drops of each seed, and which of them are not as many as predicted."""
+    predicted = len(_stages(setting)) - 1
+    kinds = {
+        "more often": [f"{seed} ({n})" for seed, n in drops.items() if n > predicted],
+        "less often": [f"{seed} ({n})" for seed, n in drops.items() if 0 <= n < predicted],
+        "diverged": [str(seed) for seed, n in drops.items() if n < 0],
+    }
+    words = "; ".join(f"{how}, seed {', '.join(who)}" for how, who in kinds.items() if who)
+    counts = ", ".join(str(n) for n in drops.values() if n >= 0)
+    return f"Drops of each seed, {setting}: {counts}; not as predicted: {words or 'none'}."
 
 
 def _drops(setting: str) -> str:
