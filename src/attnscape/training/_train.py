@@ -138,20 +138,34 @@ def train(
         labels = {
             "optimizers": [group.name for group in groups],
             "start_step": None if start is None else start.step,
-            "attributes": {
-                "steps": int(steps), "batch": int(batch),
-                "clip": "none" if clip is None else float(clip),
-                "precision": precision, "evaluation_batch": int(evaluation_batch),
-                "evaluation_seeds": list(batches),
-                "device": native.default_device().device_kind,
-                **provenance(),
-            },
+            "attributes": _attributes(steps, batch, clip, precision, evaluation_batch, batches),
             "single": isinstance(evaluation_seeds, int | np.integer),
-        }  # fmt: skip
+        }
         return run(
             *(engine, seeds, steps, measures, progress, needed.seeds_at_once()),
             *(checkpoints or NoCheckpoints(), labels),
         )
+
+
+def _attributes(
+    steps: int,
+    batch: int,
+    clip: float | None,
+    precision: Precision,
+    evaluation_batch: int,
+    evaluation_seeds: Sequence[int],
+) -> dict[str, object]:
+    """The attributes of the Dataset: arguments that are numbers, device, versions."""
+    return {
+        "steps": int(steps),
+        "batch": int(batch),
+        "clip": "none" if clip is None else float(clip),
+        "precision": precision,
+        "evaluation_batch": int(evaluation_batch),
+        "evaluation_seeds": [int(seed) for seed in evaluation_seeds],
+        "device": native.default_device().device_kind,
+        **provenance(),
+    }
 
 
 def _groups(
