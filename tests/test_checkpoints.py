@@ -66,7 +66,8 @@ def training(optimizers, **arguments):
 )
 def test_every_named_optimizer_is_continued_bit_for_bit(names, precision):
     """At the large learning rate, most diverge on the way, and stay so."""
-    run = training(names, precision=precision, seeds=(3,))
+    large = 1e30 if precision == "float32" else 1e100
+    run = training(names, precision=precision, seeds=(3,), learning_rates=(0.01, large))
     whole = run(checkpoints=(recorder := Recorder()))
     assert (whole["status"] == Status.finished).any()
     assert "newton" in names or (whole["status"] == Status.diverged).any()
@@ -84,7 +85,7 @@ def test_every_step_can_be_the_last():
     assert {part for part, _, _ in recorder.offered} == {"seed-3", "seed-5"}
     of_seed = [state for part, _, state in recorder.offered if part == "seed-5"]
     assert [state["step"] for state in of_seed[:-1]] == sorted({s["step"] for s in of_seed[:-1]})
-    for state in of_seed[::3]:
+    for state in of_seed[::5]:
         assert run(checkpoints=Recorder({"seed-5": state})).identical(whole)
 
 

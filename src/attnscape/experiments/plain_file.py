@@ -14,13 +14,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from attnscape.experiments.checksum import checked, with_checksum
-from attnscape.trees import Plain
+from attnscape.trees import NotSavableError, Plain
 
 _ARRAY = "\0array"  # no text in plain values begins so
 
 
 def to_bytes(value: Plain) -> bytes:
     """The bytes of a file with this value.
+
+    Raises:
+        NotSavableError: If it holds something that is not plain.
 
     Examples:
         >>> import numpy as np
@@ -29,10 +32,14 @@ def to_bytes(value: Plain) -> bytes:
         {'steps': [1, None], 'loss': array([0.5, nan])}
     """
     arrays = list[np.ndarray]()
-    text = json.dumps(_without_arrays(value, arrays))
     file = io.BytesIO()
-    named = {str(number): array for number, array in enumerate(arrays, start=1)}
-    np.savez(file, allow_pickle=False, **{"0": np.frombuffer(text.encode(), np.uint8)}, **named)
+    try:
+        text = json.dumps(_without_arrays(value, arrays))
+        arrays.insert(0, np.frombuffer(text.encode(), np.uint8))
+        named = {str(number): array for number, array in enumerate(arrays)}
+        np.savez(file, allow_pickle=False, **named)
+    except (TypeError, ValueError) as error:
+        raise NotSavableError(f"a state is not plain values: {error}") from error
     return with_checksum(file.getvalue())
 
 
@@ -58,6 +65,8 @@ def _without_arrays(value: Plain, arrays: list[np.ndarray]) -> Plain:
         arrays.append(value)
         return {_ARRAY: len(arrays) - 1, "dtype": name}
     if isinstance(value, Mapping):
+        if unlike := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"the key {unlike[0]!r} is no text")  # JSON would make it one
         return {key: _without_arrays(each, arrays) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_without_arrays(each, arrays) for each in value]

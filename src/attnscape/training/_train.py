@@ -141,11 +141,7 @@ def train(
     check_seeds("seeds", seeds := tuple(seeds))
     check_clip(clip, precision)
     start = None if start is None else Start.of(start)
-    arguments = {
-        "steps": int(steps), "clip": "none" if clip is None else float(clip),
-        "precision": precision, "evaluation_batch": int(evaluation_batch),
-        "evaluation_seeds": list(evaluations), **_circumstances(task),
-    }  # fmt: skip
+    attributes = _attributes(task, steps, clip, precision, evaluation_batch, evaluations)
     labels = {
         "optimizers": [group.name for group in next(iter(groups.values()))],
         "start_step": None if start is None else start.step,
@@ -168,13 +164,12 @@ def train(
             if start is not None:
                 start.check(seeds, engine.first_model, steps)
             report = _part(progress, len(datasets) * work, len(groups) * work)
-            labels["attributes"] = {**arguments, "batch": size}
-            datasets.append(
-                run(
-                    *(engine, seeds, steps, measures, report, needed.seeds_at_once()),
-                    *(checkpoints or NoCheckpoints(), labels),
-                )
+            labels["attributes"] = {**attributes, "batch": size}
+            dataset = run(
+                *(engine, seeds, steps, measures, report, needed.seeds_at_once()),
+                *(checkpoints or NoCheckpoints(), labels),
             )
+            datasets.append(dataset)
     return over_batches(datasets) if is_sequence(batch) else datasets[0]
 
 
@@ -183,9 +178,24 @@ def _part(progress: Progress, before: int, whole: int) -> Progress:
     return lambda done, total: progress(before + done, whole)
 
 
-def _circumstances(task: Task) -> dict[str, str | int]:
-    """The attributes that are no arguments: a fixed training set, the device, the versions."""
-    found: dict[str, str | int] = {"device": native.default_device().device_kind, **provenance()}
+def _attributes(
+    task: Task,
+    steps: int,
+    clip: float | None,
+    precision: Precision,
+    evaluation_batch: int,
+    evaluation_seeds: Sequence[int],
+) -> dict[str, object]:
+    """The attributes of the Dataset but `batch`: arguments that are numbers, device, versions."""
+    found: dict[str, object] = {
+        "steps": int(steps),
+        "clip": "none" if clip is None else float(clip),
+        "precision": precision,
+        "evaluation_batch": int(evaluation_batch),
+        "evaluation_seeds": [int(seed) for seed in evaluation_seeds],
+        "device": native.default_device().device_kind,
+        **provenance(),
+    }
     if isinstance(fixed := innermost(task), FixedPrompts):
         found["training_set"] = (
             f"{fixed.size} prompts drawn once with seed {fixed.seed}, the same for all seeds; a "
