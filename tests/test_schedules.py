@@ -36,8 +36,8 @@ from attnscape.optimizers import (
 from attnscape.optimizers.arguments import with_arguments
 from attnscape.optimizers.references import get_optimizer, read_options, resolve, split
 from attnscape.tasks import derived_key
-from attnscape.validation import check_optimizer
 from attnscape.trees import astype
+from attnscape.validation import check_optimizer
 from attnscape.validation._updates import example, start, update_of
 from support import needs_torch, relative
 
