@@ -65,8 +65,8 @@ def training(optimizers, **arguments):
     ids=["second-order", "first-order", "float64"],
 )
 def test_every_named_optimizer_is_continued_bit_for_bit(names, precision):
-    """At the large learning rate, most diverge on the way, and stay so."""
-    large = 1e30 if precision == "float32" else 1e100
+    """At the large learning rate, many diverge on the way, and stay so."""
+    large = 1e30 if precision == "float32" else 1e200
     run = training(names, precision=precision, seeds=(3,), learning_rates=(0.01, large))
     whole = run(checkpoints=(recorder := Recorder()))
     assert (whole["status"] == Status.finished).any()

@@ -148,6 +148,10 @@ def assemble_so_far(outline: Plain, states: Mapping[str, Plain]) -> xr.Dataset:
     Args:
         outline: What the training has described its checkpoints with.
         states: The states of its seeds that have begun.
+
+    Examples:
+        >>> from attnscape.training import assemble_so_far
+        >>> so_far = assemble_so_far(outline, {"seed-0": state})  # doctest: +SKIP
     """
     layout = Layout.read(outline["layout"])
     found = [states.get(part_of(seed)) for seed in layout.seeds]
