@@ -87,7 +87,7 @@ def test_a_result_says_what_made_it(finished):
 def test_a_finished_result_is_found_under_any_name_and_not_trained_again(tmp_path, monkeypatch):
     trained = []
 
-    def run(experiment, progress):
+    def run(experiment, progress, checkpoints):
         trained.append(experiment.name)
         return xr.Dataset({"loss": float(len(trained))})
 
@@ -140,12 +140,24 @@ def test_a_killed_writer_leaves_no_result_and_the_next_one_cleans_up(finished, t
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_living_writer_is_left_alone(finished, tmp_path):
-    path = tmp_path / "a.nc"
-    living = tmp_path / f".a.nc.{os.getppid()}.partial"
-    living.touch()
+def test_only_what_a_dead_process_of_this_host_left_is_removed(finished, tmp_path):
+    path, this = tmp_path / "a.nc", files.Writer.this()
+    parent = dataclasses.replace(files.Writer.this(), process=os.getppid())
+    parent = dataclasses.replace(parent, started=files._started(parent.process))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    stay = [parent, dataclasses.replace(this, host="0" * 8, process=ended.pid)]
+    stay += [f"{os.getppid()}", "", "x-y-z", "..", f"{this.host}-1-", f"{this.host}-²-1", "1" * 200]
+    go = [
+        dataclasses.replace(this, process=ended.pid),
+        dataclasses.replace(this, started=this.started + 1),  # this number was given again
+        dataclasses.replace(this, process=10**17),
+    ]
+    for writer in [*stay, *go]:
+        (tmp_path / f".a.nc.{writer}.partial").touch()
     store.save(store.load(finished), path)
-    assert living.exists()
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"a.nc", *(f".a.nc.{writer}.partial" for writer in stay)}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.measures import Curvature, EvaluationLoss, at
 from attnscape.optimizers import PAPER
-from attnscape.training import _engine, _threads
+from attnscape.training import _engine, _seeds, _threads
 from attnscape.training._threads import FirstCallAlone, for_each_seed
 from support import PlainExternal
 
@@ -28,14 +28,14 @@ LOSS = (EvaluationLoss(at(0, 9)),)
 @pytest.fixture
 def threads_used(monkeypatch):
     """The numbers of threads that trainings use, on a machine that says it has four processors."""
-    used, on_threads = [], _engine.for_each_seed
+    used, on_threads = [], _seeds.for_each_seed
 
     def watched(run, seeds, threads, report):
         used.append(threads)
         return on_threads(run, seeds, threads, report)
 
     monkeypatch.setattr(_engine, "processors", lambda: 4)
-    monkeypatch.setattr(_engine, "for_each_seed", watched)
+    monkeypatch.setattr(_seeds, "for_each_seed", watched)
     return used
 
 

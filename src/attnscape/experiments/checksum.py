@@ -46,5 +46,26 @@ def is_intact(path: Path) -> bool:
     return _MARK not in end or end == _end_of(memoryview(whole)[:-_LENGTH])
 
 
+def checked(whole: bytes) -> bytes:
+    """The content of a file that was written with its checksum.
+
+    Raises:
+        ValueError: If it is not what was written, or has no checksum.
+
+    Examples:
+        >>> from attnscape.experiments.checksum import checked, with_checksum
+        >>> checked(with_checksum(b"numbers"))
+        b'numbers'
+        >>> checked(with_checksum(b"numbers")[:-1])
+        Traceback (most recent call last):
+            ...
+        ValueError: its checksum is not that of its content
+    """
+    content = whole[:-_LENGTH]
+    if whole[-_LENGTH:] != _end_of(content):
+        raise ValueError("its checksum is not that of its content")
+    return content
+
+
 def _end_of(content: bytes | memoryview) -> bytes:
     return _MARK + hashlib.sha256(content).hexdigest().encode()

@@ -30,7 +30,7 @@ from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
 from attnscape.optimizers import Factory
 from attnscape.steppers import Group
 from attnscape.tasks import Task
-from attnscape.training import Precision, Progress, Start, silent, train
+from attnscape.training import Checkpoints, Precision, Progress, Start, silent, train
 from attnscape.validation import check_parts
 
 
@@ -180,9 +180,11 @@ class Experiment:
         parts = self.task, self.model, dict(self.optimizers), self.measures
         return 2 * (is_built_in(parts) and native.default_device().platform == "cpu")
 
-    def run(self, progress: Progress = silent) -> xr.Dataset:
+    def run(
+        self, progress: Progress = silent, checkpoints: Checkpoints | None = None
+    ) -> xr.Dataset:
         """Runs the training; raises the errors of `attnscape.train`."""
-        return train(**self._arguments(), progress=progress)
+        return train(**self._arguments(), progress=progress, checkpoints=checkpoints)
 
     def _arguments(self) -> dict[str, Any]:
         fields = dataclasses.fields(self)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,11 +12,15 @@ import xarray as xr
 
 from attnscape import spec
 from attnscape.errors import UsageError
+from attnscape.experiments import checkpoints, locks
 from attnscape.experiments.checksum import is_intact, with_checksum
-from attnscape.files import atomic, writable_directory
+from attnscape.experiments.partial import load_so_far
+from attnscape.files import atomic, check_place, user_cache, writable_directory
 from attnscape.identity import Identity
-from attnscape.training import Progress, silent
+from attnscape.training import Checkpoints, Progress, silent
 from attnscape.training.provenance import SCHEMA_VERSION, provenance
+
+_DIGITS = 16  # of the run id in names
 
 
 class Computation(Protocol):
@@ -56,41 +63,113 @@ class Computation(Protocol):
         """Description as JSON, for people; has the keys `seeds` and `steps`."""
         ...
 
-    def run(self, progress: Progress = silent) -> xr.Dataset:
-        """Computes the result."""
+    def run(
+        self, progress: Progress = silent, checkpoints: Checkpoints | None = None
+    ) -> xr.Dataset:
+        """Computes the result, from where the checkpoints were left; they are of this run only."""
         ...
 
 
 def load_or_run(
-    experiment: Computation, directory: Path | str, progress: Progress = silent
+    experiment: Computation,
+    directory: Path | str,
+    progress: Progress = silent,
+    waiting: Callable[[], object] = lambda: None,
 ) -> xr.Dataset:
     """Loads the result of an experiment from `directory`, or computes it and writes it there.
 
+    If another process is computing it there, this one waits for its result; should that process
+    end without one, this one goes on.
+
+    What is under way is kept beside it (`attnscape.experiments.checkpoints`): if the process is
+    stopped, the next call goes on from there, and the result has the same bits.
+
+    Args:
+        experiment: The experiment.
+        directory: The folder.
+        progress: Called with (run-steps done, run-steps in all).
+        waiting: Called once if another process is computing it.
+
     Raises:
         UsageError: If the directory cannot be written, or holds a file of this name that cannot be
-            read or is the result of something else.
+            read or is the result of something else. If only the finished result cannot be written,
+            the sentence says where else it is.
 
     Examples:
         >>> from attnscape.experiments.store import load_or_run
         >>> result = load_or_run(experiment, "results")  # doctest: +SKIP
     """
-    path = find(experiment, directory)
-    if path is not None:
-        return _checked(experiment, load(path), path)
+    if (found := _found(experiment, directory)) is not None:
+        return found
     directory = writable_directory(directory)
     path = directory / file_name(experiment)
-    save(stamped(experiment.run(progress), experiment), path)
+    check_place(path)
+    with locks.alone(directory, experiment.run_id[:_DIGITS], waiting):
+        if (found := _found(experiment, directory)) is not None:  # while this one waited
+            return found
+        result = stamped(experiment.run(progress, _checkpoints(experiment, directory)), experiment)
+        _save_somewhere(result, path)
+        checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
     return load(path)  # exactly the Dataset that a later call will load
+
+
+def is_under_way(experiment: Computation, directory: Path) -> bool:
+    """Whether another process, or another thread, is computing the experiment in this folder."""
+    return locks.is_taken(directory, experiment.run_id[:_DIGITS])
+
+
+def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
+    path = find(experiment, directory)
+    if path is None:
+        return None
+    dataset = _checked(experiment, load(path), path)
+    # If a process was stopped before it could do so.
+    checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
+    return dataset
+
+
+def _checkpoints(experiment: Computation, directory: Path) -> Checkpoints | None:
+    """Those of a run; None if no other process would find them."""
+    if experiment.identity.reasons:
+        return None
+    made_by = provenance()
+    attributes = {**made_by, **json.loads(str(made_by["versions"]))}
+    del attributes["versions"]
+    about = {"name": experiment.name, "spec": spec.canonical(experiment.spec())}
+    return checkpoints.CheckpointFolder(directory, experiment.run_id, attributes, about)
+
+
+def _save_somewhere(result: xr.Dataset, path: Path) -> None:
+    """Saves a finished result; in the user's cache or the system's folder if not at its place.
+
+    Raises:
+        UsageError: If it is not at its place.
+    """
+    try:
+        writable_directory(path.parent)  # somebody may have removed it
+        save(result, path)
+    except UsageError as error:
+        for other in (user_cache() / "results", Path(tempfile.gettempdir())):
+            elsewhere = other / path.name
+            try:
+                save(result, writable_directory(other) / path.name)
+            except UsageError:
+                continue
+            raise UsageError(
+                f"{error} The finished result is not lost, it is {elsewhere}: move it there, and "
+                "the same command finds it."
+            ) from error
+        raise
 
 
 def file_name(experiment: Computation) -> str:
     """The file name: the experiment's name and the first 16 digits of its run id."""
-    return f"{experiment.name}-{experiment.run_id[:16]}.nc"
+    return f"{experiment.name}-{experiment.run_id[:_DIGITS]}.nc"
 
 
 def find(experiment: Computation, directory: Path | str) -> Path | None:
     """The file with the experiment's result, even if the experiment had another name; or None."""
-    return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:16]}.nc"))), None)
+    return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:_DIGITS]}.nc"))), None)
 
 
 def _checked(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dataset:
@@ -98,7 +177,7 @@ def _checked(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dat
     claimed = dataset.attrs.get("run_id"), dataset.attrs.get("identity")
     if claimed != (experiment.run_id, spec.canonical(experiment.identity.content)):
         raise UsageError(
-            f"{path} has the name of the run {experiment.run_id[:16]}, but holds "
+            f"{path} has the name of the run {experiment.run_id[:_DIGITS]}, but holds "
             f"{str(claimed[0])[:16]}: it was renamed or copied; delete it and run again."
         )
     return dataset
@@ -140,8 +219,13 @@ def save(dataset: xr.Dataset, path: Path | str) -> None:
         partial.write_bytes(with_checksum(bytes(dataset.to_netcdf(engine="h5netcdf"))))
 
 
-def load(path: Path | str) -> xr.Dataset:
+def load(path: Path | str, *, partial: bool = False) -> xr.Dataset:
     """Reads a result.
+
+    Args:
+        path: Its file.
+        partial: If there is no such file yet, because its run is under way or was stopped: return
+            what was measured so far (`attnscape.experiments.partial.load_so_far`).
 
     Raises:
         UsageError: If there is no such file, it is not a result, it is damaged, or it was written
@@ -157,6 +241,8 @@ def load(path: Path | str) -> xr.Dataset:
         True
     """
     path = Path(path)
+    if partial and not path.is_file():
+        return load_so_far(path)
     if not path.is_file():
         raise UsageError(f"There is no result file {path}; results end in .nc.")
     try:
@@ -189,7 +275,7 @@ def load_run(path: Path | str, run_id: str) -> xr.Dataset:
     dataset = load(path)
     if dataset.attrs.get("run_id") != run_id:
         raise UsageError(
-            f"{path} is not the run {run_id[:16]}: it was renamed or copied; delete it and run "
-            "again."
+            f"{path} is not the run {run_id[:_DIGITS]}: it was renamed or copied; delete it and "
+            "run again."
         )
     return dataset

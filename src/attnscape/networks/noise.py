@@ -23,7 +23,7 @@ from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.gradients import InitialGradients
 from attnscape.networks.run import how_made, of_network, of_parts, parameters_of
 from attnscape.networks.workload import Data, Size, Workload
-from attnscape.training import Progress, check_seeds, processors, silent
+from attnscape.training import Checkpoints, Progress, check_seeds, processors, silent
 
 CONVENTIONS = ("one-pass", "fresh")
 _KEPT = 2**30  # bytes of gradients that are in memory at once
@@ -135,7 +135,9 @@ class NetworkNoise:
             **self._numbers(),
         }
 
-    def run(self, progress: Progress = silent) -> xr.Dataset:
+    def run(
+        self, progress: Progress = silent, checkpoints: Checkpoints | None = None
+    ) -> xr.Dataset:
         """Computes the noise of every seed.
 
         If the gradients of one convention and seed take more than 2^30 bytes, those of the pass are
@@ -158,6 +160,7 @@ class NetworkNoise:
         Raises:
             UsageError: If the data give fewer than two batches.
         """
+        del checkpoints  # a gradient is computed from the data alone, in a short time
         done, total = itertools.count(1), self.run_steps
         progress(0, total)
         with own_random_numbers():

@@ -30,7 +30,7 @@ from attnscape.networks.pseudo import check_pseudo
 from attnscape.networks.training import Schedules, initial_module, train_run
 from attnscape.networks.workload import Data, Size, Workload
 from attnscape.optimizers import Factory
-from attnscape.training import Progress, processors, silent
+from attnscape.training import Checkpoints, Progress, processors, silent
 
 NUMBERS = 2
 """The version of all numbers that built-in workloads and this room compute."""
@@ -155,8 +155,11 @@ class NetworkRun:
             "seeds": [self.seed],
         }
 
-    def run(self, progress: Progress = silent) -> xr.Dataset:
-        """Runs the training."""
+    def run(
+        self, progress: Progress = silent, checkpoints: Checkpoints | None = None
+    ) -> xr.Dataset:
+        """Runs the training, always from its beginning."""
+        del checkpoints
         dataset = train_run(
             self.workload,
             self.data,

@@ -39,6 +39,7 @@ from attnscape.optimizers.transformations import Factory as Factory
 from attnscape.optimizers.transformations import LossAndGradient as LossAndGradient
 from attnscape.optimizers.transformations import OptaxFactory as OptaxFactory
 from attnscape.optimizers.transformations import Preconditioned as Preconditioned
+from attnscape.optimizers.transformations import ResumableRun as ResumableRun
 from attnscape.optimizers.transformations import Transformation as Transformation
 from attnscape.optimizers.transformations import WithEvalParams as WithEvalParams
 from attnscape.optimizers.transformations import accepting as accepting

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from attnscape.trees import Plain
+
 
 class RandomStates:
     """The states of the global random generators in one run.
@@ -40,6 +42,29 @@ class RandomStates:
         finally:
             self._states = self._now()
             self._set(before)
+
+    def save(self) -> Plain:
+        """The run's states; None before the first use."""
+        if self._seed is not None:
+            return None
+        of_torch, (_, keys, *numbers), (version, words, gauss) = self._states
+        return {
+            "torch": of_torch.numpy().copy(),
+            "numpy": {"keys": keys.copy(), "numbers": numbers},
+            "python": {"version": version, "words": np.array(words), "gauss": gauss},
+        }
+
+    def restore(self, saved: Plain) -> None:
+        """Sets the states that `save` has returned."""
+        if saved is None:
+            return
+        of_numpy, of_python = saved["numpy"], saved["python"]
+        self._seed = None
+        self._states = (
+            torch.from_numpy(saved["torch"].copy()),
+            ("MT19937", of_numpy["keys"], *of_numpy["numbers"]),
+            (of_python["version"], tuple(of_python["words"].tolist()), of_python["gauss"]),
+        )
 
     def _now(self) -> tuple[Any, ...]:
         return torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002

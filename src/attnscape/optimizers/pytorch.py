@@ -35,7 +35,16 @@ if importlib.util.find_spec("torch") is None:
     )
 import torch
 
+from attnscape.optimizers import _torch_saved
 from attnscape.optimizers._random_states import RandomStates
+from attnscape.optimizers._torch_making import (
+    check_parameters,
+    checked_scheduler,
+    made,
+    name_of,
+    place_of,
+)
+from attnscape.trees import Plain
 
 
 class ClosureWarning(RuntimeWarning):
@@ -65,30 +74,38 @@ class TorchOptimizer(ExternalOptimizer):
         generators = RandomStates(leaves)
         parameters = [torch.from_numpy(m.copy()).requires_grad_() for m in _matrices(leaves)]
         with generators.in_use():
-            optimizer = self.of_parameters(learning_rate, parameters)
-        return _Run(optimizer, parameters, leaves, generators)
+            optimizer, scheduler = self.with_scheduler(learning_rate, parameters)
+        return _Run(optimizer, scheduler, parameters, leaves, generators)
 
     def of_parameters(
         self, learning_rate: float, parameters: Sequence[torch.Tensor]
     ) -> torch.optim.Optimizer:
-        """The optimizer of these parameters.
+        """The optimizer of these parameters; raises the errors of `with_scheduler`."""
+        return self.with_scheduler(learning_rate, parameters)[0]
+
+    def with_scheduler(
+        self, learning_rate: float, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
+        """The optimizer of these parameters, and the scheduler that makes a step after it, if any.
 
         Raises:
             UsageError: If `make` does not return an optimizer of exactly these parameters, or
                 returns something else than a scheduler beside it.
         """
-        made = _made(self.make, list(parameters), learning_rate)
-        optimizer, scheduler = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        parts = made(self.make, list(parameters), learning_rate)
+        optimizer, scheduler = (
+            parts if isinstance(parts, tuple) and len(parts) == 2 else (parts, None)
+        )
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UsageError(
-                f"{_name(self.make)} gave {type(optimizer).__name__}; it must give a "
-                f"torch.optim.Optimizer{_at(self.make)}."
+                f"{name_of(self.make)} gave {type(optimizer).__name__}; it must give a "
+                f"torch.optim.Optimizer{place_of(self.make)}."
             )
-        _check_parameters(optimizer, parameters, self.make)
+        check_parameters(optimizer, parameters, self.make)
         if scheduler is not None:
-            _check_scheduler(scheduler, optimizer, self.make)
+            scheduler = checked_scheduler(scheduler, optimizer, self.make)
             optimizer.register_step_post_hook(lambda *_: scheduler.step())
-        return optimizer
+        return optimizer, scheduler
 
 
 class _Run:
@@ -97,11 +114,12 @@ class _Run:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None,
         parameters: list[torch.Tensor],
         leaves: Sequence[np.ndarray],
         generators: RandomStates,
     ) -> None:
-        self._optimizer, self._parameters = optimizer, parameters
+        self._optimizer, self._scheduler, self._parameters = optimizer, scheduler, parameters
         self._leaves, self._matrices = leaves, _matrices(leaves)
         self._generators = generators
         self._closure = closure_of(type(optimizer))
@@ -129,6 +147,20 @@ class _Run:
         if self._closure is not None and self._closure.default is self._closure.empty and not calls:
             _mention_closure(type(self._optimizer))
 
+    def save(self) -> Plain:
+        return {
+            # Apart from the run's arrays, which keep 0 where a parameter has become -0.
+            "parameters": [parameter.detach().numpy().copy() for parameter in self._parameters],
+            "generators": self._generators.save(),
+            **_torch_saved.saved(self._optimizer, self._scheduler, self._parameters),
+        }
+
+    def restore(self, saved: Plain) -> None:
+        for parameter, value in zip(self._parameters, saved["parameters"], strict=True):
+            np.copyto(self._value(parameter, value), value, casting="no")
+        self._generators.restore(saved["generators"])
+        _torch_saved.restore(self._optimizer, self._scheduler, self._parameters, saved)
+
     def _fill(self, gradient: Sequence[jax.Array]) -> None:
         """Puts a gradient into `.grad`."""
         copies = [np.array(leaf) for leaf in gradient]  # JAX's buffers must not change
@@ -152,7 +184,7 @@ class _Run:
             raise UsageError(
                 f"{type(self._optimizer).__name__} turned a parameter of {matrix.dtype} and "
                 f"shape {matrix.shape} into {now.dtype} and {now.shape}; keep type and shape"
-                f"{_at(type(self._optimizer))}."
+                f"{place_of(type(self._optimizer))}."
             )
         return now
 
@@ -178,55 +210,6 @@ def _matrices(leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
         for leaf in leaves
         for index in np.ndindex(leaf.shape[:-2] if leaf.size else ())
     ]
-
-
-def _made(make: Callable[..., object], parameters: Sequence[torch.Tensor], rate: float) -> object:
-    """The optimizer that a class or function makes from parameters and a learning rate."""
-    try:
-        inspect.signature(make).bind(parameters, lr=rate)
-    except TypeError as error:
-        raise UsageError(
-            f"{_name(make)} cannot be called with (parameters, lr=rate), {error}; write a function "
-            f"(parameters, lr) that gives the optimizer{_at(make)}."
-        ) from None
-    except ValueError:  # it has no signature
-        pass
-    return make(parameters, lr=rate)
-
-
-def _check_parameters(
-    optimizer: torch.optim.Optimizer,
-    parameters: Sequence[torch.Tensor],
-    make: Callable[..., object],
-) -> None:
-    """Raises UsageError unless the optimizer's groups hold all parameters and no other."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    left_out = [index for index, p in enumerate(parameters) if id(p) not in held]
-    others = len(held) + len(left_out) - len(parameters)
-    if left_out or others:
-        given = f"leave out parameters number {left_out}" if left_out else "hold other tensors"
-        raise UsageError(
-            f"The param groups of {_name(make)} {given}; give it each of the {len(parameters)} "
-            f"parameters, in one group or several, and no other{_at(make)}."
-        )
-
-
-def _check_scheduler(
-    scheduler: object, optimizer: torch.optim.Optimizer, make: Callable[..., object]
-) -> None:
-    """Raises UsageError unless it is a scheduler of this optimizer that needs no metric."""
-    schedulers = torch.optim.lr_scheduler
-    usable = isinstance(scheduler, schedulers.LRScheduler)
-    if (
-        not usable
-        or isinstance(scheduler, schedulers.ReduceLROnPlateau)
-        or scheduler.optimizer is not optimizer
-    ):
-        raise UsageError(
-            f"{_name(make)} gave {type(scheduler).__name__} beside its optimizer; it must be a "
-            "scheduler of torch.optim.lr_scheduler for this optimizer that needs no "
-            f"metric{_at(make)}."
-        )
 
 
 def get_torch_optimizer(reference: str) -> TorchOptimizer:
@@ -271,13 +254,3 @@ def _mention_closure(kind: type[torch.optim.Optimizer]) -> None:
         ClosureWarning,
         stacklevel=2,
     )
-
-
-def _name(make: Callable[..., object]) -> str:
-    return getattr(make, "__qualname__", repr(make))
-
-
-def _at(make: Callable[..., object]) -> str:
-    """The place of its definition, in brackets; empty if unknown."""
-    place = loading.source_of(make)
-    return f" ({place})" if place else ""

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, PyTree, Scalar
 
 from attnscape.errors import UsageError
+from attnscape.trees import Plain
 
 
 class WithEvalParams(NamedTuple):
@@ -99,6 +100,36 @@ class ExternalRun(Protocol):
 
     def eval_params(self) -> Sequence[np.ndarray]:
         """The parameters to measure, as new arrays."""
+        ...
+
+
+@runtime_checkable
+class ResumableRun(ExternalRun, Protocol):
+    """A run of an external optimizer that can be saved, so that a training can be continued.
+
+    Examples:
+        >>> from attnscape.optimizers import ResumableRun
+        >>> class Still:  # remembers nothing
+        ...     def step(self, loss_and_gradient): ...
+        ...     def eval_params(self): ...
+        ...     def save(self): ...
+        ...     def restore(self, saved): ...
+        >>> isinstance(Still(), ResumableRun)
+        True
+    """
+
+    def save(self) -> Plain:
+        """All that its next steps depend on, except for the run's parameters.
+
+        None, numbers, strings, numpy arrays, and lists and dicts of these.
+
+        Raises:
+            NotSavableError: If it cannot be saved.
+        """
+        ...
+
+    def restore(self, saved: Plain) -> None:
+        """Sets the state of a run that was just started, and whose parameters are those saved."""
         ...
 
 

@@ -26,7 +26,7 @@ from attnscape.identity import Identity, settings
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER, Transformation, clipped
 from attnscape.tasks import Moments
-from attnscape.training import Progress, silent
+from attnscape.training import Checkpoints, Progress, silent
 
 CHANGE = 1e-7  # relative change of the initial values
 STARTS = ("drawn", "changed")
@@ -96,7 +96,9 @@ class StreamRuns:
             "measured": sorted(self.steps),
         }
 
-    def run(self, progress: Progress = silent) -> xr.Dataset:
+    def run(
+        self, progress: Progress = silent, checkpoints: Checkpoints | None = None
+    ) -> xr.Dataset:
         """Trains and measures.
 
         Returns:
@@ -109,6 +111,7 @@ class StreamRuns:
         Raises:
             UsageError: If PyTorch is missing, or the public code has no such setting.
         """
+        del checkpoints  # it always starts at the beginning
         from attnscape.paper._torch_stream import EVALUATION_SEED, Stream, capability
 
         setting, seeds, total = self.setting, self.seeds, self.run_steps

@@ -21,6 +21,7 @@ from attnscape.optimizers import (
 )
 from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
+from attnscape.trees import Plain, from_plain, to_plain
 
 # As JAX prints a program.
 _CALLBACK = re.compile(r"\b((pure|io|debug)_callback|debug_print)\[")
@@ -80,6 +81,14 @@ class CompiledStepper:
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
         """The runs after the updates first, ..., last - 1."""
         return jax.block_until_ready(self._advance(runs, first, last))
+
+    def save(self, runs: Runs) -> Plain:
+        """All leaves: nothing else is kept between two updates."""
+        return to_plain(runs)
+
+    def restore(self, runs: Runs, saved: Plain) -> Runs:
+        """The runs as they were saved."""
+        return from_plain(runs, saved)
 
     def calls_python(self, runs: Runs) -> bool:
         """Whether a user's part has callbacks, which run at every update."""

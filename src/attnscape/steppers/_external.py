@@ -12,9 +12,10 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from attnscape.errors import UsageError
 from attnscape.loading import format_user_error
-from attnscape.optimizers import ExternalOptimizer, ExternalRun
+from attnscape.optimizers import ExternalOptimizer, ExternalRun, ResumableRun
 from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
+from attnscape.trees import NotSavableError, Plain, from_plain, to_plain
 
 # The arguments and results of `ExternalStepper._clipped`.
 _LossAndGradient = Callable[..., tuple[Array, list[Array], Array]]
@@ -67,6 +68,39 @@ class _Run:
         if not finite or not all(np.isfinite(leaf).all() for leaf in self.leaves):
             self.diverged_at = number + 1 if finite else number
 
+    def save(self) -> Plain:
+        """All that its next steps depend on."""
+        if not isinstance(self._optimizer, ResumableRun):
+            raise NotSavableError(f"the optimizer {self.name} has no methods save and restore")
+        try:
+            own = self._optimizer.save()
+        except KeyboardInterrupt:
+            raise
+        except NotSavableError as error:
+            raise NotSavableError(f"of the optimizer {self.name}, {error}") from error
+        except BaseException as error:
+            raise NotSavableError(
+                f"the optimizer {self.name} failed: {format_user_error(error)}"
+            ) from error
+        leaves = [np.array(leaf) for leaf in self.leaves]
+        return {"leaves": leaves, "diverged_at": self.diverged_at, "optimizer": own}
+
+    def restore(self, saved: Plain) -> None:
+        """Goes on from there."""
+        if not isinstance(self._optimizer, ResumableRun):
+            raise ValueError(f"the optimizer {self.name} has no methods save and restore")
+        for leaf, value in zip(self.leaves, saved["leaves"], strict=True):
+            np.copyto(leaf, value, casting="no")
+        self.diverged_at = saved["diverged_at"]
+        try:
+            self._optimizer.restore(saved["optimizer"])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise ValueError(
+                f"the optimizer {self.name} failed: {format_user_error(error)}"
+            ) from error
+
     def eval_params(self) -> list[Float[np.ndarray, ...]]:
         """The parameters that are measured; NaN after divergence."""
         if self.diverged_at >= 0:
@@ -77,7 +111,8 @@ class _Run:
 class ExternalStepper:
     """Steps runs of external optimizers, on the same prompts as the other stepper.
 
-    Their state cannot be saved or restored here, so runs can only go forwards.
+    Their state is in the optimizers, which change it in place, so runs can only go forwards. It can
+    be saved if they are `ResumableRun`s, as PyTorch's are.
 
     Args:
         problem: The problem that the runs share.
@@ -134,6 +169,20 @@ class ExternalStepper:
                     for run in of_group[seed]:
                         run.step(number, self._loss_and_gradient, data)
         return self._snapshot(runs.data_keys)
+
+    def save(self, runs: Runs) -> Plain:
+        """All that the next updates depend on; `runs` are the present ones."""
+        return {"runs": to_plain(runs), "own": [run.save() for run in self._all_runs()]}
+
+    def restore(self, runs: Runs, saved: Plain) -> Runs:
+        """The runs as they were saved."""
+        restored = from_plain(runs, saved["runs"])
+        for run, own in zip(self._all_runs(), saved["own"], strict=True):
+            run.restore(own)
+        return restored
+
+    def _all_runs(self) -> list[_Run]:
+        return [run for of_group in self._runs for of_seed in of_group for run in of_seed]
 
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:
         """The parameters that are measured, for each optimizer."""

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from attnscape import objective
 from attnscape.optimizers import Factory, update_keywords
 from attnscape.tasks import Moments, Prompts
+from attnscape.trees import Plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,22 @@ class Stepper(Protocol):
 
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
         """The runs after the updates first, ..., last - 1."""
+        ...
+
+    def save(self, runs: Runs) -> Plain:
+        """All that the next updates depend on, as plain values.
+
+        Raises:
+            NotSavableError: If an optimizer's state cannot be saved.
+        """
+        ...
+
+    def restore(self, runs: Runs, saved: Plain) -> Runs:
+        """The runs as they were saved; `runs` are such runs at any other step.
+
+        Raises:
+            ValueError: If others were saved; `start` has to be called again.
+        """
         ...
 
     def eval_params(self, runs: Runs) -> tuple[PyTree[Float[Array, "seed _ ..."]], ...]:

@@ -1,149 +1,83 @@
-"""Collects the records of all runs in one Dataset."""
+"""Collects the records of all runs in one Dataset, those under way as well."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Int, PyTree, Shaped
-from numpy.typing import DTypeLike
+from jaxtyping import Bool
 
-from attnscape.measures import Measure
-from attnscape.steppers import Group
+from attnscape.training._records import Layout, Recorded, SeedRecord, Taken, part_of
 from attnscape.training.status import Status
+from attnscape.trees import Plain
 
 _Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]  # dims, values, attributes
 _RUN_DIMS = ("optimizer", "learning_rate", "seed")
+_ENDED = (Status.finished, Status.diverged, Status.not_run)
 
 
-@dataclasses.dataclass(frozen=True)
-class SeedRecord:
-    """The records of the runs of one seed.
-
-    Attributes:
-        diverged_at: For each optimizer, an array (1, learning rate): the step at which a run
-            diverged, or -1.
-        values: For each measure and each of its steps, one dict per optimizer, from names to
-            arrays (1, learning rate, ...).
-    """
-
-    diverged_at: list[Int[np.ndarray, "1 _"]]
-    values: dict[Measure, list[list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """All combinations of optimizer, learning rate and seed; some of them were not run.
-
-    Attributes:
-        groups: The optimizers, each with its own learning rates.
-        seeds: The seeds.
-    """
-
-    groups: Sequence[Group]
-    seeds: Sequence[int]
-
-    @property
-    def learning_rates(self) -> list[float]:
-        """The learning rates of all optimizers, ascending."""
-        return sorted({rate for group in self.groups for rate in group.learning_rates})
-
-    def scatter(
-        self,
-        per_optimizer: Sequence[Shaped[np.ndarray, "seed _ ..."]],
-        fill: float | int,
-        dtype: DTypeLike,
-    ) -> Shaped[np.ndarray, "optimizer rate seed ..."]:
-        """One array (optimizer, learning rate, seed, ...) with `fill` for combinations not run.
-
-        Args:
-            per_optimizer: For each optimizer, an array (seed, its learning rates, ...).
-            fill: The value for learning rates that an optimizer does not have.
-            dtype: Type of the result.
-        """
-        rates = self.learning_rates
-        trailing = np.shape(per_optimizer[0])[2:]
-        grid = np.full((len(self.groups), len(rates), len(self.seeds), *trailing), fill, dtype)
-        for index, (group, values) in enumerate(zip(self.groups, per_optimizer, strict=True)):
-            columns = [rates.index(rate) for rate in group.learning_rates]
-            grid[index, columns] = np.moveaxis(np.asarray(values), 1, 0)
-        return grid
-
-
-def assemble(
-    grid: Grid,
-    records: Sequence[SeedRecord],
-    stops: Sequence[int],
-    due: Mapping[Measure, Sequence[int]],
-    evaluation_seeds: Sequence[int],
-    model: Callable[..., PyTree],
-) -> xr.Dataset:
-    """The Dataset of a training.
-
-    Args:
-        grid: The runs.
-        records: One record for each seed of the grid.
-        stops: All steps at which something was measured, and the last step.
-        due: For each measure, its steps.
-        evaluation_seeds: Labels of the dim `evaluation`.
-        model: A model of the runs, for the labels of the measures' dims.
-    """
+def assemble(layout: Layout, records: Sequence[SeedRecord]) -> xr.Dataset:
+    """The Dataset of a training, from one record for each seed."""
     diverged = zip(*(record.diverged_at for record in records), strict=True)
     per_optimizer = [np.concatenate(seeds) for seeds in diverged]
-    diverged_at = grid.scatter(per_optimizer, -1, np.int32)
-    was_run = grid.scatter([np.ones(each.shape, bool) for each in per_optimizer], False, bool)
+    diverged_at = layout.scatter(per_optimizer, -1, np.int32)
+    was_run = layout.scatter([np.ones(each.shape, bool) for each in per_optimizer], False, bool)
     status = np.where(was_run, Status.finished, Status.not_run)
     status = np.where(diverged_at >= 0, Status.diverged, status).astype(np.int8)
-    lost = (diverged_at >= 0)[..., None] & (np.array(stops) >= diverged_at[..., None])
+    lost = (diverged_at >= 0)[..., None] & (np.array(layout.stops) >= diverged_at[..., None])
     variables: dict[str, _Variable] = {
-        "status": (_RUN_DIMS, status, {"flags": ", ".join(f"{s.value} {s.name}" for s in Status)}),
+        "status": (_RUN_DIMS, status, _flags(_ENDED)),
         "diverged_at": (_RUN_DIMS, diverged_at, {"long_name": "step at which the run diverged"}),
     }
-    labels: dict[str, Sequence[object]] = {"evaluation": evaluation_seeds}
+    labels: dict[str, Sequence[object]] = {"evaluation": layout.evaluation_seeds}
     # If measures fill the same variable, the one with the most batches comes last, so its numbers
     # replace those of the others.
-    for measure in sorted(due, key=lambda m: m.evaluations or len(evaluation_seeds)):
-        if due[measure]:
-            labels.update(measure.coordinates(model))
-            rows = np.searchsorted(stops, due[measure])
-            _fill(variables, measure, grid, records, rows, lost, len(evaluation_seeds))
+    for index in sorted(range(len(layout.measures)), key=lambda i: layout.measures[i].evaluations):
+        recorded = layout.measures[index]
+        if recorded.steps:
+            labels.update(recorded.labels)
+            taken = [record.values[index] for record in records]
+            _fill(variables, recorded, layout, taken, lost)
     return xr.Dataset(
         variables,
         coords={
-            "optimizer": [group.name for group in grid.groups],
-            "learning_rate": ("learning_rate", grid.learning_rates, {"long_name": "learning rate"}),
-            "seed": list(grid.seeds),
-            "step": ("step", stops, {"long_name": "updates done"}),
+            "optimizer": list(layout.rates),
+            "learning_rate": (
+                "learning_rate", layout.learning_rates, {"long_name": "learning rate"}
+            ),
+            "seed": list(layout.seeds),
+            "step": ("step", layout.stops, {"long_name": "updates done"}),
             **{name: list(values) for name, values in labels.items()},
         },
-    )
+    )  # fmt: skip
+
+
+def _flags(statuses: Sequence[Status]) -> dict[str, str]:
+    return {"flags": ", ".join(f"{status.value} {status.name}" for status in statuses)}
 
 
 def _fill(
     variables: dict[str, _Variable],
-    measure: Measure,
-    grid: Grid,
-    records: Sequence[SeedRecord],
-    rows: Int[np.ndarray, " due"],
+    recorded: Recorded,
+    layout: Layout,
+    taken: Sequence[list[Taken]],
     lost: Bool[np.ndarray, "optimizer rate seed step"],
-    evaluations: int,
 ) -> None:
     """Adds the variables of one measure, or writes its steps into existing variables."""
-    for name, variable in measure.variables().items():
+    rows = np.searchsorted(layout.stops, recorded.steps)
+    for name, variable in recorded.variables.items():
         per_optimizer = [
             np.concatenate(
-                [
-                    np.stack([step[index][name] for step in record.values[measure]], axis=2)
-                    for record in records
-                ]
+                [np.stack([step[index][name] for step in of_seed], axis=2) for of_seed in taken]
             )
-            for index in range(len(grid.groups))
+            for index in range(len(layout.rates))
         ]
-        values = grid.scatter(per_optimizer, np.nan, per_optimizer[0].dtype)
+        values = layout.scatter(per_optimizer, np.nan, per_optimizer[0].dtype)
         if variable.on_evaluation:
-            lacking = evaluations - values.shape[4]
+            lacking = len(layout.evaluation_seeds) - values.shape[4]
             widths = [(0, 0)] * 4 + [(0, lacking)] + [(0, 0)] * (values.ndim - 5)
             values = np.pad(values, widths, constant_values=np.nan)
         if name not in variables:
@@ -156,3 +90,60 @@ def _fill(
             )
         variables[name][1][:, :, :, rows] = values
         variables[name][1][lost] = np.nan
+
+
+def labelled(dataset: xr.Dataset, labels: Mapping[str, Any]) -> xr.Dataset:
+    """The assembled Dataset as `attnscape.train` returns it.
+
+    Args:
+        dataset: What `assemble` returns.
+        labels: `optimizers`: their names, in the order asked for. `start_step`: the updates made
+            before, or None. `attributes`: those of the Dataset. `single`: whether there is one
+            evaluation batch without a dim of its own.
+    """
+    if labels["start_step"] is not None:
+        dataset = dataset.assign_coords(start_step=labels["start_step"])
+    dataset = dataset.sel(optimizer=labels["optimizers"]).assign_attrs(labels["attributes"])
+    return dataset.squeeze("evaluation", drop=True) if labels["single"] else dataset
+
+
+def assemble_so_far(outline: Plain, states: Mapping[str, Plain]) -> xr.Dataset:
+    """The Dataset of a training under way: NaN where nothing was measured yet.
+
+    Variables of which nothing was measured are left out. The status of runs that have not ended is
+    `under_way`, or `not_run` where their seed has not begun.
+
+    Args:
+        outline: What the training has described its checkpoints with.
+        states: The states of its seeds that have begun.
+    """
+    layout = Layout.read(outline["layout"])
+    found = [states.get(part_of(seed)) for seed in layout.seeds]
+    records = [SeedRecord.read(state) if state else _blank(layout) for state in found]
+    measures = list[Recorded]()
+    for index, recorded in enumerate(layout.measures):
+        of_seeds = [record.values[index] for record in records]
+        first = next((taken[0] for taken in of_seeds if taken), None)
+        measures.append(recorded if first else dataclasses.replace(recorded, steps=()))
+        nothing = [{name: np.full_like(a, np.nan) for name, a in of.items()} for of in first or []]
+        for taken in of_seeds:
+            taken += [nothing] * (len(measures[index].steps) - len(taken))
+    dataset = assemble(dataclasses.replace(layout, measures=measures), records)
+    of_seed = [
+        Status.not_run if not state else Status.under_way if "runs" in state else Status.finished
+        for state in found
+    ]
+    ended = dataset["status"] != Status.finished
+    dataset["status"] = dataset["status"].where(
+        ended, xr.DataArray(np.array(of_seed, np.int8), dims="seed")
+    )
+    dataset["status"].attrs = _flags(tuple(Status))
+    return labelled(dataset, outline["labels"])
+
+
+def _blank(layout: Layout) -> SeedRecord:
+    """The record of a seed that has not begun."""
+    lengths = [len(rates) for rates in layout.rates.values()]
+    return SeedRecord(
+        [np.full((1, length), -1, np.int32) for length in lengths], [[] for _ in layout.measures]
+    )

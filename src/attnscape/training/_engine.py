@@ -1,4 +1,4 @@
-"""The engine: trains runs seed by seed and measures them.
+"""The engine: starts, advances and measures the runs of a seed.
 
 All runs of a seed start at the same parameters and see the same prompts, for every optimizer and
 learning rate; prompts are drawn once for each (seed, step). Between two measurements the training
@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from attnscape import native
 from attnscape.identity import check_draws, is_built_in
@@ -36,20 +34,15 @@ from attnscape.steppers import (
     Stepper,
 )
 from attnscape.tasks import Task
-from attnscape.training._dataset import Grid, SeedRecord, assemble
 from attnscape.training._evaluator import Evaluator
 from attnscape.training._start import Start
 from attnscape.training._threads import (
     FirstCallAlone,
-    for_each_seed,
     processors,
     settings_reach_threads,
 )
-from attnscape.training.status import Progress
-from attnscape.trees import astype
+from attnscape.trees import Plain, astype
 
-_LONGEST_WAIT = 1.0  # second; segments that take longer do not grow
-_LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
 # Equal to split(key)[1], the data key of the run with this seed; training batches have keys derived
 # from it, so no prompt is drawn twice.
 _EVALUATION_STREAM = 1
@@ -120,6 +113,30 @@ class Engine:
             else:
                 initial_models = self._unravel(self._start.row(seed)[None])
             return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
+
+    def save(self, runs: States) -> Plain:
+        """All that the next updates of a seed depend on.
+
+        Raises:
+            NotSavableError: If an optimizer's state cannot be saved.
+        """
+        return [
+            stepper.save(of_stepper)
+            for stepper, of_stepper in zip(self._steppers, runs, strict=True)
+        ]
+
+    def restore(self, seed: int, saved: Plain) -> States:
+        """The runs of a seed as `save` was given them.
+
+        Raises:
+            ValueError: If the runs of another training were saved.
+        """
+        # After no update the arrays have the types that they have after any other number of them.
+        fresh = self.advance(self.start(seed), 0, 0)
+        return tuple(
+            stepper.restore(of_stepper, each)
+            for stepper, of_stepper, each in zip(self._steppers, fresh, saved, strict=True)
+        )
 
     def advance(self, runs: States, first: int, last: int) -> States:
         """The runs after the updates first, ..., last - 1."""
@@ -216,85 +233,3 @@ def _steppers(problem: Problem, groups: Sequence[Group]) -> list[Stepper]:
     outside = [group for group in groups if isinstance(group.factory, ExternalOptimizer)]
     steppers: list[Stepper] = [CompiledStepper(problem, inside)] if inside else []
     return [*steppers, ExternalStepper(problem, outside)] if outside else steppers
-
-
-def run(
-    engine: Engine,
-    seeds: Sequence[int],
-    steps: int,
-    measures: Sequence[Measure],
-    progress: Progress,
-    memory: int,
-) -> xr.Dataset:
-    """Trains the runs of every seed and returns the Dataset of all measurements.
-
-    Args:
-        engine: The engine.
-        seeds: The seeds.
-        steps: Updates of each run.
-        measures: The measures.
-        progress: Called with (run-steps done, run-steps in all).
-        memory: How many seeds the memory has room for at once.
-    """
-    due = {measure: measure.schedule.within(steps) for measure in measures}
-    stops = sorted({step for scheduled in due.values() for step in scheduled} | {steps})
-    rates = sum(len(group.learning_rates) for group in engine.groups)
-    total = rates * steps * len(seeds)
-    progress(0, total)
-    records = for_each_seed(
-        lambda seed, report: _run_seed(engine, seed, due, stops, report),
-        seeds,
-        engine.seeds_at_once(seeds, measures, memory),
-        lambda done: progress(rates * done, total),
-    )
-    grid = Grid(engine.groups, seeds)
-    return assemble(grid, records, stops, due, engine.evaluation_seeds, engine.first_model)
-
-
-def _run_seed(
-    engine: Engine,
-    seed: int,
-    due: Mapping[Measure, Sequence[int]],
-    stops: Sequence[int],
-    progress: Callable[[int], None],
-) -> SeedRecord:
-    values: dict[Measure, list[list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]]] = {
-        measure: [] for measure in due
-    }
-    steps, step, runs, ahead = stops[-1], 0, engine.start(seed), None
-    segment = 1  # short at first, so that slow steps are noticed early
-    for stop in stops:
-        while step < stop:
-            last = min(stop, step + segment)
-            began = time.perf_counter()
-            runs = engine.advance(runs, step, last)
-            if time.perf_counter() - began < _LONGEST_WAIT:
-                segment = min(2 * segment, _LONGEST_SEGMENT)
-            step = last
-            progress(step)
-        now = [measure for measure in due if step in due[measure]]
-        ahead = None
-        if any(measure.needs_update for measure in now):
-            ahead = engine.advance(runs, step, step + 1)
-        for measure in now:
-            values[measure].append(engine.evaluate(measure, runs, step, ahead))
-        if ahead is not None and step < steps:  # do not repeat the step that was just made
-            runs, step = ahead, step + 1
-            progress(step)
-    return SeedRecord(_diverged_at(engine, runs, ahead, steps), values)
-
-
-def _diverged_at(
-    engine: Engine, runs: States, ahead: States | None, steps: int
-) -> list[Int[np.ndarray, "1 _"]]:
-    """For each optimizer, the steps up to `steps` at which its runs diverged, or -1.
-
-    The loss of the last iterate is computed only in the following step, so that step is made too.
-    """
-    following = ahead or engine.advance(runs, steps, steps + 1)
-    diverged_at = [
-        np.where(np.asarray(later) > engine.first_step + steps, at, later)
-        for before, after in zip(runs, following, strict=True)
-        for at, later in zip(before.diverged_at, after.diverged_at, strict=True)
-    ]
-    return [np.where(at < 0, at, at - engine.first_step) for at in diverged_at]

@@ -20,8 +20,10 @@ from attnscape.optimizers import NAMED, Factory, check_learning_rate
 from attnscape.steppers import Group
 from attnscape.tasks import Task
 from attnscape.training import sizes
-from attnscape.training._engine import Engine, run
+from attnscape.training._engine import Engine
+from attnscape.training._seeds import run
 from attnscape.training._start import Start
+from attnscape.training.checkpoints import Checkpoints, NoCheckpoints
 from attnscape.training.provenance import provenance
 from attnscape.training.status import Progress, silent
 from attnscape.validation import callback_errors, check_parts
@@ -46,6 +48,7 @@ def train(
     precision: Precision = "float32",
     start: Start | xr.DataArray | Float[np.ndarray, " parameter"] | None = None,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> xr.Dataset:
     """Trains every (optimizer, learning rate, seed) and measures along the way.
 
@@ -74,6 +77,10 @@ def train(
             seed has its own. Then its prompts go on after those of step 500, so that none is seen
             again. Optimizers begin with fresh states, and steps count from 0.
         progress: Called repeatedly with (run-steps done, run-steps in all).
+        checkpoints: Where each seed's state is kept from time to time, and read at the start, so
+            that a training that was stopped goes on from there and ends with the same bits. They
+            must be those of a training with the same arguments; `attnscape.Experiment`s that are
+            run by `attnscape.experiments.store.load_or_run` have such.
 
     Returns:
         A Dataset with dims (optimizer, learning_rate, seed, step). It holds the variables of the
@@ -128,21 +135,23 @@ def train(
         )  # fmt: skip
         if start is not None:
             start.check(seeds, engine.first_model, steps)
-        dataset = run(engine, seeds, steps, measures, progress, needed.seeds_at_once())
-    if start is not None:
-        dataset = dataset.assign_coords(start_step=start.step)
-    dataset = dataset.sel(optimizer=[group.name for group in groups]).assign_attrs(
-        steps=int(steps),
-        batch=int(batch),
-        clip="none" if clip is None else float(clip),
-        precision=precision,
-        evaluation_batch=int(evaluation_batch),
-        evaluation_seeds=list(batches),
-        device=native.default_device().device_kind,
-        **provenance(),
-    )
-    is_single = isinstance(evaluation_seeds, int | np.integer)
-    return dataset.squeeze("evaluation", drop=True) if is_single else dataset
+        labels = {
+            "optimizers": [group.name for group in groups],
+            "start_step": None if start is None else start.step,
+            "attributes": {
+                "steps": int(steps), "batch": int(batch),
+                "clip": "none" if clip is None else float(clip),
+                "precision": precision, "evaluation_batch": int(evaluation_batch),
+                "evaluation_seeds": list(batches),
+                "device": native.default_device().device_kind,
+                **provenance(),
+            },
+            "single": isinstance(evaluation_seeds, int | np.integer),
+        }  # fmt: skip
+        return run(
+            *(engine, seeds, steps, measures, progress, needed.seeds_at_once()),
+            *(checkpoints or NoCheckpoints(), labels),
+        )
 
 
 def _groups(

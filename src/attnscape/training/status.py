@@ -20,6 +20,7 @@ class Status(enum.IntEnum):
     finished = 0
     diverged = 1
     not_run = 2
+    under_way = 3  # only of results that are not finished, `attnscape.load(..., partial=True)`
 
 
 @runtime_checkable

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from attnscape.bench import BASELINES, Entry
 from attnscape.bench.entries import alone
 from attnscape.errors import UsageError
+from attnscape.experiments import locks
 from attnscape.experiments.setting import Plan, RecipeName, Setting
 from attnscape.optimizers.arguments import Grid, with_arguments
 from attnscape.optimizers.references import resolve
@@ -147,6 +148,14 @@ class Members:
                 f"{path}, which says who is in the bench, cannot be read ({error}); delete it to "
                 "begin a new bench (runs are kept), or choose another folder with --out."
             ) from None
+
+    @classmethod
+    def update(cls, out: Path, change: Callable[[Members], Members]) -> Members:
+        """Reads the bench, changes it and writes it, while no other process does so."""
+        with locks.alone(out, NAME):
+            members = change(cls.read(out))
+            members.save(out)
+        return members
 
     def save(self, out: Path) -> None:
         """Writes the file."""

@@ -77,4 +77,7 @@ def with_progress(
             bar(done, total)
             cost(done, total)
 
-        return store.load_or_run(experiment, directory, progress)
+        def waiting() -> None:
+            log("is being computed by another process; waiting for it")
+
+        return store.load_or_run(experiment, directory, progress, waiting)

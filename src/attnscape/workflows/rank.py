@@ -86,7 +86,9 @@ def rank(
         UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
             remove does not exist.
     """
-    members = Members.read(files.writable_directory(out)).without(remove)
+    members = Members.read(files.writable_directory(out))
+    if remove:
+        members = Members.update(out, lambda now: now.without(remove))
     budget = Budget.of(plan)
     chosen = candidates(references, tune)
     _announce(chosen, settings, plan, log)
@@ -109,11 +111,14 @@ def rank(
         if before is not None and before.reference != candidate.reference:
             log(f"{BENCH}: {label} is {candidate.reference} from now on, not {before.reference}.")
         reference, grid = candidate.reference, candidate.grid
-        members = members.adding(Member(label, reference, os.getcwd(), budget, entries, grid))
-        members.save(out)  # saved now, so that it is not lost if the next one is interrupted
+        member = Member(label, reference, os.getcwd(), budget, entries, grid)
+        # Saved now, so that it is not lost if the next one is interrupted; to what other processes
+        # have saved.
+        members = Members.update(out, lambda now, member=member: now.adding(member))
     shown, marked, notes = _shown(members, list(chosen), settings, out, plan)
     names = tuple(setting.name for setting in settings)
-    dataclasses.replace(members, settings=names, budget=budget, own=own).save(out)
+    shown_last = {"settings": names, "budget": budget, "own": own}
+    Members.update(out, lambda now: dataclasses.replace(now, **shown_last))
     bench = Bench(
         BENCH,
         title([member.label for member in shown]),
@@ -125,13 +130,18 @@ def rank(
     made = make(bench, out, plan, log, bench.files())
     with files.atomic(out / "bench-landscape.csv") as partial:
         bench.landscape(made.results).to_csv(partial, index=False)
-    added = [member for member in shown if member.label not in BASELINES]
-    plain = [member.reference for member in added if not member.grid]
-    grids = [text for member in added for text in written(member.reference, member.grid)]
-    manifest = Manifest.of(made, out, plan, command(plain, grids))
+    manifest = Manifest.of(made, out, plan, _again(shown, command))
     dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
     write_page(out)
     return Ranked(made, tuple(notes), tuple(failures))
+
+
+def _again(shown: Sequence[Member], command: Callable[[Sequence[str], Sequence[str]], str]) -> str:
+    """The command line that makes the bench of these members again."""
+    added = [member for member in shown if member.label not in BASELINES]
+    plain = [member.reference for member in added if not member.grid]
+    grids = [text for member in added for text in written(member.reference, member.grid)]
+    return command(plain, grids)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -109,15 +110,25 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                 self._submit()
 
     def _submit(self) -> None:
-        while self._waiting and processes().has_room:
-            run_id, run = next(iter(self._waiting.items()))
+        while processes().has_room and (run := self._next()):
             if len(self._under_way()) > run.at_once:  # one more than that waits for its turn
                 return
+            run_id = run.run_id
             if isinstance(run, Experiment):
                 native.warn_if_missing()  # once for all processes
             task = functools.partial(_run, run, self._directory)
             self._begun[run_id] = processes().submit(task)
             del self._waiting[run_id]
+
+    def _next(self) -> Computation | None:
+        """The first run that nobody computes; results that others have made wait no more."""
+        for run_id, run in list(self._waiting.items()):
+            if store.is_under_way(run, self._directory):
+                continue
+            if store.find(run, self._directory) is None:
+                return run
+            del self._waiting[run_id]
+        return None
 
     def _wait(
         self, wanted: dict[str, Computation], artifact: str, log: Callable[[str], None]
@@ -135,7 +146,10 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             while [key for key in wanted if self._is_left(key)]:
                 self._submit()
                 under_way = [task.future for task in self._under_way().values()]
-                wait(under_way, _GLANCE, return_when=FIRST_COMPLETED)
+                if under_way:
+                    wait(under_way, _GLANCE, return_when=FIRST_COMPLETED)
+                else:  # others compute all that is left
+                    time.sleep(_GLANCE)
                 parts = [self._progress(run) for run in left]
                 if several_kinds:
                     parts = [(_OF_EACH * done // max(total, 1), _OF_EACH) for done, total in parts]
@@ -149,6 +163,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         """Whether a run waits or is under way; raises the error that it ended with."""
         if run_id in self._waiting:
             return True
+        if run_id not in self._begun:  # another process has made it
+            return False
         future = self._begun[run_id].future
         if not future.done():
             return True
@@ -161,8 +177,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         """What is done of a run, and all that there is to do."""
         if run.run_id in self._waiting:
             return 0, run.run_steps
-        task = self._begun[run.run_id]
-        if task.future.done():
+        task = self._begun.get(run.run_id)
+        if task is None or task.future.done():
             done = max(run.run_steps, 1)
             return done, done
         done, total = task.progress()

@@ -8,8 +8,6 @@ file has a checksum of every array.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,29 +16,14 @@ import numpy as np
 
 from attnscape import spec
 from attnscape.errors import UsageError
+from attnscape.files import CACHE_VARIABLE as VARIABLE
 from attnscape.files import atomic
+from attnscape.files import user_cache as directory
 
 VERSION = 1
 """Raised whenever a preprocessing computes something else from the same contents and arguments."""
 
-VARIABLE = "ATTNSCAPE_CACHE"
-"""The environment variable that names another folder."""
-
 Arrays = dict[str, np.ndarray]
-
-
-def directory() -> Path:
-    """The folder of the cache: that of `ATTNSCAPE_CACHE`, or one in the user's cache directory."""
-    chosen = os.environ.get(VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "attnscape"
 
 
 def cached(

@@ -1,0 +1,72 @@
+"""Locks in a folder, so that of several processes only one does a thing at a time.
+
+The operating system gives a lock back when its owner ends, however it ends; on file systems without
+such locks the package filelock uses files that say whose they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import filelock
+
+_GLANCE = 0.2  # seconds between looks whether a lock is free
+
+
+@contextlib.contextmanager
+def alone(
+    directory: Path, name: str, waiting: Callable[[], object] = lambda: None
+) -> Generator[None]:
+    """Context manager: no other thread or process is in a block with this folder and name.
+
+    Args:
+        directory: A folder that can be written.
+        name: What the lock is for, as part of a file name.
+        waiting: Called once if the lock is taken, before this waits for it.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from attnscape.experiments import locks
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with locks.alone(folder, "a run"):
+        ...     locks.is_taken(folder, "a run")
+        True
+        >>> locks.is_taken(folder, "a run")
+        False
+    """
+    path = _path(directory, name)
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        waiting()
+        lock.acquire(poll_interval=_GLANCE)
+    try:
+        yield
+        # Whoever waits has this file open, and finds that all is done. After an error it stays:
+        # a new file would let two try again at once.
+        with contextlib.suppress(OSError):
+            path.unlink()
+    finally:
+        lock.release()
+
+
+def is_taken(directory: Path, name: str) -> bool:
+    """Whether a thread or process is in a block of `alone` with this folder and name."""
+    path = _path(directory, name)
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _path(directory: Path, name: str) -> Path:
+    return directory / f".{name}.lock"

@@ -1,0 +1,75 @@
+"""Plain values (`attnscape.trees.Plain`) as the bytes of a file, and back, bit for bit.
+
+The file is an archive of numpy arrays, none of which needs pickle, with the checksum of results at
+its end. The first array is JSON, in which the others have their numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from attnscape.experiments.checksum import checked, with_checksum
+from attnscape.trees import Plain
+
+_ARRAY = "\0array"  # no text in plain values begins so
+
+
+def to_bytes(value: Plain) -> bytes:
+    """The bytes of a file with this value.
+
+    Examples:
+        >>> import numpy as np
+        >>> from attnscape.experiments.plain_file import from_bytes, to_bytes
+        >>> from_bytes(to_bytes({"steps": [1, None], "loss": np.array([0.5, np.nan])}))
+        {'steps': [1, None], 'loss': array([0.5, nan])}
+    """
+    arrays = list[np.ndarray]()
+    text = json.dumps(_without_arrays(value, arrays))
+    file = io.BytesIO()
+    named = {str(number): array for number, array in enumerate(arrays, start=1)}
+    np.savez(file, allow_pickle=False, **{"0": np.frombuffer(text.encode(), np.uint8)}, **named)
+    return with_checksum(file.getvalue())
+
+
+def from_bytes(whole: bytes) -> Plain:
+    """The value that `to_bytes` was given.
+
+    Raises:
+        ValueError: If the bytes are not what `to_bytes` has returned.
+    """
+    try:
+        with np.load(io.BytesIO(checked(whole)), allow_pickle=False) as file:
+            text, *arrays = (file[str(number)] for number in range(len(file.files)))
+            return _with_arrays(json.loads(text.tobytes()), arrays)
+    except (KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_arrays(value: Plain, arrays: list[np.ndarray]) -> Plain:
+    if isinstance(value, np.ndarray):
+        name = value.dtype.name
+        if value.dtype.kind == "V":  # bfloat16 and its like, which numpy would not know again
+            value = value.view(f"u{value.dtype.itemsize}")
+        arrays.append(value)
+        return {_ARRAY: len(arrays) - 1, "dtype": name}
+    if isinstance(value, Mapping):
+        return {key: _without_arrays(each, arrays) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(each, arrays) for each in value]
+    return value
+
+
+def _with_arrays(value: Plain, arrays: list[np.ndarray]) -> Plain:
+    if isinstance(value, list):
+        return [_with_arrays(each, arrays) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        array = arrays[value[_ARRAY]]
+        return array if array.dtype.name == value["dtype"] else array.view(np.dtype(value["dtype"]))
+    return {key: _with_arrays(each, arrays) for key, each in value.items()}

@@ -1,0 +1,189 @@
+"""Trains the runs of every seed from start to end, or from where they were left.
+
+A seed is left between two updates. As the compiled loop makes the same bits for segments of any
+length, a seed that goes on from there ends with the bits of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Int
+
+from attnscape.measures import Measure
+from attnscape.training._dataset import assemble, labelled
+from attnscape.training._engine import Engine, States
+from attnscape.training._records import Layout, SeedRecord, Taken, part_of
+from attnscape.training._threads import for_each_seed
+from attnscape.training.checkpoints import Checkpoints, UnusedCheckpointWarning
+from attnscape.training.status import Progress
+from attnscape.trees import Plain
+
+_LONGEST_WAIT = 1.0  # second; segments that take longer do not grow
+_LONGEST_SEGMENT = 500  # steps before Python looks for Ctrl-C and shows progress
+
+
+def run(
+    engine: Engine,
+    seeds: Sequence[int],
+    steps: int,
+    measures: Sequence[Measure],
+    progress: Progress,
+    memory: int,
+    checkpoints: Checkpoints,
+    labels: Plain,
+) -> xr.Dataset:
+    """Trains the runs of every seed and returns the Dataset of all measurements.
+
+    Args:
+        engine: The engine.
+        seeds: The seeds.
+        steps: Updates of each run.
+        measures: The measures.
+        progress: Called with (run-steps done, run-steps in all).
+        memory: How many seeds the memory has room for at once.
+        checkpoints: Where seeds are kept while the others are under way.
+        labels: The labels of the Dataset (`attnscape.training._dataset.labelled`).
+    """
+    measures = tuple(dict.fromkeys(measures))
+    rates_of = {group.name: group.learning_rates for group in engine.groups}
+    layout = Layout.of(
+        rates_of, seeds, steps, engine.evaluation_seeds, measures, engine.first_model
+    )
+    rates = sum(map(len, rates_of.values()))
+    total = rates * steps * len(seeds)
+    outline = {"layout": layout.plain(), "labels": labels}
+    checkpoints.describe([part_of(seed) for seed in seeds], steps, outline)
+    progress(0, total)
+    records = for_each_seed(
+        lambda seed, report: _run_seed(engine, seed, measures, layout, checkpoints, report),
+        seeds,
+        engine.seeds_at_once(seeds, measures, memory),
+        lambda done: progress(rates * done, total),
+    )
+    return labelled(assemble(layout, records), labels)
+
+
+@dataclasses.dataclass
+class _UnderWay:
+    """A seed between two updates.
+
+    Attributes:
+        step: The updates made; what was due before this step has been measured.
+        segment: Steps before Python looks around; short at first, so that slow steps are noticed
+            early.
+        runs: The runs.
+        values: For each measure, what was taken at each of its steps.
+    """
+
+    step: int
+    segment: int
+    runs: States
+    values: list[list[Taken]]
+
+
+def _run_seed(
+    engine: Engine,
+    seed: int,
+    measures: Sequence[Measure],
+    layout: Layout,
+    checkpoints: Checkpoints,
+    progress: Callable[[int], None],
+) -> SeedRecord:
+    part, steps = part_of(seed), layout.stops[-1]
+    now = _begin(engine, seed, measures, checkpoints)
+    if isinstance(now, SeedRecord):
+        progress(steps)
+        return now
+    if now.step:
+        progress(now.step)
+
+    def after_updates() -> None:
+        progress(now.step)
+        checkpoints.offer(part, now.step, functools.partial(_plain, engine, now))
+
+    scheduled = [frozenset(each.steps) for each in layout.measures]
+    ahead = None
+    for stop in layout.stops[bisect.bisect_left(layout.stops, now.step) :]:
+        while now.step < stop:
+            last = min(stop, now.step + now.segment)
+            began = time.perf_counter()
+            now.runs = engine.advance(now.runs, now.step, last)
+            if time.perf_counter() - began < _LONGEST_WAIT:
+                now.segment = min(2 * now.segment, _LONGEST_SEGMENT)
+            now.step = last
+            after_updates()
+        due = [index for index, steps_of in enumerate(scheduled) if stop in steps_of]
+        ahead = None
+        if any(measures[index].needs_update for index in due):
+            ahead = engine.advance(now.runs, stop, stop + 1)
+        for index in due:
+            now.values[index].append(engine.evaluate(measures[index], now.runs, stop, ahead))
+        if ahead is not None and stop < steps:  # do not repeat the step that was just made
+            now.runs, now.step = ahead, stop + 1
+            after_updates()
+    record = SeedRecord(_diverged_at(engine, now.runs, ahead, steps), now.values)
+    checkpoints.finish(part, steps, record.plain)
+    return record
+
+
+def _begin(
+    engine: Engine, seed: int, measures: Sequence[Measure], checkpoints: Checkpoints
+) -> _UnderWay | SeedRecord:
+    """The runs of a seed where they were left, or at the start; its record if they are finished."""
+    saved = checkpoints.read(part_of(seed))
+    if saved is not None:
+        try:
+            record = SeedRecord.read(saved)
+            if "runs" not in saved:
+                return record
+            runs = engine.restore(seed, saved["runs"])
+            return _UnderWay(saved["step"], saved["segment"], runs, record.values)
+        except (ValueError, KeyError, TypeError) as error:
+            warnings.warn(
+                f"The checkpoint of seed {seed} cannot be used ({error}); the seed starts again.",
+                UnusedCheckpointWarning,
+                stacklevel=2,
+            )
+    return _UnderWay(0, 1, engine.start(seed), [[] for _ in measures])
+
+
+def _plain(engine: Engine, now: _UnderWay) -> Plain:
+    """The state of a seed under way, as `_begin` reads it."""
+    diverged_at = [np.asarray(at) for of_stepper in now.runs for at in of_stepper.diverged_at]
+    return {
+        "step": now.step,
+        "segment": now.segment,
+        "runs": engine.save(now.runs),
+        **SeedRecord(_counted(engine, diverged_at), now.values).plain(),
+    }
+
+
+def _diverged_at(
+    engine: Engine, runs: States, ahead: States | None, steps: int
+) -> list[Int[np.ndarray, "1 _"]]:
+    """For each optimizer, the steps up to `steps` at which its runs diverged, or -1.
+
+    The loss of the last iterate is computed only in the following step, so that step is made too.
+    """
+    following = ahead or engine.advance(runs, steps, steps + 1)
+    diverged_at = [
+        np.where(np.asarray(later) > engine.first_step + steps, at, later)
+        for before, after in zip(runs, following, strict=True)
+        for at, later in zip(before.diverged_at, after.diverged_at, strict=True)
+    ]
+    return _counted(engine, diverged_at)
+
+
+def _counted(
+    engine: Engine, diverged_at: Sequence[Int[np.ndarray, "1 _"]]
+) -> list[Int[np.ndarray, "1 _"]]:
+    """The steps counted from the start of this training."""
+    return [np.where(at < 0, at, at - engine.first_step) for at in diverged_at]
