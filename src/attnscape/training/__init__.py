@@ -1,6 +1,8 @@
 """Training: makes many runs on shared prompts and measures them at scheduled steps."""
 
 from attnscape.training._dataset import assemble_so_far as assemble_so_far
+from attnscape.training._records import part_of as part_of
+from attnscape.training._some_seeds import WholeTraining as WholeTraining
 from attnscape.training._start import Start as Start
 from attnscape.training._threads import processors as processors
 from attnscape.training._train import Precision as Precision

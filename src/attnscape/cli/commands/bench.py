@@ -26,6 +26,7 @@ from attnscape.loading import load_object, user_errors
 from attnscape.models import as_model
 from attnscape.report.page import NAME as PAGE
 from attnscape.workflows.members import Budget, Members, OwnParts
+from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.rank import rank
 
 # Their steps with exact Hessians take hundred times as long as others: only if they are named.
@@ -53,17 +54,19 @@ def run(options: Bench) -> None:
             raise UsageError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
     named = [name for name in optimizers.NAMED if name not in _SLOW] if options.all else []
     references = dict.fromkeys((*BASELINES, *named, *options.optimizers))
-    ranked = rank(
-        list(references),
-        [*(SUITE[name] for name in options.settings), *([_own_setting(own)] if own else ())],
-        options.out,
-        Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
-        functools.partial(_bench_again, options),
-        functools.partial(print, flush=True),
-        options.remove,
-        own,
-        options.tune,
-    )
+    with opened(options.cluster) as cluster:
+        ranked = rank(
+            list(references),
+            [*(SUITE[name] for name in options.settings), *([_own_setting(own)] if own else ())],
+            options.out,
+            Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
+            functools.partial(_bench_again, options),
+            functools.partial(print, flush=True),
+            options.remove,
+            own,
+            options.tune,
+            cluster,
+        )
     console = Console()
     for sentence, frame in ranked.made.tables.items():
         for table in narrow_tables(sentence, frame):

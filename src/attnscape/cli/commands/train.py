@@ -22,7 +22,9 @@ from attnscape.loading import user_errors
 from attnscape.measures import EvaluationLoss, Measure, Schedule, TrainingLoss, get_measure
 from attnscape.optimizers.references import resolve
 from attnscape.training import Start
+from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.progress import with_progress
+from attnscape.workflows.run_queue import RunQueue
 
 
 def run(options: Train) -> None:
@@ -59,11 +61,15 @@ def _train(options: Train) -> None:
         start=None if options.start is None else Start.of(saved_parameters(options.start)),
     )
 
-    def log(words: str) -> None:  # not to standard output, which is for the table
-        print(f"attnscape: {options.name} {words}", file=sys.stderr, flush=True)
+    def log(words: str) -> None:
+        _log(f"{options.name} {words}")
 
     if (expected := effort.announced(experiment)) and not store.find(experiment, options.out):
         log(f"is running{expected}")
+    with opened(options.cluster) as cluster:
+        if cluster is not None:
+            with RunQueue(options.out, cluster) as queue:
+                queue.compute([experiment], options.name, _log)
     dataset = with_progress(experiment, options.out, log)
     table = Table("optimizer", "learning rate", "median final loss", "95 % interval", "runs")
     for row in summary(dataset).to_dict("records"):
@@ -80,6 +86,10 @@ def _train(options: Train) -> None:
     for line in _where(dataset, measures):
         print(line)
     print(store.find(experiment, options.out))
+
+
+def _log(words: str) -> None:  # not to standard output, which is for the table
+    print(f"attnscape: {words}", file=sys.stderr, flush=True)
 
 
 def _where(dataset: xr.Dataset, measures: Sequence[Measure]) -> Iterator[str]:
