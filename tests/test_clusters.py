@@ -10,13 +10,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import xarray as xr
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
-from attnscape import LinearTransformer, RegressionTask
+from attnscape import LinearTransformer, RegressionTask, spec
 from attnscape.errors import UsageError
 from attnscape.experiments import checkpoints, store
 from attnscape.experiments.experiment import Experiment
@@ -24,6 +26,7 @@ from attnscape.identity import Identity
 from attnscape.loading import load_object
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
+from attnscape.training import Status
 from attnscape.workflows.clusters import Cluster
 from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.places import Job
@@ -42,7 +45,7 @@ TINY = Experiment(
     measures=(EvaluationLoss(every(2)),),
     evaluation_batch=8,
 )
-LONG = dataclasses.replace(TINY, name="long", seeds=(0, 1), steps=2_000_000)
+LONG = dataclasses.replace(TINY, name="long", seeds=(0, 1), steps=20_000)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +104,9 @@ def test_an_experiment_alone_is_cut_and_seeds_that_are_finished_are_kept(cluster
     assert checkpoints.finished_parts(folder) == {"seed-3", "seed-0"}
     so_far = store.load(tmp_path / store.file_name(TINY), partial=True)
     assert so_far["seed"].values.tolist() == list(TINY.seeds)  # the outline of the whole
-    assert (so_far["status"].sel(seed=7) != so_far["status"].sel(seed=3)).all()
+    assert (so_far["status"] == Status.finished).any(
+        ["optimizer", "learning_rate"]
+    ).values.tolist() == [True, True, False, False, False]
     with RunQueue(tmp_path, cluster) as queue:
         queue.compute([TINY], "trial", silent)
     store.load_or_run(TINY, tmp_path / "one")
@@ -109,39 +114,49 @@ def test_an_experiment_alone_is_cut_and_seeds_that_are_finished_are_kept(cluster
 
 
 @dataclasses.dataclass(frozen=True)
-class Broken:
-    """A run that fails on every worker, and leaves a mark each time."""
+class Trial:
+    """A run that marks in a file when it begins; then it fails, or ends when there is a file."""
 
-    name: str = "broken"
-    run_steps: int = 5
-    precision: str = "float32"
-    at_once: int = 1
+    name: str
+    begun: Path
+    go: Path | None = None
     error: type[Exception] = ValueError
+
+    at_once, run_steps, precision = 1, 5, "float32"
+
+    @property
+    def identity(self):
+        return Identity({"name": self.name})
 
     @property
     def run_id(self):
-        return self.name * 11
-
-    identity = Identity({})
+        return spec.digest(self.identity.content)
 
     def spec(self):
-        return {}
+        return {"seeds": [0], "steps": 5}
 
     def run(self, progress, checkpoints):
-        with open(os.environ.get("ATTNSCAPE_MARKS", os.devnull), "a") as marks:
-            marks.write("x")
-        raise self.error("The disk is on fire.")
+        with self.begun.open("a") as marks:
+            marks.write(f"{os.getpid()}\n")
+        if self.go is None:
+            raise self.error("The disk is on fire.")
+        while not self.go.exists():
+            time.sleep(0.05)
+        return xr.Dataset({"loss": 1.0})
 
 
 def test_a_chunk_that_fails_three_times_is_told_and_the_others_go_on(cluster, tmp_path):
-    marks = tmp_path / "marks"
-    cluster._client.run(functools.partial(os.environ.__setitem__, "ATTNSCAPE_MARKS", str(marks)))
-    wanted = [Broken(), TINY, Broken("wrong", error=UsageError)]
+    often, once = tmp_path / "often", tmp_path / "once"
+    wanted = [Trial("broken", often), TINY, Trial("wrong", once, error=UsageError)]
     with RunQueue(tmp_path, cluster) as queue, pytest.raises(UsageError) as told:
         queue.compute(wanted, "trial", silent)
-    assert "broken was given up after 3 tries: ValueError: The disk is on fire" in str(told.value)
+    sentence = (
+        "broken was given up after 3 tries: A part of yours failed: ValueError: The disk is on"
+    )
+    assert sentence in str(told.value)
     assert "wrong: The disk is on fire." in str(told.value)
-    assert marks.read_text() == "xxxx"  # a user's mistake is not repeated
+    assert len(often.read_text().splitlines()) == 3
+    assert len(once.read_text().splitlines()) == 1  # a mistake is not repeated
     assert store.find(TINY, tmp_path) is not None
 
 
@@ -182,16 +197,38 @@ def pids(client):
     return client.run(os.getpid)
 
 
-def test_a_worker_that_is_killed_loses_nothing(cluster, tmp_path):
-    client = cluster._client
+def test_a_worker_that_is_killed_is_replaced_and_its_chunk_computed_again(cluster, tmp_path):
+    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
     with RunQueue(tmp_path, cluster) as queue:
-        queue.add([dataclasses.replace(LONG, steps=20_000)])
+        queue.add([trial])
+        until(lambda: trial.begun.exists() and trial.begun.read_text())
+        os.kill(int(trial.begun.read_text()), signal.SIGKILL)
+        trial.go.touch()
+        queue.compute([trial], "trial", silent)
+    assert len(set(trial.begun.read_text().splitlines())) == 2
+    assert store.find(trial, tmp_path) is not None
+
+
+def test_a_chunk_that_kills_its_workers_is_given_up(cluster, tmp_path):
+    trial = Trial("deadly", tmp_path / "begun", tmp_path / "never")
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.add([trial])
+        for time_ in range(1, 4):
+            until(lambda n=time_: trial.begun.exists() and trial.begun.read_text().count("\n") == n)
+            os.kill(int(trial.begun.read_text().splitlines()[-1]), signal.SIGKILL)
+        with pytest.raises(UsageError, match=r"deadly was given up after 3 tries: .* died"):
+            queue.compute([trial], "trial", silent)
+
+
+@pytest.mark.slow  # half a minute of training
+def test_a_training_goes_on_after_its_worker_was_killed_with_the_same_bits(cluster, tmp_path):
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.add([LONG])
         until(lambda: any(chunk.done for chunk in cluster._under_way.values()))
-        os.kill(next(iter(pids(client).values())), signal.SIGKILL)
-        queue.compute([dataclasses.replace(LONG, steps=20_000)], "trial", silent)
-    short = dataclasses.replace(LONG, steps=20_000)
-    store.load_or_run(short, tmp_path / "one")
-    assert file_of(short, tmp_path) == file_of(short, tmp_path / "one")
+        os.kill(next(iter(pids(cluster._client).values())), signal.SIGKILL)
+        queue.compute([LONG], "trial", silent)
+    store.load_or_run(LONG, tmp_path / "one")
+    assert file_of(LONG, tmp_path) == file_of(LONG, tmp_path / "one")
 
 
 def test_a_process_is_replaced_when_it_has_served_often(tmp_path):
@@ -245,22 +282,23 @@ def free_port():
 def test_a_lost_scheduler_is_told_and_the_same_command_goes_on(tmp_path):
     address = f"tcp://127.0.0.1:{(port := free_port())}"
     words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
-    short = dataclasses.replace(LONG, steps=20_000)
+    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
 
     def lose(scheduler):
         with opened(address) as made, RunQueue(tmp_path, made) as queue:
             queue.compute([TINY], "trial", silent)
-            queue.add([short])
-            until(lambda: any(chunk.done for chunk in made._under_way.values()))
+            queue.add([trial])
+            until(trial.begun.exists)
             scheduler.kill()
-            queue.compute([short], "trial", silent)
+            queue.compute([trial], "trial", silent)
 
     with started(*words, "--host", "127.0.0.1") as scheduler:
         until(lambda: answers(port))
-        with worker_of(address), pytest.raises(UsageError, match="does not answer any more"):
+        here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # where `Trial` is
+        with worker_of(address, here), pytest.raises(UsageError, match="does not answer any more"):
             lose(scheduler)
     assert store.find(TINY, tmp_path) is not None
-    store.load_or_run(short, tmp_path)
+    assert store.find(trial, tmp_path) is None
 
 
 def answers(port):
@@ -275,7 +313,7 @@ def answers(port):
         ("local:0", "whole number of processes from 1"),
         ("local:two", "whole number of processes from 1"),
         ("nowhere.py:factory", "There is no file nowhere.py"),
-        ("math:pi", "float"),
+        ("math:pi", "math:pi is 3.14.*must be a function"),
         ("math:nothing", "math has no 'nothing'"),
     ],
 )

@@ -104,6 +104,8 @@ def compute(message: Message) -> Outcome:
                     return Outcome(worker.address, refused=_OTHER_FILES)
                 job(_progress(message, worker))
         except UsageError as error:
+            if error.__cause__ is not None:  # of the machine or of a user's part: it may go better
+                raise
             return Outcome(worker.address, failed=str(error))
         finally:
             _leave_after(message.most, worker)

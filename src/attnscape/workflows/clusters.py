@@ -226,9 +226,10 @@ def _copy(chunks: list[_Chunk], whole: Future[object]) -> None:
         whole.set_result(None)
 
 
-def _why(error: BaseException | None) -> str:
+def _why(error: BaseException) -> str:
     import distributed
 
     if isinstance(error, distributed.KilledWorker):
         return "the workers that computed it died, perhaps because memory ran out"
-    return format_user_error(error).rstrip(".") if error else "it failed"
+    words = str(error) if isinstance(error, UsageError) else format_user_error(error)
+    return words.rstrip(".")

@@ -79,7 +79,10 @@ def _client(text: str, stack: contextlib.ExitStack) -> tuple[distributed.Client,
         return stack.enter_context(_connected(text)), None
     elif is_reference(text):
         with user_errors():
-            made = load_object(text)()
+            factory = load_object(text)
+            if not callable(factory):
+                raise UsageError(f"{text} is {factory!r}; it must be a function without arguments.")
+            made = factory()
         if isinstance(made, distributed.Client):
             return stack.enter_context(made), made.cluster
         if not hasattr(made, "scheduler_address"):
