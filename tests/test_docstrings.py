@@ -29,6 +29,9 @@ OPTIONAL = {
     "attnscape.networks": "torch",
     "attnscape.optimizers.pytorch": "torch",
 }
+OPTIONAL |= {
+    f"attnscape.workflows.{name}": "distributed" for name in ("clusters", "cluster_worker")
+}
 OPTIONAL |= {"attnscape.optimizers._random_states": "torch", "attnscape._moved": ""}
 
 

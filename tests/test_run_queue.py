@@ -22,7 +22,7 @@ from attnscape.experiments.experiment import Experiment
 from attnscape.identity import settings
 from attnscape.optimizers import sgdm
 from attnscape.workflows import processes, run_queue
-from attnscape.workflows.processes import Submitted
+from attnscape.workflows.places import Job, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 
@@ -64,8 +64,8 @@ class Pool:
     def has_room(self):
         return len(self.under_way) < self.most
 
-    def submit(self, task):
-        run, future = task.args[0], Future()
+    def submit(self, task, waiting):
+        run, future = task.run, Future()
         self.begun.append(run.run_id)
         self.under_way.append((run, future))
         return Submitted(future, lambda: (3, 10))
@@ -258,7 +258,7 @@ def test_a_process_with_other_settings_computes_nothing(tmp_path):
     class Run:
         identity = SimpleNamespace(content={"settings": {**settings(), "kernels": "others"}})
 
-    run_queue._run(Run(), tmp_path, pytest.fail)
+    Job(Run(), tmp_path)(pytest.fail)
     assert not list(tmp_path.iterdir())
 
 

@@ -50,6 +50,9 @@ class Reproduce:
     """A model of your own, `my_file.py:model`, in place of every setting's."""
     out: Path = Path("results")
     """Folder for figures, tables and runs."""
+    cluster: str | None = None
+    """Where runs are computed: local:4 (processes of this machine), tcp://host:8786 (a Dask
+    scheduler), or `my_cluster.py:factory`, which returns a cluster of `distributed`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +164,9 @@ class Train:
     one for all."""
     out: Path = Path("results")
     """Folder for the result."""
+    cluster: str | None = None
+    """Where runs are computed: local:4 (processes of this machine), tcp://host:8786 (a Dask
+    scheduler), or `my_cluster.py:factory`, which returns a cluster of `distributed`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +239,9 @@ class Bench:
     """Conventions of the public code, or of the text of the paper."""
     out: Path = Path("results")
     """Folder for the page, figures, tables and runs."""
+    cluster: str | None = None
+    """Where runs are computed: local:4 (processes of this machine), tcp://host:8786 (a Dask
+    scheduler), or `my_cluster.py:factory`, which returns a cluster of `distributed`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,6 +299,9 @@ class Networks:
     """Steps between measurements of the Hessian's largest eigenvalue; 0 for none."""
     out: Path = Path("results")
     """Folder for the results."""
+    cluster: str | None = None
+    """Where runs are computed: local:4 (processes of this machine), tcp://host:8786 (a Dask
+    scheduler), or `my_cluster.py:factory`, which returns a cluster of `distributed`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,6 +42,8 @@ class CheckpointFolder:
         run_id: The run.
         attributes: All that a checkpoint must agree in to be used: versions, kernels.
         about: What else its reader is told, such as the name of the run.
+        owner: Begins the names of files that this process writes, if others write to the same
+            folder at the same time.
         clock: Returns the time in seconds.
 
     Examples:
@@ -63,13 +65,14 @@ class CheckpointFolder:
         run_id: str,
         attributes: Mapping[str, Any],
         about: Mapping[str, Any] | None = None,
+        owner: str = "",
         *,
         seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder_of(results, run_id)
         self._head = {"format": _FORMAT, "run_id": run_id, "attributes": dict(attributes)}
-        self._about = dict(about or {})
+        self._about, self._owner = dict(about or {}), owner
         self._seconds = _SECONDS if seconds is None else seconds
         self._clock, self._began, self._threads = clock, clock(), threading.local()
         self._lock = threading.Lock()
@@ -96,7 +99,7 @@ class CheckpointFolder:
         with self._if_due() as due:
             if due:
                 self._write(f"under-way-{part}", {part: state()})
-                self._write_finished()
+                self.write_finished()
 
     def finish(self, part: str, step: int, state: Callable[[], Plain]) -> None:
         """Keeps the outcome of a part, and writes it when that is due."""
@@ -105,7 +108,26 @@ class CheckpointFolder:
             self._finished[part] = state
         with self._if_due() as due:
             if due:
-                self._write_finished()
+                self.write_finished()
+
+    def write_finished(self) -> None:
+        """Writes all finished parts now.
+
+        Raises:
+            UsageError: If they cannot be written.
+        """
+        with self._lock:
+            written = dict(self._finished)
+            if not written:
+                return
+            begin = f"finished-{self._owner}"
+            taken = {path.name for path in self._folder.glob(f"{begin}*")}
+            number = next(n for n in range(len(taken) + 1) if f"{begin}{n}.checkpoint" not in taken)
+            self._write(f"{begin}{number}", {part: state() for part, state in written.items()})
+            self._finished = {}
+        for part in written:  # what it was when it was under way
+            with contextlib.suppress(OSError):
+                self._path(f"under-way-{part}").unlink()
 
     def remove(self) -> None:
         """Removes the folder: the result is there."""
@@ -138,21 +160,6 @@ class CheckpointFolder:
             UnusedCheckpointWarning,
             stacklevel=2,
         )
-
-    def _write_finished(self) -> None:
-        with self._lock:
-            written = dict(self._finished)
-            if not written:
-                return
-            taken = {path.name for path in self._folder.glob("finished-*")}
-            number = next(
-                n for n in range(len(taken) + 1) if f"finished-{n}.checkpoint" not in taken
-            )
-            self._write(f"finished-{number}", {part: state() for part, state in written.items()})
-            self._finished = {}
-        for part in written:  # what it was when it was under way
-            with contextlib.suppress(OSError):
-                self._path(f"under-way-{part}").unlink()
 
     def _write(self, name: str, states: Mapping[str, Plain]) -> None:
         content = {
@@ -198,8 +205,9 @@ class CheckpointFolder:
                 saved = Saved.read(path)
                 saved.check(self._head)
             except ValueError as error:
-                self._unusable.append(path)
-                whys.setdefault(str(error), path)
+                if path.exists():  # otherwise another process has finished its part in between
+                    self._unusable.append(path)
+                    whys.setdefault(str(error), path)
                 continue
             found |= saved.states
             for part, state in saved.states.items():
@@ -268,6 +276,15 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # others have checkpoints there
         folder.parent.rmdir()
+
+
+def finished_parts(folder: Path) -> set[str]:
+    """The parts of a run that are finished."""
+    found = set[str]()
+    for path in folder.glob("finished-*"):
+        with contextlib.suppress(ValueError):  # damaged, or removed in between
+            found |= Saved.read(path).states.keys()
+    return found
 
 
 def read_folder(folder: Path) -> list[Saved]:

@@ -108,7 +108,8 @@ def load_or_run(
     with locks.alone(directory, experiment.run_id[:_DIGITS], waiting):
         if (found := _found(experiment, directory)) is not None:  # while this one waited
             return found
-        result = stamped(experiment.run(progress, _checkpoints(experiment, directory)), experiment)
+        kept = checkpoints_of(experiment, directory)
+        result = stamped(experiment.run(progress, kept), experiment)
         _save_somewhere(result, path)
         checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
     return load(path)  # exactly the Dataset that a later call will load
@@ -129,15 +130,23 @@ def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
     return dataset
 
 
-def _checkpoints(experiment: Computation, directory: Path) -> Checkpoints | None:
-    """Those of a run; None if no other process would find them."""
+def checkpoints_of(
+    experiment: Computation, directory: Path, owner: str = ""
+) -> checkpoints.CheckpointFolder | None:
+    """Those of a run; None if no other process would find them.
+
+    Args:
+        experiment: The run.
+        directory: The folder of its result.
+        owner: Who writes to them, if others do so at the same time.
+    """
     if experiment.identity.reasons:
         return None
     made_by = provenance()
     attributes = {**made_by, **json.loads(str(made_by["versions"]))}
     del attributes["versions"]
     about = {"name": experiment.name, "spec": spec.canonical(experiment.spec())}
-    return checkpoints.CheckpointFolder(directory, experiment.run_id, attributes, about)
+    return checkpoints.CheckpointFolder(directory, experiment.run_id, attributes, about, owner)
 
 
 def _save_somewhere(result: xr.Dataset, path: Path) -> None:

@@ -27,13 +27,10 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.experiment import Experiment
-from attnscape.measures import EvaluationLoss, at
+from attnscape.experiments.trials import GRID, TUNING_SEEDS, trial
 from attnscape.training import Status
 
-GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-TUNING_SEEDS = (1000, 1001, 1002, 1003, 1004, 1005)  # no results are reported on these
 _MOST_EXTENSIONS = 4  # of two values each; a best rate at the end is reported as on the edge
-_EVALUATIONS = 20  # losses in the last tenth of the steps; the final loss is their median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,16 +156,8 @@ def search(
     due = {name: tuple(grid) for name in experiment.optimizers}
     table, trials, extended = pd.DataFrame(), list[Experiment](), set[str]()
     while True:
-        trial = dataclasses.replace(
-            experiment,
-            name=f"{experiment.name}-tuning",
-            optimizers={name: experiment.optimizers[name] for name in due},
-            learning_rates=due,
-            seeds=seeds,
-            measures=(EvaluationLoss(at(*evaluated_steps(experiment.steps))),),
-        )
-        trials.append(trial)
-        table = pd.concat([table, final_losses(run(trial))], ignore_index=True)
+        trials.append(trial(experiment, due, seeds))
+        table = pd.concat([table, final_losses(run(trials[-1]))], ignore_index=True)
         best = best_rates(table)
         due = {name: more for name in best if (more := beyond(best[name], table, name))}
         if not due or len(trials) > _MOST_EXTENSIONS:
@@ -189,12 +178,6 @@ def is_at_edge(rate: float, table: pd.DataFrame, optimizer: str) -> bool:
     """
     tried = by_rate(table).loc[optimizer].index
     return rate in (tried[0], tried[-1])
-
-
-def evaluated_steps(steps: int) -> tuple[int, ...]:
-    """The steps of the losses whose median is the final loss: 20, or fewer in short runs."""
-    back = np.arange(_EVALUATIONS) * steps / (10 * _EVALUATIONS)
-    return tuple(sorted({int(step) for step in np.rint(steps - back)}))
 
 
 def final_losses(dataset: xr.Dataset) -> pd.DataFrame:

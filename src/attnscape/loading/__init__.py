@@ -15,6 +15,7 @@ from attnscape.loading._origins import name_of as name_of
 from attnscape.loading._origins import source_of as source_of
 from attnscape.loading._references import is_reference as is_reference
 from attnscape.loading._references import load_object as load_object
+from attnscape.loading._references import reference_of as reference_of
 from attnscape.loading._sources import brought_in as brought_in
 from attnscape.loading._user_errors import format_user_error as format_user_error
 from attnscape.loading._user_errors import user_errors as user_errors

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attnscape.errors import UsageError
+from attnscape.loading._origins import ROOM_PREFIX
 from attnscape.loading._rooms import Loader, Room, rooms
 from attnscape.loading._sources import brought_in
 from attnscape.loading._user_errors import format_user_error
@@ -58,7 +59,31 @@ def load_object(reference: str) -> Any:
         if not hasattr(thing, part):
             raise UsageError(f"{place} has no {name!r}; it defines {_defined(module)}.")
         thing = getattr(thing, part)
+    where = str(Path(place).resolve()) if place.endswith(".py") else place
+    _references.setdefault(id(thing), (thing, f"{where}:{name}"))
     return thing
+
+
+_references: dict[int, tuple[object, str]] = {}  # keeps the things, so that no id is used again
+
+
+def reference_of(thing: object) -> str | None:
+    """The reference by which another process loads a thing, with the whole path of its file.
+
+    None for what was not loaded by a reference, and does not come from a user's file either.
+
+    Examples:
+        >>> import json
+        >>> from attnscape.loading import reference_of
+        >>> reference_of(json.dumps) is None
+        True
+    """
+    if id(thing) in _references:
+        return _references[id(thing)][1]
+    if isinstance(thing, type | types.FunctionType) and thing.__module__.startswith(ROOM_PREFIX):
+        file = sys.modules[thing.__module__].__file__
+        return None if "<" in thing.__qualname__ else f"{file}:{thing.__qualname__}"
+    return None
 
 
 def _load_file(path: Path) -> types.ModuleType:

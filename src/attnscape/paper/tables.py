@@ -14,7 +14,8 @@ import pandas as pd
 from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import FULL, RECIPES, Plan, RecipeName, Setting
-from attnscape.experiments.tuning import TUNING_SEEDS, final_losses
+from attnscape.experiments.trials import TUNING_SEEDS
+from attnscape.experiments.tuning import final_losses
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SPHERE
 from attnscape.paper.variants import FACTORED, NONLINEAR, SOFTMAX, WIDE
 from attnscape.tasks import Gaussian, Linear, OneHot, Radial, Sphere

@@ -17,7 +17,13 @@ Taken = list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]
 
 
 def part_of(seed: int) -> str:
-    """The name of a seed's runs among the checkpoints."""
+    """The name of a seed's runs among the checkpoints.
+
+    Examples:
+        >>> from attnscape.training import part_of
+        >>> part_of(3)
+        'seed-3'
+    """
     return f"seed-{seed}"
 
 

@@ -13,7 +13,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnscape import files, spec
 from attnscape.errors import UsageError
@@ -40,6 +40,9 @@ from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 from attnscape.workflows.searches import are_due, with_searches
 
+if TYPE_CHECKING:
+    from attnscape.workflows.clusters import Cluster
+
 
 @dataclasses.dataclass(frozen=True)
 class Reproduced:
@@ -62,6 +65,7 @@ def reproduce(
     plan: Plan,
     command: Callable[[str], str],
     log: Callable[[str], None],
+    cluster: Cluster | None = None,
 ) -> Reproduced:
     """Makes artifacts in a folder, and the page of all artifacts in it.
 
@@ -73,13 +77,15 @@ def reproduce(
         plan: How much to run, and how.
         command: Returns the command line that makes the artifact with a given name again.
         log: Called with a line when an artifact starts and ends, and when runs start.
+        cluster: Where runs are computed; by default on this machine.
 
     Raises:
         UsageError: If the folder cannot be written.
+        LostError: If the cluster cannot be reached any more.
     """
     files.writable_directory(out)
     failed, name_by_runs = [], dict[Any, str]()
-    with RunQueue(out / "runs") as queue:
+    with RunQueue(out / "runs", cluster) as queue:
         _add_all(artifacts, plan, queue)
         for position, artifact in enumerate(artifacts, start=1):
             try:

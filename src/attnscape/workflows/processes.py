@@ -5,7 +5,6 @@ They serve until this process ends, so that each imports its libraries and compi
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import multiprocessing
 import os
@@ -14,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -24,6 +23,7 @@ import jax
 
 from attnscape import native
 from attnscape.training import Progress, processors
+from attnscape.workflows.places import Submitted
 
 
 class Processes:
@@ -52,8 +52,12 @@ class Processes:
         """Whether a further task may be submitted."""
         return bool(self._free)
 
-    def submit(self, task: Callable[[Progress], object]) -> Submitted:
+    def submit(self, task: Callable[[Progress], object], waiting: int = 0) -> Submitted:
         """Lets a process compute a task, which is called with a function for its progress.
+
+        Args:
+            task: The task.
+            waiting: How many follow, which changes nothing here.
 
         Raises:
             BrokenProcessPool: If a process ended unexpectedly.
@@ -77,19 +81,6 @@ class Processes:
         processes.cache_clear()
         self._alive.close()
         self._pool.shutdown(cancel_futures=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Submitted:
-    """A task of a process.
-
-    Attributes:
-        future: Its outcome.
-        progress: Returns what is done and all that there is to do, as long as it is under way.
-    """
-
-    future: Future[object]
-    progress: Callable[[], tuple[int, int]]
 
 
 @functools.cache

@@ -53,6 +53,10 @@ class ProgressBar:
         """Removes the bar."""
         self._progress.stop()
 
+    def describe(self, words: str) -> None:
+        """Changes the label."""
+        self._progress.update(self._task, description=words)
+
     def __call__(self, done: int, total: int) -> None:
         """Moves the bar."""
         self._progress.update(self._task, completed=done, total=total)

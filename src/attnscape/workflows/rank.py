@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,8 @@ from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import GRID, TUNING_SEEDS, Search, search
+from attnscape.experiments.trials import GRID, TUNING_SEEDS, trial
+from attnscape.experiments.tuning import Search, search
 from attnscape.loading import user_errors
 from attnscape.optimizers import Factory
 from attnscape.optimizers.arguments import (
@@ -36,7 +38,10 @@ from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
 from attnscape.workflows.make import make
 from attnscape.workflows.members import Budget, Member, Members, OwnParts
-from attnscape.workflows.runs import load_or_run
+from attnscape.workflows.runs import one_by_one
+
+if TYPE_CHECKING:
+    from attnscape.workflows.clusters import Cluster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +71,7 @@ def rank(
     own: OwnParts | None = None,
     tune: Sequence[str] = (),
     lost: Sequence[str] = (),
+    cluster: Cluster | None = None,
 ) -> Ranked:
     """Adds optimizers to the bench of a folder and writes the page of the whole folder.
 
@@ -83,10 +89,12 @@ def rank(
         tune: Grids of further arguments (`attnscape.optimizers.arguments`); each optimizer in them
             is run beside the others, under a label with a + and the arguments.
         lost: Sentences about settings of the folder's bench that are left out.
+        cluster: Where runs are computed; by default on this machine.
 
     Raises:
         UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
             remove does not exist.
+        LostError: If the cluster cannot be reached any more.
     """
     members = Members.read(files.writable_directory(out))
     if remove:
@@ -94,29 +102,31 @@ def rank(
     budget = Budget.of(plan)
     chosen = candidates(references, tune)
     _announce(chosen, settings, plan, log)
-    run = functools.partial(load_or_run, directory=out / "runs", artifact=BENCH, log=log)
     failures = list[str]()
-    for label, candidate in chosen.items():
-        try:
-            with user_errors():
-                entries = {
-                    setting.name: _entry(setting, label, candidate, plan, out, run)
-                    for setting in settings
-                }
-        except UsageError as error:
-            if label in BASELINES:
-                raise
-            failures.append(f"{label} was left out: {error}")
-            log(f"{BENCH}: {failures[-1]}")
-            continue
-        before = members.at(budget).get(label)
-        if before is not None and before.reference != candidate.reference:
-            log(f"{BENCH}: {label} is {candidate.reference} from now on, not {before.reference}.")
-        reference, grid = candidate.reference, candidate.grid
-        member = Member(label, reference, os.getcwd(), budget, entries, grid)
-        # Saved now, so that it is not lost if the next one is interrupted; to what other processes
-        # have saved.
-        members = Members.update(out, lambda now, member=member: now.adding(member))
+    ahead = _first_trials(chosen, settings, plan)
+    with one_by_one(out / "runs", BENCH, log, cluster, ahead) as run:
+        for label, candidate in chosen.items():
+            try:
+                with user_errors():
+                    entries = {
+                        setting.name: _entry(setting, label, candidate, plan, out, run)
+                        for setting in settings
+                    }
+            except UsageError as error:
+                if label in BASELINES:
+                    raise
+                failures.append(f"{label} was left out: {error}")
+                log(f"{BENCH}: {failures[-1]}")
+                continue
+            before = members.at(budget).get(label)
+            if before is not None and before.reference != candidate.reference:
+                changed = f"{candidate.reference} from now on, not {before.reference}"
+                log(f"{BENCH}: {label} is {changed}.")
+            reference, grid = candidate.reference, candidate.grid
+            member = Member(label, reference, os.getcwd(), budget, entries, grid)
+            # Saved now, so that it is not lost if the next one is interrupted; to what other
+            # processes have saved.
+            members = Members.update(out, lambda now, member=member: now.adding(member))
     shown, marked, notes = _shown(members, list(chosen), settings, out, plan)
     notes = [*lost, *notes]
     names = tuple(setting.name for setting in settings)
@@ -137,6 +147,16 @@ def rank(
     dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
     write_page(out)
     return Ranked(made, tuple(notes), tuple(failures))
+
+
+def _first_trials(
+    chosen: Mapping[str, Candidate], settings: Sequence[Setting], plan: Plan
+) -> Iterator[Experiment]:
+    """The first trial of every search."""
+    for label, each in chosen.items():
+        for setting, values in itertools.product(settings, combinations(each.grid)):
+            factory = with_arguments(label, each.factory, values)
+            yield trial(alone(setting, label, factory, plan))
 
 
 def _again(shown: Sequence[Member], command: Callable[[Sequence[str], Sequence[str]], str]) -> str:

@@ -1,4 +1,4 @@
-"""Runs that are due, computed in processes of their own, several at once.
+"""Runs that are due, computed in processes of their own or on a cluster, several at once.
 
 A run of the engine has stretches in which Python or XLA's compiler keeps only one processor busy,
 and small real networks gain little from a second thread. So several runs at once take less time
@@ -9,23 +9,26 @@ number of threads, so a network's last bits may differ from those of a run in th
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.store import Computation
-from attnscape.identity import settings
-from attnscape.training import Progress, processors
+from attnscape.training import processors
 from attnscape.workflows.cost import Cost
-from attnscape.workflows.processes import Submitted, processes
+from attnscape.workflows.places import Job, LostError, Place, Submitted
+from attnscape.workflows.processes import processes
 from attnscape.workflows.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from attnscape.workflows.clusters import Cluster
 
 _GLANCE = 0.2  # seconds between looks at the progress
 _OF_EACH = 1_000  # parts of a run, where each counts the same
@@ -40,10 +43,13 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
 
     Args:
         directory: The folder of the results.
+        cluster: Where runs are computed; by default in processes of this machine.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, cluster: Cluster | None = None) -> None:
+        self._directory, self._cluster = directory, cluster
+        # A run without company is better computed in this process, which has all processors.
+        self._fewest = 2 if cluster is None else 1
         self._waiting: dict[str, Computation] = {}  # by run id, the next one first
         self._begun: dict[str, Submitted] = {}
 
@@ -58,7 +64,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         """Computes runs before all others that wait, with progress.
 
         Leaves to the caller what is better computed in this process: runs that only it can compute,
-        and a run that is the only one, because here it can use all processors.
+        and a run that is the only one, because here it can use all processors; a cluster computes
+        that one, too. An error of a cluster is told when all other runs have ended.
 
         Args:
             runs: The runs.
@@ -67,13 +74,15 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
 
         Raises:
             UsageError: If a run cannot be made, or a process ended unexpectedly.
+            LostError: If a cluster cannot be reached any more.
         """
         due = self._due(runs)
         wanted = due | {run.run_id: run for run in runs if run.run_id in self._begun}
         self._waiting = due | self._waiting
         under_way = self._under_way()
         try:
-            if len(self._waiting) + len(under_way) > 1 or not under_way.keys().isdisjoint(wanted):
+            company = len(self._waiting) + len(under_way) >= self._fewest
+            if company or not under_way.keys().isdisjoint(wanted):
                 self._wait(wanted, artifact, log)
         except BrokenProcessPool:
             self._stop()
@@ -90,34 +99,42 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
 
         An artifact may have one run under two keys.
         """
-        if processors() == 1:
-            return {}
         return {
             run.run_id: run
             for run in runs
-            if run.at_once
+            if self._takes(run)
             and run.run_id not in self._begun
             and store.find(run, self._directory) is None
         }
+
+    def _takes(self, run: Computation) -> bool:
+        if self._cluster is not None:
+            return self._cluster.takes(run)
+        return processors() > 1 and run.at_once > 0
+
+    @property
+    def _place(self) -> Place:
+        return processes() if self._cluster is None else self._cluster
 
     def _under_way(self) -> dict[str, Submitted]:
         return {k: task for k, task in self._begun.items() if not task.future.done()}
 
     def _keep_busy(self) -> None:
         """Gives processes runs that wait, so that they go on while the caller does other things."""
-        if len(self._waiting) + len(self._under_way()) > 1:
-            with contextlib.suppress(BrokenProcessPool):  # the next call of `compute` tells it
+        if len(self._waiting) + len(self._under_way()) >= self._fewest:
+            with contextlib.suppress(BrokenProcessPool, LostError):  # the next `compute` tells it
                 self._submit()
 
     def _submit(self) -> None:
-        while processes().has_room and (run := self._next()):
-            if len(self._under_way()) > run.at_once:  # one more than that waits for its turn
+        while self._place.has_room and (run := self._next()):
+            # One more than that waits for its turn.
+            if self._cluster is None and len(self._under_way()) > run.at_once:
                 return
             run_id = run.run_id
             if isinstance(run, Experiment):
                 native.warn_if_missing()  # once for all processes
-            task = functools.partial(_run, run, self._directory)
-            self._begun[run_id] = processes().submit(task)
+            job = Job(run, self._directory.resolve())
+            self._begun[run_id] = self._place.submit(job, len(self._waiting) - 1)
             del self._waiting[run_id]
 
     def _next(self) -> Computation | None:
@@ -133,17 +150,33 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     def _wait(
         self, wanted: dict[str, Computation], artifact: str, log: Callable[[str], None]
     ) -> None:
-        left = [run for key, run in wanted.items() if self._is_left(key)]
-        if not left:
-            return
-        log(f"{artifact}: running {_in_words(left)}")
+        failures = list[UsageError]()
+        left = [wanted[key] for key in self._left(wanted, failures)]
+        if left:
+            log(f"{artifact}: running {self._in_words(left)}")
+            self._until_ended(wanted, left, artifact, log, failures)
+        if failures:
+            raise UsageError(" ".join(map(str, failures)))
+
+    def _until_ended(
+        self,
+        wanted: dict[str, Computation],
+        left: Sequence[Computation],
+        artifact: str,
+        log: Callable[[str], None],
+        failures: list[UsageError],
+    ) -> None:
         # A run-step takes another time in each kind of run; then each run counts the same.
         several_kinds = len({_kind(run) for run in left}) > 1
         unit = "" if several_kinds else "run-steps"
-        cost, before = Cost(lambda words: log(f"{artifact}: {words}"), unit=unit), 0
+        cost, before = Cost(lambda words: log(f"{artifact}: {words}{where()}"), unit=unit), 0
+        cluster = self._cluster
+
+        def where() -> str:
+            return "" if cluster is None else f" ({cluster.status()})"
+
         with ProgressBar(artifact, unit=unit) as bar:
-            # Each run is looked at, which `any` would not do, so that an error is told at once.
-            while [key for key in wanted if self._is_left(key)]:
+            while self._left(wanted, failures):
                 self._submit()
                 under_way = [task.future for task in self._under_way().values()]
                 if under_way:
@@ -155,9 +188,27 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                     parts = [(_OF_EACH * done // max(total, 1), _OF_EACH) for done, total in parts]
                 done, total = map(sum, zip(*parts, strict=True))
                 bar(done, total)
+                if cluster is not None:
+                    bar.describe(f"{artifact}{where()}")
                 if done > before:  # while XLA compiles, a glance says nothing about the speed
                     cost(done, total)
                     before = done
+
+    def _left(self, wanted: Collection[str], failures: list[UsageError]) -> list[str]:
+        """The runs that wait or are under way; all are looked at, so that an error is told at once.
+
+        On a cluster the others go on, and the errors are added to `failures`.
+        """
+        left = list[str]()
+        for run_id in wanted:
+            try:
+                if self._is_left(run_id):
+                    left.append(run_id)
+            except UsageError as error:
+                if self._cluster is None:
+                    raise
+                failures.append(error)
+        return left
 
     def _is_left(self, run_id: str) -> bool:
         """Whether a run waits or is under way; raises the error that it ended with."""
@@ -200,27 +251,20 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     def _stop(self) -> None:
         """Stops all processes; runs that had begun may begin again."""
         self._begun = {}
-        processes().stop()
+        self._place.stop()
+
+    def _in_words(self, runs: Sequence[Computation]) -> str:
+        """How many runs, in how many processes, and how much there is to do."""
+        total = sum(run.run_steps for run in runs)
+        count = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+        if self._cluster is not None:
+            where = f"{count} on {self._cluster.words}"
+        else:
+            most = min(processors(), len(runs), *(run.at_once for run in runs))
+            where = f"{count} in {most} processes" if most > 1 else "1 run in 1 process"
+        return f"{where}, {total:,} run-steps" if total else where
 
 
 def _kind(run: Computation) -> tuple[type, str]:
     """What the time of a run-step depends on; that of networks on their workload, too."""
     return type(run), getattr(getattr(run, "workload", None), "name", "")
-
-
-def _in_words(runs: Sequence[Computation]) -> str:
-    """How many runs, in how many processes, and how much there is to do."""
-    count = min(processors(), len(runs), *(run.at_once for run in runs))
-    total = sum(run.run_steps for run in runs)
-    where = f"{len(runs)} runs in {count} processes" if count > 1 else "1 run in 1 process"
-    return f"{where}, {total:,} run-steps" if total else where
-
-
-def _run(run: Computation, directory: Path, progress: Progress) -> None:
-    """Computes a run in another process.
-
-    Does nothing if this process has other settings than the one that asked for the run: the numbers
-    could differ.
-    """
-    if run.identity.content.get("settings") in (None, settings()):
-        store.load_or_run(run, directory, progress)

@@ -13,7 +13,8 @@ def command_line(options: Reproduce | Bench, *things: str) -> str:
     words = ["attnscape", type(options).__name__.lower(), *things]
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        if field.name not in ("artifacts", "optimizers") and value != field.default:
+        # Where runs are computed changes nothing.
+        if field.name not in ("artifacts", "optimizers", "cluster") and value != field.default:
             words += [f"--{field.name.replace('_', '-')}"]
             if value is not True:
                 words += map(str, value) if isinstance(value, tuple) else [str(value)]

@@ -28,6 +28,7 @@ from attnscape.models import as_model
 from attnscape.optimizers.arguments import read_grids, written
 from attnscape.report.page import NAME as PAGE
 from attnscape.workflows.members import Budget, Members, OwnParts
+from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.rank import rank
 
 # Their steps with exact Hessians take hundred times as long as others: only if they are named.
@@ -61,18 +62,20 @@ def run(options: Bench) -> None:
         # Beside the plain baselines, with which the folder's bench compares all.
         references = with_schedule(dict.fromkeys((*BASELINES, *references)), options)
         tune = dict(zip(with_schedule(tune, options), tune.values(), strict=True))
-    ranked = rank(
-        list(dict.fromkeys((*BASELINES, *references))),
-        [*(SUITE[name] for name in options.settings), *([setting] if setting else ())],
-        options.out,
-        Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
-        functools.partial(_bench_again, options),
-        functools.partial(print, flush=True),
-        options.remove,
-        own,
-        [text for reference, grid in tune.items() for text in written(reference, grid)],
-        lost,
-    )
+    with opened(options.cluster) as cluster:
+        ranked = rank(
+            list(dict.fromkeys((*BASELINES, *references))),
+            [*(SUITE[name] for name in options.settings), *([setting] if setting else ())],
+            options.out,
+            Plan(recipe=options.recipe or "code", seeds=options.seeds, steps=options.steps),
+            functools.partial(_bench_again, options),
+            functools.partial(print, flush=True),
+            options.remove,
+            own,
+            [text for reference, grid in tune.items() for text in written(reference, grid)],
+            lost,
+            cluster,
+        )
     console = Console()
     for sentence, frame in ranked.made.tables.items():
         for table in narrow_tables(sentence, frame):

@@ -23,10 +23,12 @@ from attnscape.loading import is_reference, load_object, user_errors
 from attnscape.optimizers import Factory
 from attnscape.optimizers.references import resolve
 from attnscape.training.sizes import in_words
+from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.runs import load_or_run_all
 
 if TYPE_CHECKING:
     from attnscape.networks import Workload
+    from attnscape.workflows.clusters import Cluster
 
 
 def run(options: Networks) -> None:
@@ -54,8 +56,8 @@ def run(options: Networks) -> None:
             "No workload was given; give a name that `attnscape networks` lists, or "
             "my_file.py:thing."
         )
-    with user_errors():
-        _train(options)
+    with user_errors(), opened(options.cluster) as cluster:
+        _train(options, cluster)
 
 
 def _list(workloads: Mapping[str, Workload]) -> None:
@@ -79,7 +81,7 @@ def _list(workloads: Mapping[str, Workload]) -> None:
         print(f"{name}: {workload.title}; {workload.packaged}; {workload.reference}")
 
 
-def _train(options: Networks) -> None:
+def _train(options: Networks, cluster: Cluster | None) -> None:
     from attnscape.networks import Schedules, train_workload
 
     workload = _workload(str(options.workload))
@@ -95,7 +97,11 @@ def _train(options: Networks) -> None:
         full_batch=options.full_batch,
     )
     run_all = functools.partial(
-        load_or_run_all, directory=options.out / "networks", artifact=workload.name, log=_log
+        load_or_run_all,
+        directory=options.out / "networks",
+        artifact=workload.name,
+        log=_log,
+        cluster=cluster,
     )
     schedules = Schedules(
         loss=options.measure_every,

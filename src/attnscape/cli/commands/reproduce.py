@@ -22,6 +22,7 @@ from attnscape.paper.verdict import Verdict
 from attnscape.report.manifest import read_all
 from attnscape.tasks import as_task
 from attnscape.workflows import pipeline
+from attnscape.workflows.open_cluster import opened
 
 
 def run(options: Reproduce) -> None:
@@ -53,7 +54,7 @@ def run(options: Reproduce) -> None:
             print(f"Left out: {obstacle}", flush=True)
         else:
             artifacts.append(ARTIFACTS[name])
-    with user_errors():
+    with user_errors(), opened(options.cluster) as cluster:
         reproduced = pipeline.reproduce(
             artifacts,
             options.out,
@@ -61,6 +62,7 @@ def run(options: Reproduce) -> None:
             functools.partial(command_line, options),
             # Flushed, so that each line is seen at once, also through a pipe.
             functools.partial(print, flush=True),
+            cluster,
         )
     if reproduced.verdicts:
         Console().print(_verdict_table(reproduced.verdicts))

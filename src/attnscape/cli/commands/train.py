@@ -30,7 +30,9 @@ from attnscape.loading import user_errors
 from attnscape.measures import EvaluationLoss, Measure, Schedule, TrainingLoss, get_measure
 from attnscape.optimizers.references import resolve
 from attnscape.training import Start
+from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.progress import with_progress
+from attnscape.workflows.run_queue import RunQueue
 
 
 def run(options: Train) -> None:
@@ -67,8 +69,8 @@ def _train(options: Train) -> None:
         start=None if options.start is None else Start.of(saved_parameters(options.start)),
     )
 
-    def log(words: str) -> None:  # not to standard output, which is for the table
-        print(f"attnscape: {options.name} {words}", file=sys.stderr, flush=True)
+    def log(words: str) -> None:
+        _log(f"{options.name} {words}")
 
     sweep = BatchSweep(experiment, batches) if len(batches) > 1 else None
     experiments = (experiment,) if sweep is None else sweep.experiments
@@ -76,6 +78,10 @@ def _train(options: Train) -> None:
     expected = effort.announced(experiment, batches)
     if expected and not all(store.find(each, options.out) for each in experiments):
         log(f"is running{expected}")
+    with opened(options.cluster) as cluster:
+        if cluster is not None:
+            with RunQueue(options.out, cluster) as queue:
+                queue.compute(experiments, options.name, _log)
     dataset = with_progress(options.name, partial(keep, sweep or experiment, options.out), log)
     Console().print(_table(dataset))
     for line in _where(dataset, measures):
@@ -106,6 +112,10 @@ def _table(dataset: xr.Dataset) -> Table:
             f"{row['runs']}" + (f", {count} diverged" if count else ""),
         )
     return table
+
+
+def _log(words: str) -> None:  # not to standard output, which is for the table
+    print(f"attnscape: {words}", file=sys.stderr, flush=True)
 
 
 def _where(dataset: xr.Dataset, measures: Sequence[Measure]) -> Iterator[str]:

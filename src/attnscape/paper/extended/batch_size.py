@@ -24,7 +24,8 @@ from attnscape.experiments.captions import (
 )
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import evaluated_steps, final_losses
+from attnscape.experiments.trials import evaluated_steps
+from attnscape.experiments.tuning import final_losses
 from attnscape.measures import EvaluationLoss, at
 from attnscape.paper.extended.budgets import BUDGETS, Budgeted, budgeted
 from attnscape.paper.settings import SETTING_1, SETTING_3

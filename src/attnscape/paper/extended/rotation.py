@@ -18,9 +18,9 @@ from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.captions import conventions, ends
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
+from attnscape.experiments.trials import evaluated_steps
 from attnscape.experiments.tuning import (
     best_rates,
-    evaluated_steps,
     final_losses,
     is_at_edge,
     neighbour,

@@ -1,0 +1,139 @@
+"""Finds or starts the cluster that a word of the command line names."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from attnscape.errors import UsageError
+from attnscape.loading import is_reference, load_object, user_errors
+from attnscape.native import default_device, xla_threads
+from attnscape.training import processors
+from attnscape.workflows.places import LostError
+
+if TYPE_CHECKING:
+    import distributed
+
+    from attnscape.workflows.clusters import Cluster
+
+_PATIENCE = 10  # seconds in which a scheduler must answer
+_MOST = 1_000  # local workers; more is a slip of the finger
+
+
+@contextlib.contextmanager
+def opened(text: str | None) -> Generator[Cluster | None]:
+    """Context manager: the cluster that a text names, or None without a text.
+
+    Args:
+        text: `local:N`, for N processes of this machine; the address of a scheduler, such as
+            `tcp://host:8786`; or `my_cluster.py:factory`, a function without arguments that returns
+            a cluster or client of `distributed`. A local cluster, and one that a factory has made,
+            is closed at the end.
+
+    Raises:
+        UsageError: If Dask is not installed, the text cannot be read, or there is no such cluster;
+            or in place of `LostError`, if the block ends with that.
+    """
+    if text is None:
+        yield None
+        return
+    try:
+        import dask.config
+
+        from attnscape.workflows.clusters import TRIES, Cluster
+    except ImportError:
+        raise UsageError(
+            "--cluster needs Dask; install it by pip install 'attnscape[cluster]'."
+        ) from None
+    # What it tells of dying workers and lost connections, attnscape says in a sentence.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with (
+        # xarray writes files in this process without asking the scheduler for a lock.
+        dask.config.set(
+            {"distributed.scheduler.allowed-failures": TRIES - 1, "scheduler": "synchronous"}
+        ),
+        contextlib.ExitStack() as stack,
+    ):
+        client, made = _client(text, stack)
+        cluster = Cluster(client, made)
+        stack.callback(cluster.stop)
+        try:
+            yield cluster
+        except LostError as error:
+            raise UsageError(
+                "The scheduler of the cluster does not answer any more; everything that is "
+                "finished is kept, so run the same command again."
+            ) from error
+
+
+def _client(text: str, stack: contextlib.ExitStack) -> tuple[distributed.Client, Any]:
+    """The connection to the scheduler, and the cluster if it was made here."""
+    import distributed
+
+    if text.startswith("local:"):
+        made = stack.enter_context(_local(text))
+    elif re.match(r"\w+://", text):
+        return stack.enter_context(_connected(text)), None
+    elif is_reference(text):
+        with user_errors():
+            factory = load_object(text)
+            if not callable(factory):
+                raise UsageError(f"{text} is {factory!r}; it must be a function without arguments.")
+            made = factory()
+        if isinstance(made, distributed.Client):
+            return stack.enter_context(made), made.cluster
+        if not hasattr(made, "scheduler_address"):
+            raise UsageError(
+                f"{text} returned {type(made).__name__}; it must return a cluster or client of "
+                "distributed, such as a SLURMCluster."
+            )
+        stack.enter_context(made)
+    else:
+        raise UsageError(
+            f"--cluster is {text!r}; give local:4 (processes of this machine), tcp://host:8786 (a "
+            "scheduler that runs), or my_cluster.py:factory."
+        )
+    return stack.enter_context(_connected(made)), made
+
+
+def _connected(where: Any) -> distributed.Client:
+    import distributed
+
+    try:
+        return distributed.Client(where, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"No scheduler answers at {where} ({str(error) or type(error).__name__}); start one "
+            "there with `dask scheduler`, or correct --cluster."
+        ) from error
+
+
+def _local(text: str) -> Any:
+    """Processes of this machine, each with its share of the processors."""
+    import distributed
+
+    number = text.removeprefix("local:")
+    if not (number.isdecimal() and 1 <= int(number) <= _MOST):
+        raise UsageError(
+            f"--cluster is {text!r}; give a whole number of processes from 1 to {_MOST}, as in "
+            "local:4."
+        )
+    if default_device().platform != "cpu":
+        raise UsageError(
+            "--cluster local computes on processors, and JAX has an accelerator here; leave "
+            "--cluster out, or set JAX_PLATFORMS to cpu."
+        )
+    # XLA compiles sums in another way if it has only one thread, and then bits differ.
+    threads = 1 if xla_threads() == 1 else max(2, processors() // int(number))
+    return distributed.LocalCluster(
+        n_workers=int(number),
+        threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
+        processes=True,
+        memory_limit=0,  # attnscape looks at the memory that is free
+        dashboard_address=":0",
+        silence_logs=logging.CRITICAL,
+        env={"PJRT_NPROC": str(threads), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+    )

@@ -1,0 +1,357 @@
+"""Runs on a cluster: a real scheduler and real workers on this machine give the bits of one."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import xarray as xr
+
+pytest.importorskip("distributed", reason="Dask is not installed")
+
+from attnscape import LinearTransformer, RegressionTask, spec
+from attnscape.errors import UsageError
+from attnscape.experiments import checkpoints, store
+from attnscape.experiments.experiment import Experiment
+from attnscape.identity import Identity
+from attnscape.loading import load_object
+from attnscape.measures import EvaluationLoss, every
+from attnscape.optimizers import adam, sgdm
+from attnscape.training import Status
+from attnscape.workflows.clusters import Cluster
+from attnscape.workflows.open_cluster import opened
+from attnscape.workflows.places import Job
+from attnscape.workflows.run_queue import RunQueue
+from attnscape.workflows.runs import load_or_run_all
+
+TINY = Experiment(
+    "tiny",
+    RegressionTask(dim=2, context=3),
+    functools.partial(LinearTransformer.init, layers=1, dim=2),
+    {"sgdm": sgdm, "adam": adam},
+    {"sgdm": (0.1,), "adam": (0.01, 0.02)},
+    seeds=(3, 0, 1, 7, 5),
+    steps=6,
+    batch=8,
+    measures=(EvaluationLoss(every(2)),),
+    evaluation_batch=8,
+)
+LONG = dataclasses.replace(TINY, name="long", seeds=(0, 1), steps=20_000)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with opened("local:2") as made:
+        yield made
+
+
+def silent(words):
+    """Says nothing."""
+
+
+def until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def file_of(experiment, folder):
+    return store.find(experiment, folder).read_bytes()
+
+
+def test_a_job_is_cut_along_the_seeds_of_its_experiment(tmp_path):
+    whole = Job(TINY, tmp_path)
+    for pieces in (2, 3, 5, 9):
+        cut = whole.cut(pieces)
+        assert len(cut) == min(pieces, 5)
+        assert sum((job.seeds for job in cut), ()) == TINY.seeds
+        assert sum(job.run_steps for job in cut) == whole.run_steps
+    assert whole.cut(1) == [whole]
+    assert Job(SimpleNamespace(seeds=(0, 1)), tmp_path).cut(2)[0].seeds is None
+
+
+def test_a_cluster_writes_the_file_that_one_process_writes(cluster, tmp_path):
+    """Whole experiments, and one that is cut; bytes of files hold numbers and attributes."""
+    others = [dataclasses.replace(TINY, steps=steps) for steps in (2, 4)]
+    said = []
+    wanted = dict(enumerate([*others, TINY]))
+    load_or_run_all(wanted, tmp_path / "many", "trial", said.append, cluster=cluster)
+    assert said[0] == "trial: running 3 runs on 2 workers, 180 run-steps"
+    for each in wanted.values():
+        store.load_or_run(each, tmp_path / "one")
+        assert file_of(each, tmp_path / "many") == file_of(each, tmp_path / "one")
+    # Neither checkpoints nor what was sent to the workers are left.
+    cluster.stop()
+    cluster._stopped = False
+    assert {path.suffix for path in (tmp_path / "many").iterdir()} == {".nc"}
+
+
+def test_an_experiment_alone_is_cut_and_seeds_that_are_finished_are_kept(cluster, tmp_path):
+    first = Job(TINY, tmp_path, TINY.seeds[:2])
+    first(lambda done, total: None)
+    assert store.find(TINY, tmp_path) is None
+    folder = checkpoints.folder_of(tmp_path, TINY.run_id)
+    assert checkpoints.finished_parts(folder) == {"seed-3", "seed-0"}
+    so_far = store.load(tmp_path / store.file_name(TINY), partial=True)
+    assert so_far["seed"].values.tolist() == list(TINY.seeds)  # the outline of the whole
+    assert (so_far["status"] == Status.finished).any(
+        ["optimizer", "learning_rate"]
+    ).values.tolist() == [True, True, False, False, False]
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.compute([TINY], "trial", silent)
+    store.load_or_run(TINY, tmp_path / "one")
+    assert file_of(TINY, tmp_path) == file_of(TINY, tmp_path / "one")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A run that marks in a file when it begins; then it fails, or ends when there is a file."""
+
+    name: str
+    begun: Path
+    go: Path | None = None
+    error: type[Exception] = ValueError
+
+    at_once, run_steps, precision = 1, 5, "float32"
+
+    @property
+    def identity(self):
+        return Identity({"name": self.name})
+
+    @property
+    def run_id(self):
+        return spec.digest(self.identity.content)
+
+    def spec(self):
+        return {"seeds": [0], "steps": 5}
+
+    def run(self, progress, checkpoints):
+        with self.begun.open("a") as marks:
+            marks.write(f"{os.getpid()}\n")
+        if self.go is None:
+            raise self.error("The disk is on fire.")
+        while not self.go.exists():
+            time.sleep(0.05)
+        return xr.Dataset({"loss": 1.0})
+
+
+def test_a_chunk_that_fails_three_times_is_told_and_the_others_go_on(cluster, tmp_path):
+    often, once = tmp_path / "often", tmp_path / "once"
+    wanted = [Trial("broken", often), TINY, Trial("wrong", once, error=UsageError)]
+    with RunQueue(tmp_path, cluster) as queue, pytest.raises(UsageError) as told:
+        queue.compute(wanted, "trial", silent)
+    sentence = (
+        "broken was given up after 3 tries: A part of yours failed: ValueError: The disk is on"
+    )
+    assert sentence in str(told.value)
+    assert "wrong: The disk is on fire." in str(told.value)
+    assert len(often.read_text().splitlines()) == 3
+    assert len(once.read_text().splitlines()) == 1  # a mistake is not repeated
+    assert store.find(TINY, tmp_path) is not None
+
+
+def test_own_parts_are_loaded_by_their_path(cluster, tmp_path):
+    """A closure has no name that pickle knows, but the user has given it one."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import optax\nfrom helper import RATE\n"
+        "mine = (lambda factor: lambda rate: optax.sgd(factor * rate))(RATE)\n"
+    )
+    (tmp_path / "helper.py").write_text("RATE = 0.5\n")
+    factory = load_object(f"{file}:mine")
+    rates = {"mine": (0.1,)}
+    own = dataclasses.replace(TINY, optimizers={"mine": factory}, learning_rates=rates)
+    assert own.at_once == 0  # which a cluster does not mind
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.compute([own], "trial", silent)
+    store.load_or_run(own, tmp_path / "one")
+    assert file_of(own, tmp_path) == file_of(own, tmp_path / "one")
+    # A worker that finds another file there has another run.
+    changed = dataclasses.replace(own, steps=7)
+    (tmp_path / "helper.py").write_text("RATE = 0.25\n")
+    with RunQueue(tmp_path, cluster) as queue:
+        with pytest.raises(UsageError, match="other files than this process"):
+            queue.compute([changed], "trial", silent)
+        cluster._refusals.clear()
+        file.unlink()
+        with pytest.raises(UsageError, match=r"There is no file .*mine\.py"):
+            queue.compute([changed], "trial", silent)
+
+
+def test_what_no_other_process_finds_is_left_to_this_one(cluster):
+    unknown = SimpleNamespace(identity=Identity({}, ("it depends on the time",)))
+    assert not cluster.takes(unknown)
+
+
+def pids(client):
+    return client.run(os.getpid)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_chunk_computed_again(cluster, tmp_path):
+    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.add([trial])
+        until(lambda: trial.begun.exists() and trial.begun.read_text())
+        os.kill(int(trial.begun.read_text()), signal.SIGKILL)
+        trial.go.touch()
+        queue.compute([trial], "trial", silent)
+    assert len(set(trial.begun.read_text().splitlines())) == 2
+    assert store.find(trial, tmp_path) is not None
+
+
+def test_a_chunk_that_kills_its_workers_is_given_up(cluster, tmp_path):
+    trial = Trial("deadly", tmp_path / "begun", tmp_path / "never")
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.add([trial])
+        for time_ in range(1, 4):
+            until(lambda n=time_: trial.begun.exists() and trial.begun.read_text().count("\n") == n)
+            os.kill(int(trial.begun.read_text().splitlines()[-1]), signal.SIGKILL)
+        with pytest.raises(UsageError, match=r"deadly was given up after 3 tries: .* died"):
+            queue.compute([trial], "trial", silent)
+
+
+@pytest.mark.slow  # half a minute of training
+def test_a_training_goes_on_after_its_worker_was_killed_with_the_same_bits(cluster, tmp_path):
+    with RunQueue(tmp_path, cluster) as queue:
+        queue.add([LONG])
+        until(lambda: any(chunk.done for chunk in cluster._under_way.values()))
+        os.kill(next(iter(pids(cluster._client).values())), signal.SIGKILL)
+        queue.compute([LONG], "trial", silent)
+    store.load_or_run(LONG, tmp_path / "one")
+    assert file_of(LONG, tmp_path) == file_of(LONG, tmp_path / "one")
+
+
+def test_a_process_is_replaced_when_it_has_served_often(tmp_path):
+    with opened("local:1") as made:
+        often = Cluster(made._client, made._made, served=1)
+        before = pids(made._client)
+        for steps in (1, 2):
+            each = dataclasses.replace(TINY, steps=steps)
+            with RunQueue(tmp_path, often) as queue:
+                queue.compute([each], "trial", silent)
+            assert store.find(each, tmp_path) is not None
+        until(lambda: pids(made._client) and pids(made._client).values() != before.values())
+        often.stop()
+
+
+def test_a_worker_with_other_settings_refuses(tmp_path):
+    """Of two workers only the one that is like this process computes."""
+    with opened("local:1") as made:
+        env = {**dict(os.environ), "ATTNSCAPE_KERNELS": "off"}
+        with worker_of(made._client.scheduler.address, env):
+            until(lambda: len(made._addresses()) == 2)
+            for steps in range(1, 5):
+                with RunQueue(tmp_path, made) as queue:
+                    queue.compute([dataclasses.replace(TINY, steps=steps)], "trial", silent)
+            assert len(made._refusals) == 1
+            assert "kernels" in next(iter(made._refusals.values()))
+
+
+@contextlib.contextmanager
+def started(*words, env=None):
+    command = [sys.executable, "-m", *words]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=env, **quiet) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def worker_of(address, env=None):
+    words = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
+    return started(*words, "--memory-limit", "0", "--local-directory", "/tmp", env=env)
+
+
+def free_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+def test_a_lost_scheduler_is_told_and_the_same_command_goes_on(tmp_path):
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
+    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
+
+    def lose(scheduler):
+        with opened(address) as made, RunQueue(tmp_path, made) as queue:
+            queue.compute([TINY], "trial", silent)
+            queue.add([trial])
+            until(trial.begun.exists)
+            scheduler.kill()
+            queue.compute([trial], "trial", silent)
+
+    with started(*words, "--host", "127.0.0.1") as scheduler:
+        until(lambda: answers(port))
+        here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # where `Trial` is
+        with worker_of(address, here), pytest.raises(UsageError, match="does not answer any more"):
+            lose(scheduler)
+    assert store.find(TINY, tmp_path) is not None
+    assert store.find(trial, tmp_path) is None
+
+
+def answers(port):
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("slurm", "give local:4"),
+        ("local:0", "whole number of processes from 1"),
+        ("local:two", "whole number of processes from 1"),
+        ("nowhere.py:factory", "There is no file nowhere.py"),
+        ("math:pi", "math:pi is 3.14.*must be a function"),
+        ("math:nothing", "math has no 'nothing'"),
+    ],
+)
+def test_mistakes_of_the_option_are_told(text, sentence):
+    with pytest.raises(UsageError, match=sentence), opened(text):
+        pass
+
+
+def test_a_factory_that_returns_no_cluster_is_told(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def factory():\n    return 5\n")
+    wrong = pytest.raises(UsageError, match="returned int; it must return a cluster or client")
+    with wrong, opened(f"{file}:factory"):
+        pass
+
+
+def test_no_scheduler_at_an_address_is_told(monkeypatch):
+    monkeypatch.setattr("attnscape.workflows.open_cluster._PATIENCE", 1)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(UsageError, match=f"No scheduler answers at {address}"), opened(address):
+        pass
+
+
+FACTORY = """
+import distributed
+
+def factory():
+    return distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, dashboard_address=":0", memory_limit=0
+    )
+"""
+
+
+def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
+    (tmp_path / "mine.py").write_text(textwrap.dedent(FACTORY))
+    words = ("train", "--dim", 2, "--context", 3, "--layers", 1, "--steps", 4, "--batch", 8)
+    words = (*words, "--evaluation-batch", 8, "--seeds", 3)
+    attnscape(*words, "--out", tmp_path / "many", "--cluster", f"{tmp_path / 'mine.py'}:factory")
+    attnscape(*words, "--out", tmp_path / "one")
+    (many,), (one,) = ((tmp_path / each).glob("*.nc") for each in ("many", "one"))
+    assert many.read_bytes() == one.read_bytes()
