@@ -12,6 +12,7 @@ from rich.text import Text
 from attnscape.cli._options import Check
 from attnscape.errors import UsageError
 from attnscape.loading import load_object, user_errors
+from attnscape.optimizers.references import get_optimizer
 from attnscape.validation import (
     CheckResult,
     check_distribution,
@@ -41,7 +42,8 @@ def run(options: Check) -> None:
         )
     if options.model is not None and options.kind != "measure":
         raise UsageError("--model says what a measure is checked on; leave it out here.")
-    thing = load_object(options.reference)
+    load = get_optimizer if options.kind == "optimizer" else load_object  # with a schedule behind @
+    thing = load(options.reference)
     others = {
         name: load_object(reference)
         for name in ("task", "model")
