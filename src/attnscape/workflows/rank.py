@@ -132,6 +132,22 @@ def rank(
     names = tuple(setting.name for setting in settings)
     shown_last = {"settings": names, "budget": budget, "own": own}
     Members.update(out, lambda now: dataclasses.replace(now, **shown_last))
+    made = _made(shown, marked, settings, out, plan, log)
+    manifest = Manifest.of(made, out, plan, _again(shown, command))
+    dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
+    write_page(out)
+    return Ranked(made, tuple(notes), tuple(failures))
+
+
+def _made(
+    shown: Sequence[Member],
+    marked: Sequence[str],
+    settings: Sequence[Setting],
+    out: Path,
+    plan: Plan,
+    log: Callable[[str], None],
+) -> Made:
+    """Makes the bench of these members, and the table of their losses at all rates."""
     bench = Bench(
         BENCH,
         title([member.label for member in shown]),
@@ -143,10 +159,7 @@ def rank(
     made = make(bench, out, plan, log, bench.files())
     with files.atomic(out / "bench-landscape.csv") as partial:
         bench.landscape(made.results).to_csv(partial, index=False)
-    manifest = Manifest.of(made, out, plan, _again(shown, command))
-    dataclasses.replace(manifest, notes=(*notes, *failures)).save(out)
-    write_page(out)
-    return Ranked(made, tuple(notes), tuple(failures))
+    return made
 
 
 def _first_trials(
