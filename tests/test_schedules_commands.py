@@ -1,4 +1,4 @@
-"""`--schedule` and `--weight-decay`: labels say them, and mistakes get a sentence."""
+"""`--schedule` and `--weight-decay` on the command line: labels say them, mistakes get a line."""
 
 import pytest
 

@@ -16,11 +16,11 @@ import tyro
 
 from attnscape.cli._combinations import check_artifacts, check_combination, check_numbers
 from attnscape.cli._ending import orderly, to_its_end
+from attnscape.cli._network_options import Networks
 from attnscape.cli._options import (
     Bench,
     Check,
     Doctor,
-    Networks,
     Report,
     Reproduce,
     Status,

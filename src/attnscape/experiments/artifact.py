@@ -14,12 +14,12 @@ from typing import ClassVar, Generic, TypeVar
 import pandas as pd
 
 from attnscape.experiments.captions import conventions, diverged_in_words, rates_in_words
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.grid_search import GridSearch
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.runs import Results as Results
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.store import Computation
 
 
 @dataclasses.dataclass(frozen=True)

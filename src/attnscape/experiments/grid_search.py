@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import xarray as xr
 
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.store import Computation
 from attnscape.experiments.tuning import Search, search
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 import xarray as xr
 
-from attnscape.experiments.store import Computation
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.tuning import (
     TUNING_SEEDS,
     Search,

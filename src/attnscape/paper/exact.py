@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Artifact, Results
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.runs import check_steps, listed
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.store import Computation
 from attnscape.optimizers import PAPER
 from attnscape.paper.condition_table import TAB_CONDITION, ConditionTable, spread
 from attnscape.paper.stream_runs import CHANGE, STARTS, StreamRuns

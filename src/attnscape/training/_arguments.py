@@ -96,3 +96,9 @@ def batches_of(batch: int | Sequence[int]) -> tuple[int, ...]:
     for size in batches:
         check_counts(batch=size)
     return tuple(map(int, batches))
+
+
+def check_sequence(seeds: object) -> None:
+    """Raises UsageError unless the seeds are a sequence."""
+    if not is_sequence(seeds):
+        raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -26,6 +27,7 @@ from attnscape.training._arguments import (
     check_precision,
     check_representable,
     check_seeds,
+    check_sequence,
     evaluation_batches,
     is_sequence,
 )
@@ -129,8 +131,7 @@ def train(
     }
     if checkpoints is not None and is_sequence(batch):
         raise UsageError("Checkpoints are those of one training; give one batch size with them.")
-    if not is_sequence(seeds):
-        raise UsageError(f"seeds is {seeds!r}; give a sequence of seeds, for example range(3).")
+    check_sequence(seeds)
     evaluations = evaluation_batches(evaluation_seeds)
     check_measures(measures := tuple(measures), len(evaluations))
     rates = sum(len(group.learning_rates) for group in next(iter(groups.values())))
@@ -142,20 +143,13 @@ def train(
     check_clip(clip, precision)
     start = None if start is None else Start.of(start)
     attributes = _attributes(task, steps, clip, precision, evaluation_batch, evaluations)
-    labels = {
-        "optimizers": [group.name for group in next(iter(groups.values()))],
-        "start_step": None if start is None else start.step,
-        "single": not is_sequence(evaluation_seeds),
-    }
     datasets, work = list[xr.Dataset](), rates * steps * len(seeds)
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
-        own = [measure for measure in measures if not is_built_in(measure)]
-        checked = {
-            size: check_parts(
-                task, model, of_size, clip=clip, batch=size, dtype=precision, measures=own
-            )
-            for size, of_size in groups.items()
-        }
+        check = functools.partial(
+            check_parts, task, model, clip=clip, dtype=precision,
+            measures=[measure for measure in measures if not is_built_in(measure)],
+        )  # fmt: skip
+        checked = {size: check(of_size, batch=size) for size, of_size in groups.items()}
         for size, of_size in checked.items():
             engine = Engine(
                 *(task, model, of_size), clip=clip, batch=size, precision=precision,
@@ -164,18 +158,32 @@ def train(
             if start is not None:
                 start.check(seeds, engine.first_model, steps)
             report = _part(progress, len(datasets) * work, len(groups) * work)
-            labels["attributes"] = {**attributes, "batch": size}
-            dataset = run(
+            labels = _labels(groups[size], start, evaluation_seeds, {**attributes, "batch": size})
+            datasets.append(run(
                 *(engine, seeds, steps, measures, report, needed.seeds_at_once()),
                 *(checkpoints or NoCheckpoints(), labels),
-            )
-            datasets.append(dataset)
+            ))  # fmt: skip
     return over_batches(datasets) if is_sequence(batch) else datasets[0]
 
 
 def _part(progress: Progress, before: int, whole: int) -> Progress:
     """The progress of one part of the work."""
     return lambda done, total: progress(before + done, whole)
+
+
+def _labels(
+    groups: Sequence[Group],
+    start: Start | None,
+    evaluation_seeds: int | Sequence[int],
+    attributes: Mapping[str, object],
+) -> dict[str, object]:
+    """What names the parts of the Dataset (`attnscape.training._dataset.labelled`)."""
+    return {
+        "optimizers": [group.name for group in groups],
+        "start_step": None if start is None else start.step,
+        "single": not is_sequence(evaluation_seeds),
+        "attributes": dict(attributes),
+    }
 
 
 def _attributes(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnscape.errors import UsageError
-from attnscape.experiments.store import Computation
+from attnscape.experiments.computation import Computation
 from attnscape.files import writable_directory
 from attnscape.loading import format_user_error
 from attnscape.workflows.cluster_worker import Message, Outcome, compute, setup

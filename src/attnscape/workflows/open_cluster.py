@@ -82,7 +82,7 @@ def _client(text: str, stack: contextlib.ExitStack) -> tuple[distributed.Client,
             factory = load_object(text)
             if not callable(factory):
                 raise UsageError(f"{text} is {factory!r}; it must be a function without arguments.")
-            made = factory()
+            made: Any = factory()
         if isinstance(made, distributed.Client):
             return stack.enter_context(made), made.cluster
         if not hasattr(made, "scheduler_address"):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from attnscape.experiments import store
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.seed_parts import finish_seeds
-from attnscape.experiments.store import Computation
 from attnscape.identity import settings
 from attnscape.training import Progress
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.experiments import store
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.store import Computation
 from attnscape.training import processors
 from attnscape.workflows.cost import Cost
 from attnscape.workflows.places import Job, LostError, Place, Submitted

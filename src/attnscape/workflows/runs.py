@@ -12,7 +12,7 @@ import xarray as xr
 
 from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
-from attnscape.experiments.store import Computation
+from attnscape.experiments.computation import Computation
 from attnscape.loading import user_errors
 from attnscape.workflows.progress import with_progress
 from attnscape.workflows.run_queue import RunQueue

@@ -9,9 +9,9 @@ from typing import Any
 import xarray as xr
 
 from attnscape.experiments.artifact import Artifact
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.grid_search import GridSearch
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.store import Computation
 from attnscape.experiments.tuning import Search
 
 

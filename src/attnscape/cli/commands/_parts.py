@@ -10,7 +10,8 @@ from typing import Any
 from scipy import stats
 
 from attnscape import optimizers
-from attnscape.cli._options import Bench, Networks, Train
+from attnscape.cli._network_options import Networks
+from attnscape.cli._options import Bench, Train
 from attnscape.errors import UsageError
 from attnscape.loading import is_reference, load_object
 from attnscape.models import LinearTransformer, ModelFactory, as_model

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from attnscape.cli._options import Networks
+from attnscape.cli._network_options import Networks
 from attnscape.cli.commands._parts import learning_rates, with_schedule
 from attnscape.errors import UsageError
 from attnscape.experiments.network_tuning import search_networks

@@ -20,7 +20,8 @@ from attnscape.experiments.artifact import Analysis, Artifact, Results
 from attnscape.experiments.captions import conventions, diverged_in_words, ends, rates_in_words
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import evaluated_steps, final_losses
+from attnscape.experiments.trials import evaluated_steps
+from attnscape.experiments.tuning import final_losses
 from attnscape.measures import EvaluationLoss, Measure, Schedule, at
 from attnscape.paper.extended.on_task import GradientPairs, OnTask
 from attnscape.paper.settings import MAIN

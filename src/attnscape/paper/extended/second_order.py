@@ -19,7 +19,8 @@ from attnscape.experiments.captions import batches_in_words, conventions, ends, 
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.runs import tidy
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.tuning import evaluated_steps, final_losses
+from attnscape.experiments.trials import evaluated_steps
+from attnscape.experiments.tuning import final_losses
 from attnscape.measures import EvaluationLoss, Schedule
 from attnscape.optimizers import NAMED, OptaxFactory
 from attnscape.paper.settings import MAIN

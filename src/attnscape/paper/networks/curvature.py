@@ -9,8 +9,8 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.store import Computation
 from attnscape.paper.networks import jobs
 from attnscape.paper.networks.base import NetworkArtifact, how_trained, runs_of
 from attnscape.paper.networks.landscape import condition_frame, landscape_runs

@@ -18,9 +18,9 @@ import xarray as xr
 
 from attnscape.errors import UsageError
 from attnscape.experiments.artifact import Results
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.setting import NetworkSize, Plan
-from attnscape.experiments.store import Computation
 from attnscape.optimizers import Factory
 from attnscape.paper.networks.optimizers import FOUR
 from attnscape.paper.networks.rates import FOUND

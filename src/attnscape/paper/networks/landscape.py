@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.store import Computation
 from attnscape.paper.networks import jobs
 from attnscape.paper.networks.base import runs_of
 from attnscape.paper.networks.jobs import Network, RunKey

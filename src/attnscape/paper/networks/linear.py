@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.store import Computation
 from attnscape.measures import EvaluationLoss, Measure, at, every
 from attnscape.optimizers import Factory
 

@@ -11,10 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.runs import measured, of_optimizer, over_evaluations
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.store import Computation
 from attnscape.paper.networks import jobs
 from attnscape.paper.networks.base import NetworkArtifact, how_trained
 from attnscape.paper.networks.jobs import POINTS, RunKey

@@ -14,10 +14,10 @@ import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
 from attnscape.experiments.captions import ends
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.runs import first_evaluation, tidy
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.store import Computation
 from attnscape.paper.networks import jobs, linear
 from attnscape.paper.networks.base import NetworkArtifact, how_trained, titles
 from attnscape.paper.networks.losses import FIG1, NetworkLosses, curves, final_losses

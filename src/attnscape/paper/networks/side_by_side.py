@@ -13,8 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.setting import JUDGED, LOSSES, Plan, Setting
-from attnscape.experiments.store import Computation
 from attnscape.optimizers import PAPER
 from attnscape.paper.networks import jobs, linear
 from attnscape.paper.networks.base import NetworkArtifact, how_trained

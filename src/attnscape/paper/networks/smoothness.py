@@ -10,9 +10,9 @@ import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
 from attnscape.experiments.captions import ends
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.store import Computation
 from attnscape.optimizers import NAMED
 from attnscape.paper.networks import jobs
 from attnscape.paper.networks.base import NetworkArtifact, rates

@@ -14,10 +14,10 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.artifact import Analysis, Results
+from attnscape.experiments.computation import Computation
 from attnscape.experiments.network_tuning import RateSearch
 from attnscape.experiments.runs import of_optimizer
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.store import Computation
 from attnscape.optimizers import NAMED, Factory
 from attnscape.paper.networks import jobs, linear
 from attnscape.paper.networks.base import NetworkArtifact
