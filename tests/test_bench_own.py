@@ -89,7 +89,7 @@ def planned(monkeypatch, tmp_path):
             Members(settings=before[0], own=before[1]).save(tmp_path / "out")
         with pytest.raises(PlannedError) as stopped:
             bench.run(Bench(out=tmp_path / "out", **options))
-        _, settings, _, _, command, _, _, own, _, lost = stopped.value.args[0]
+        _, settings, _, _, command, _, _, own, _, lost, _ = stopped.value.args[0]
         if lost:
             return settings, own, lost
         return settings, own, command((), ())

@@ -22,6 +22,9 @@ FOUND: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "ptb-transformer, full batch": MappingProxyType(
             {"sgdm": 0.32, "adam": 0.01, "sgd": 1.0, "adam-no-momentum": 0.01}
         ),
+        "squad-distilbert": MappingProxyType(
+            {"sgdm": 0.0032, "adam": 0.00032, "sgd": 0.032, "adam-no-momentum": 0.0001}
+        ),
         "wikitext2-transformerxl": MappingProxyType(
             {"sgdm": 0.32, "adam": 0.0032, "sgd": 0.32, "adam-no-momentum": 0.0032}
         ),
