@@ -46,12 +46,17 @@ def alone(
         lock.acquire(poll_interval=_GLANCE)
     try:
         yield
-        # Whoever waits has this file open, and finds that all is done. After an error it stays:
-        # a new file would let two try again at once.
-        with contextlib.suppress(OSError):
-            path.unlink()
     finally:
+        # Whoever waits has this file open, and who comes later makes a new one: both find that all
+        # is done. After an error both may begin, which costs time and harms nothing.
+        remove(directory, name)
         lock.release()
+
+
+def remove(directory: Path, name: str) -> None:
+    """Removes the file of a lock that is needed no more: what it was for is done."""
+    with contextlib.suppress(OSError):
+        _path(directory, name).unlink()
 
 
 def is_taken(directory: Path, name: str) -> bool:

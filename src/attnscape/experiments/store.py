@@ -79,6 +79,7 @@ def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
     dataset = _checked(experiment, load(path), path)
     # If a process was stopped before it could do so.
     checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
+    locks.remove(Path(directory), experiment.run_id[:_DIGITS])
     return dataset
 
 

@@ -78,8 +78,8 @@ def over_batches(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         >>> runs = ("optimizer", "learning_rate", "seed")
         >>> one = xr.Dataset({"status": (runs, [[[0, 0]]])}, attrs={"batch": 32, "steps": 9})
         >>> both = over_batches([one, one.assign_attrs(batch=128)])
-        >>> both["status"].dims, both.attrs
-        (('optimizer', 'learning_rate', 'batch', 'seed'), {'batch': [32, 128], 'steps': 9})
+        >>> both["status"].dims, both.attrs["batch"], both.attrs["steps"]
+        (('optimizer', 'learning_rate', 'batch', 'seed'), [32, 128], 9)
     """
     sizes = [int(dataset.attrs["batch"]) for dataset in datasets]
     labels = xr.DataArray(sizes, dims="batch", name="batch", attrs={"long_name": "batch size"})
