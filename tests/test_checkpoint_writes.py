@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_a_result_that_cannot_be_written_is_elsewhere(tmp_path, monkeypatch, who
 def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path, whole):
     class Removing(Walk):
         def run(self, progress, checkpoints):
-            (tmp_path / "out").rmdir()
+            shutil.rmtree(tmp_path / "out")
             return super().run(progress, checkpoints)
 
     walk = Removing()
