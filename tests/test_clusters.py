@@ -355,3 +355,19 @@ def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
     attnscape(*words, "--out", tmp_path / "one")
     (many,), (one,) = ((tmp_path / each).glob("*.nc") for each in ("many", "one"))
     assert many.read_bytes() == one.read_bytes()
+
+
+def test_the_example_for_slurm_starts_workers_with_several_threads_of_xla(monkeypatch):
+    """With a class that keeps its arguments in place of dask-jobqueue's, which needs SLURM."""
+    made = SimpleNamespace(scale=lambda jobs: setattr(made, "jobs", jobs))
+
+    def stand_in(**arguments):
+        made.arguments = arguments
+        return made
+
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=stand_in))
+    example = Path(__file__).parents[1] / "examples" / "slurm_cluster.py"
+    assert load_object(f"{example}:factory")() is made
+    assert made.jobs == 10
+    assert made.arguments["cores"] == made.arguments["processes"] == 1
+    assert "export PJRT_NPROC=8" in made.arguments["job_script_prologue"]
