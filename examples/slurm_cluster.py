@@ -1,8 +1,8 @@
 """Runs on a SLURM cluster: `attnscape reproduce --cluster examples/slurm_cluster.py:factory`.
 
 Needs `pip install attnscape[cluster] dask-jobqueue` on the machine where jobs are submitted, and a
-folder of results (`--out`) that all machines share. PBS, LSF, SGE and others have classes of the same
-kind in dask-jobqueue. Copy this file, and change the numbers to what your cluster offers.
+folder of results (`--out`) that all machines share. PBS, LSF, SGE and others have classes of the
+same kind in dask-jobqueue. Copy this file, and change the numbers to what your cluster offers.
 """
 
 import os
