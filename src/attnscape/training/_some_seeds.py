@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attnscape.training._records import part_of
 from attnscape.training.checkpoints import Checkpoints
@@ -28,11 +28,6 @@ class WholeTraining:
 
     def __init__(self, checkpoints: Checkpoints, seeds: Sequence[int]) -> None:
         self._checkpoints, self._seeds = checkpoints, seeds
-        self.read, self.offer, self.finish = (
-            checkpoints.read,
-            checkpoints.offer,
-            checkpoints.finish,
-        )
 
     def describe(self, parts: Sequence[str], steps: int, outline: Plain) -> None:
         """Says what there is to do for all seeds."""
@@ -40,3 +35,15 @@ class WholeTraining:
         layout = {**outline["layout"], "seeds": [int(seed) for seed in self._seeds]}
         every = [part_of(seed) for seed in self._seeds]
         self._checkpoints.describe(every, steps, {**outline, "layout": layout})
+
+    def read(self, part: str) -> Plain | None:
+        """The state of a part; None if it begins."""
+        return self._checkpoints.read(part)
+
+    def offer(self, part: str, step: int, state: Callable[[], Plain]) -> None:
+        """Keeps the state of a part under way, if that is due."""
+        self._checkpoints.offer(part, step, state)
+
+    def finish(self, part: str, step: int, state: Callable[[], Plain]) -> None:
+        """Keeps the outcome of a part."""
+        self._checkpoints.finish(part, step, state)

@@ -34,7 +34,7 @@ class Sender:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=".cluster-", dir=directory))
+        self.folder: Path = Path(tempfile.mkdtemp(prefix=".cluster-", dir=directory))
         self.folder.chmod(0o755)  # for workers of another user
         self._written = dict[int, tuple[object, Path]]()  # keeps the data, so that no id recurs
 
