@@ -7,6 +7,7 @@ import xarray as xr
 
 from attnscape.experiments import tuning
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.trials import evaluated_steps
 from attnscape.measures import EvaluationLoss, at
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER
@@ -222,8 +223,8 @@ def test_the_final_loss_is_the_median_of_evaluations_in_the_last_tenth(experimen
 
 
 def test_full_runs_are_judged_by_the_evaluations_that_claims_take():
-    assert tuning.evaluated_steps(10_000) == tuple(range(9_050, 10_001, 50))
-    assert tuning.evaluated_steps(0) == (0,)
+    assert evaluated_steps(10_000) == tuple(range(9_050, 10_001, 50))
+    assert evaluated_steps(0) == (0,)
 
 
 def test_evaluation_batches_count_by_their_median_and_one_that_is_lost_loses_the_run(dataset):

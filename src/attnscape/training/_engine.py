@@ -106,13 +106,16 @@ class Engine:
 
     def start(self, seed: int) -> States:
         """The runs of a seed at step 0."""
+        return self._started(self._steppers, seed)
+
+    def _started(self, steppers: Sequence[Stepper], seed: int) -> States:
         with self._starting:  # the user's model and `init` run, not a compiled program
             init_keys, data_keys = _keys(seed)
             if self._start is None:
                 initial_models = self._initial_parameters(init_keys)
             else:
                 initial_models = self._unravel(self._start.row(seed)[None])
-            return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
+            return tuple(stepper.start(initial_models, data_keys) for stepper in steppers)
 
     def save(self, runs: States) -> Plain:
         """All that the next updates of a seed depend on.
@@ -202,10 +205,12 @@ class Engine:
 
     def decomposes(self, seed: int) -> bool:
         """Whether updates of the user's decompose matrices."""
-        return not self._built_in and any(
-            isinstance(stepper, CompiledStepper) and stepper.decomposes(runs)
-            for stepper, runs in zip(self._steppers, self.start(seed), strict=True)
-        )
+        if self._built_in:
+            return False
+        # External optimizers are not asked: starting one may have effects.
+        compiled = [each for each in self._steppers if isinstance(each, CompiledStepper)]
+        runs = self._started(compiled, seed) if compiled else ()
+        return any(map(CompiledStepper.decomposes, compiled, runs))
 
     def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
         return [
