@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from attnscape import LinearTransformer, RegressionTask, loss, spec, train, value_and_grad
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.tuning import evaluated_steps
+from attnscape.experiments.trials import evaluated_steps
 from attnscape.measures import EvaluationLoss, Iterate, Parameters, at
 from attnscape.paper.extended.on_task import GradientPairs, OnTask
 from attnscape.paper.extended.population import (

@@ -16,27 +16,12 @@ import jax
 import optax
 import pytest
 
-from attnscape import LinearTransformer, RegressionTask
 from attnscape.errors import UsageError
-from attnscape.experiments.experiment import Experiment
 from attnscape.identity import settings
-from attnscape.optimizers import sgdm
 from attnscape.workflows import processes, run_queue
 from attnscape.workflows.places import Job, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
-
-TINY = Experiment(
-    "tiny",
-    RegressionTask(dim=2, context=3),
-    functools.partial(LinearTransformer.init, layers=1, dim=2),
-    {"sgdm": sgdm},
-    {"sgdm": (0.1,)},
-    seeds=(0, 1),
-    steps=4,
-    batch=8,
-    evaluation_batch=8,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -376,6 +361,7 @@ import pathlib
 import sys
 from attnscape.workflows import run_queue
 from test_run_queue import TINY
+from support import TINY
 
 if __name__ == "__main__":
     run_queue.processors = lambda: 2

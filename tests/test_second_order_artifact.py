@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from attnscape.experiments.setting import Plan
-from attnscape.experiments.tuning import evaluated_steps
+from attnscape.experiments.trials import evaluated_steps
 from attnscape.optimizers import NAMED
 from attnscape.paper.extended.second_order import COMPARED, DAMPING, RATES, SECOND_ORDER
 from attnscape.paper.settings import MAIN, SETTING_1

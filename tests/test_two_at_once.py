@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import signal
 import subprocess
@@ -13,25 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from attnscape import LinearTransformer, RegressionTask
 from attnscape.experiments import locks, store
 from attnscape.experiments.experiment import Experiment
-from attnscape.optimizers import sgdm
 from attnscape.workflows import processes, run_queue
 from attnscape.workflows.members import Members
 from attnscape.workflows.runs import load_or_run_all
+from support import TINY
 
-TINY = Experiment(
-    "tiny",
-    RegressionTask(dim=2, context=3),
-    functools.partial(LinearTransformer.init, layers=1, dim=2),
-    {"sgdm": sgdm},
-    {"sgdm": (0.1,)},
-    seeds=(0, 1),
-    steps=4,
-    batch=8,
-    evaluation_batch=8,
-)
 HOLD = """
 import sys, time
 from pathlib import Path

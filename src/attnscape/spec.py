@@ -104,3 +104,14 @@ def digest(value: object) -> str:
         64
     """
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def short(run_id: str) -> str:
+    """The beginning of a run id, as names of files and messages have it.
+
+    Examples:
+        >>> from attnscape.spec import digest, short
+        >>> len(short(digest({})))
+        16
+    """
+    return run_id[:16]

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.experiments import plain_file
 from attnscape.files import Writer, atomic
@@ -31,7 +32,6 @@ FOLDER = ".checkpoints"
 _FORMAT = 1
 _SECONDS = 30.0  # of work between two writes
 _TIMES = 50  # the time between two writes, in times of what the last one took
-_DIGITS = 16  # of the run id in names, as in those of results
 
 
 class CheckpointFolder:
@@ -259,7 +259,7 @@ class Saved:
         if self.head["format"] != head["format"]:
             raise ValueError("another version of attnscape wrote it")
         if self.head["run_id"] != head["run_id"]:
-            raise ValueError(f"it is of the run {self.head['run_id'][:_DIGITS]}")
+            raise ValueError(f"it is of the run {spec.short(self.head['run_id'])}")
         was, now = self.head["attributes"], head["attributes"]
         for key in {**was, **now}:
             if was.get(key) != now.get(key):
@@ -268,7 +268,7 @@ class Saved:
 
 def folder_of(results: Path | str, run_id: str) -> Path:
     """The folder of a run's checkpoints."""
-    return Path(results) / FOLDER / run_id[:_DIGITS]
+    return Path(results) / FOLDER / spec.short(run_id)
 
 
 def remove(folder: Path) -> None:

@@ -20,8 +20,6 @@ from attnscape.files import atomic, check_place, user_cache, writable_directory
 from attnscape.training import Progress, silent
 from attnscape.training.provenance import SCHEMA_VERSION, provenance
 
-_DIGITS = 16  # of the run id in names
-
 
 def load_or_run(
     experiment: Computation,
@@ -57,7 +55,7 @@ def load_or_run(
     directory = writable_directory(directory)
     path = directory / file_name(experiment)
     check_place(path)
-    with locks.alone(directory, experiment.run_id[:_DIGITS], waiting):
+    with locks.alone(directory, spec.short(experiment.run_id), waiting):
         if (found := _found(experiment, directory)) is not None:  # while this one waited
             return found
         kept = checkpoints_of(experiment, directory)
@@ -69,7 +67,7 @@ def load_or_run(
 
 def is_under_way(experiment: Computation, directory: Path) -> bool:
     """Whether another process, or another thread, is computing the experiment in this folder."""
-    return locks.is_taken(directory, experiment.run_id[:_DIGITS])
+    return locks.is_taken(directory, spec.short(experiment.run_id))
 
 
 def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
@@ -79,7 +77,7 @@ def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
     dataset = _checked(experiment, load(path), path)
     # If a process was stopped before it could do so.
     checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
-    locks.remove(Path(directory), experiment.run_id[:_DIGITS])
+    locks.remove(Path(directory), spec.short(experiment.run_id))
     return dataset
 
 
@@ -127,12 +125,12 @@ def _save_somewhere(result: xr.Dataset, path: Path) -> None:
 
 def file_name(experiment: Computation) -> str:
     """The file name: the experiment's name and the first 16 digits of its run id."""
-    return f"{experiment.name}-{experiment.run_id[:_DIGITS]}.nc"
+    return f"{experiment.name}-{spec.short(experiment.run_id)}.nc"
 
 
 def find(experiment: Computation, directory: Path | str) -> Path | None:
     """The file with the experiment's result, even if the experiment had another name; or None."""
-    return next(iter(sorted(Path(directory).glob(f"*-{experiment.run_id[:_DIGITS]}.nc"))), None)
+    return next(iter(sorted(Path(directory).glob(f"*-{spec.short(experiment.run_id)}.nc"))), None)
 
 
 def _checked(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dataset:
@@ -140,8 +138,8 @@ def _checked(experiment: Computation, dataset: xr.Dataset, path: Path) -> xr.Dat
     claimed = dataset.attrs.get("run_id"), dataset.attrs.get("identity")
     if claimed != (experiment.run_id, spec.canonical(experiment.identity.content)):
         raise UsageError(
-            f"{path} has the name of the run {experiment.run_id[:_DIGITS]}, but holds "
-            f"{str(claimed[0])[:16]}: it was renamed or copied; delete it and run again."
+            f"{path} has the name of the run {spec.short(experiment.run_id)}, but holds "
+            f"{spec.short(str(claimed[0]))}: it was renamed or copied; delete it and run again."
         )
     expected = stamped(xr.Dataset(), experiment).attrs
     lacking = [name for name in expected if name not in dataset.attrs]
@@ -248,7 +246,7 @@ def load_run(path: Path | str, run_id: str) -> xr.Dataset:
     dataset = load(path)
     if dataset.attrs.get("run_id") != run_id:
         raise UsageError(
-            f"{path} is not the run {run_id[:_DIGITS]}: it was renamed or copied; delete it and "
+            f"{path} is not the run {spec.short(run_id)}: it was renamed or copied; delete it and "
             "run again."
         )
     return dataset

@@ -75,7 +75,7 @@ class BatchSweep:
 
     def path(self, directory: Path | str) -> Path:
         """The file of the result of all batch sizes."""
-        return Path(directory) / f"{self.experiment.name}-{self.run_id[:16]}.nc"
+        return Path(directory) / f"{self.experiment.name}-{spec.short(self.run_id)}.nc"
 
     def load_or_run(
         self,

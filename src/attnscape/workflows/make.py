@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.artifact import AnalysisT, Artifact
@@ -49,7 +50,7 @@ def make(
     found = load_or_run_all(experiments, out / "runs", artifact.name, log, queue)
     for key, path in kept.items():
         found[key] = store.load(out / path)
-        if not path.stem.endswith(str(found[key].attrs.get("run_id"))[:16]):
+        if not path.stem.endswith(spec.short(str(found[key].attrs.get("run_id")))):
             raise UsageError(f"{out / path} holds another run; delete it and run again.")
     runs = {key: store.find(experiment, out / "runs") for key, experiment in experiments.items()}
     runs |= {key: out / path for key, path in kept.items()}

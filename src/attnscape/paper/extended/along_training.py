@@ -29,6 +29,7 @@ from attnscape.measures import (
     TopEigenvectors,
     every,
 )
+from attnscape.paper.extended.base import WithoutOwnParts, first_seeds, shortened
 from attnscape.paper.settings import SETTING_1, SETTING_3
 from attnscape.statistics import Interval, median
 
@@ -65,23 +66,20 @@ class AlongAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class AlongTraining(Artifact[AlongAnalysis]):
+class AlongTraining(WithoutOwnParts, Artifact[AlongAnalysis]):
     """Six panels for each setting."""
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} is about the paper's settings; leave --task and --model out."
-        return ""
+    about = "is about the paper's settings"
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         found = {}
         for setting in self.settings:
-            steps = max(2, min(_STEPS, (plan.steps or setting.steps) * _STEPS // setting.steps))
+            steps = max(2, shortened(_STEPS, setting, plan))
             when = every(max(1, steps // _MEASURED))
             found[setting.name] = setting.experiment(
                 plan,
                 name=f"{setting.name}-along-training",
-                seeds=tuple(range(min(_SEEDS, plan.seeds or _SEEDS))),
+                seeds=first_seeds(_SEEDS, plan),
                 steps=steps,
                 measures=(
                     BlockHeterogeneity(when, evaluations=1),

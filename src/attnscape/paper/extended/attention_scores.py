@@ -17,7 +17,7 @@ import pandas as pd
 from attnscape.experiments.artifact import Analysis, Results, SettingCurves
 from attnscape.experiments.captions import batches_in_words, ends, seeds_in_words
 from attnscape.experiments.runs import tidy
-from attnscape.experiments.setting import Plan, Setting, rates_of
+from attnscape.experiments.setting import Setting, rates_of
 from attnscape.measures import AttentionScores, EvaluationLoss, every
 from attnscape.models import AttentionTransformer
 from attnscape.models.attention import Activation
@@ -29,6 +29,7 @@ from attnscape.paper.claims._extended_claims import (
     sparsity_comparisons,
 )
 from attnscape.paper.claims._per_run import SHARE, first_attention
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.tasks import Gaussian, OneHot, RegressionTask, Sphere
 from attnscape.tasks.covariates import Distribution
 
@@ -70,13 +71,10 @@ class SparsityAnalysis(Analysis):
     initial: Sequence[Comparison]
 
 
-class AttentionSparsity(SettingCurves[SparsityAnalysis]):
+class AttentionSparsity(WithoutOwnParts, SettingCurves[SparsityAnalysis]):
     """Shares along training for each model, and the ratios of orthonormal covariates to others."""
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} has tasks and models of its own; leave --task and --model out."
-        return ""
+    about = "has tasks and models of its own"
 
     def analyse(self, results: Results) -> SparsityAnalysis:
         """The frame has one row for each measured share; for diverged runs it is empty.

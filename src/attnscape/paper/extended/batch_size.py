@@ -27,6 +27,7 @@ from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.trials import evaluated_steps
 from attnscape.experiments.tuning import final_losses
 from attnscape.measures import EvaluationLoss, at
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.extended.budgets import BUDGETS, Budgeted, budgeted
 from attnscape.paper.settings import SETTING_1, SETTING_3
 from attnscape.statistics import Interval, mean_interval, no_interval, paired_comparison
@@ -48,16 +49,8 @@ class BatchSizeAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchSize(Artifact[BatchSizeAnalysis]):
+class BatchSize(WithoutOwnParts, Artifact[BatchSizeAnalysis]):
     """Final losses of SGDM and Adam against the batch size, and the gap between them."""
-
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return (
-                f"{self.name} has the rates found for the paper's settings; leave --task and "
-                "--model out."
-            )
-        return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         chosen = {}

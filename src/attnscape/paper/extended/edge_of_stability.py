@@ -24,6 +24,7 @@ from attnscape.experiments.runs import tidy
 from attnscape.experiments.setting import Plan, Setting
 from attnscape.measures import Curvature, EvaluationLoss, Schedule
 from attnscape.optimizers import NAMED
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.settings import SETTING_1
 from attnscape.statistics import Interval, geometric_mean, proportion
 from attnscape.tasks import FixedPrompts
@@ -69,15 +70,12 @@ class EdgeAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class EdgeOfStability(Artifact[EdgeAnalysis]):
+class EdgeOfStability(WithoutOwnParts, Artifact[EdgeAnalysis]):
     """Sharpness (Adam: preconditioned) and loss along full-batch training at several rates."""
 
     takes_rates = False  # it has several
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} has rates for the paper's setting; leave --task and --model out."
-        return ""
+    about = "has rates for the paper's setting"
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: _full_batch(setting, plan) for setting in self.settings}

@@ -19,6 +19,7 @@ from attnscape.experiments.setting import LOSSES, Plan, Setting
 from attnscape.paper.claims import _per_run as per_run
 from attnscape.paper.claims._comparison import Comparison
 from attnscape.paper.claims._features import momentum_comparisons
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.optimizers import FOUR, MOMENTUM_PAIRS
 from attnscape.paper.settings import MAIN
 
@@ -48,16 +49,8 @@ class MomentumRatios(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class WithoutMomentum(Artifact[MomentumRatios]):
+class WithoutMomentum(WithoutOwnParts, Artifact[MomentumRatios]):
     """One panel of losses for each setting, and one of the ratios of final losses."""
-
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return (
-                f"{self.name} has the rates found for the paper's settings; leave --task and "
-                "--model out."
-            )
-        return ""
 
     def searches(self, plan: Plan) -> Mapping[str, GridSearch]:
         """Those of the optimizers without momentum; the others' rates are the settings' own."""

@@ -28,6 +28,7 @@ from attnscape.experiments.setting import Plan, RecipeName, Setting, rates_of
 from attnscape.measures import EvaluationLoss, Schedule
 from attnscape.models import FactoredLinearTransformer, Form, LinearTransformer
 from attnscape.optimizers import NAMED
+from attnscape.paper.extended.base import WithoutOwnParts, first_seeds
 from attnscape.statistics import Interval, geometric_mean, proportion
 from attnscape.tasks import FixedPrompts, Gaussian, RegressionTask
 from attnscape.training import Status
@@ -140,17 +141,14 @@ class PlateauAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plateaus(Artifact[PlateauAnalysis]):
+class Plateaus(WithoutOwnParts, Artifact[PlateauAnalysis]):
     """Loss curves of full-batch gradient descent with merged and separate matrices."""
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} is about two models on one task; leave --task and --model out."
-        return ""
+    about = "is about two models on one task"
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """One experiment for each setting and seed, because every seed has prompts of its own."""
-        seeds = range(min(_SEEDS, plan.seeds or _SEEDS))
+        seeds = first_seeds(_SEEDS, plan)
         return {
             f"{setting.name}|{seed}": _full_batch(setting, plan, seed)
             for setting in self.settings

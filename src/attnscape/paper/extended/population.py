@@ -23,6 +23,7 @@ from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.trials import evaluated_steps
 from attnscape.experiments.tuning import final_losses
 from attnscape.measures import EvaluationLoss, Measure, Schedule, at
+from attnscape.paper.extended.base import WithoutOwnParts, first_seeds, shortened
 from attnscape.paper.extended.on_task import GradientPairs, OnTask
 from attnscape.paper.settings import MAIN
 from attnscape.statistics import Interval, geometric_mean, mean_interval, no_interval
@@ -63,15 +64,14 @@ class PopulationAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class Population(Artifact[PopulationAnalysis]):
+class Population(WithoutOwnParts, Artifact[PopulationAnalysis]):
     """One column for each setting: losses, the gap, and the share of the contexts in the noise."""
 
+    about = "integrates over queries and weights of the paper's settings"
+
     def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return (
-                f"{self.name} integrates over queries and weights of the paper's settings; leave "
-                "--task and --model out."
-            )
+        if obstacle := super().obstacle(plan):
+            return obstacle
         if any(setting.form[plan.recipe_of("form")] != "block" for setting in self.settings):
             return (
                 f"{self.name} is exact only for the block form of P and Q, and this plan has the "
@@ -189,7 +189,7 @@ class Population(Artifact[PopulationAnalysis]):
 
 
 def _experiment(setting: Setting, plan: Plan, prompts: str) -> Experiment:
-    steps = max(1, min(_STEPS, (plan.steps or setting.steps) * _STEPS // setting.steps))
+    steps = shortened(_STEPS, setting, plan)
     integrated = IntegratedPrompts(setting.task)
     each = setting.task.dim**2  # prompts of a context
     along = Schedule(every=max(1, steps // _CURVE), steps=evaluated_steps(steps))
@@ -210,7 +210,7 @@ def _experiment(setting: Setting, plan: Plan, prompts: str) -> Experiment:
     return setting.experiment(
         plan,
         name=f"{setting.name}-population-{prompts}",
-        seeds=tuple(range(min(_SEEDS, plan.seeds or _SEEDS))),
+        seeds=first_seeds(_SEEDS, plan),
         steps=steps,
         measures=tuple(measures),
         evaluation_seeds=(0,),

@@ -28,6 +28,7 @@ from attnscape.experiments.tuning import (
 from attnscape.measures import EvaluationLoss, at
 from attnscape.models import RotatedLinearTransformer
 from attnscape.optimizers import NAMED
+from attnscape.paper.extended.base import WithoutOwnParts, first_seeds, shortened
 from attnscape.paper.settings import MAIN
 from attnscape.statistics import Interval, geometric_mean, no_interval
 
@@ -54,15 +55,12 @@ class RotationAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class Rotation(Artifact[RotationAnalysis]):
+class Rotation(WithoutOwnParts, Artifact[RotationAnalysis]):
     """One panel for each setting: final loss against the learning rate, in both coordinates."""
 
     takes_rates = False  # it tries a grid of its own
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} rotates linear Transformers; leave --task and --model out."
-        return ""
+    about = "rotates linear Transformers"
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         """One experiment for each setting, and one for each of its seeds, rotated."""
@@ -161,13 +159,13 @@ class Rotation(Artifact[RotationAnalysis]):
 
 def _experiment(setting: Setting, plan: Plan) -> Experiment:
     """The runs of a setting at rates around those that a search found, in own axes."""
-    steps = max(1, min(_STEPS, (plan.steps or setting.steps) * _STEPS // setting.steps))
+    steps = shortened(_STEPS, setting, plan)
     return setting.experiment(
         plan,
         name=f"{setting.name}-rotation",
         optimizers={name: NAMED[name] for name in _OPTIMIZERS},
         learning_rates={name: _around(setting.found[name]) for name in _OPTIMIZERS},
-        seeds=tuple(range(min(_SEEDS, plan.seeds or _SEEDS))),
+        seeds=first_seeds(_SEEDS, plan),
         steps=steps,
         measures=(EvaluationLoss(at(*evaluated_steps(steps))),),
     )

@@ -32,6 +32,7 @@ from attnscape.experiments.setting import Plan, Setting
 from attnscape.measures import EvaluationLoss, Schedule
 from attnscape.optimizers import WSD
 from attnscape.optimizers.references import resolve, split
+from attnscape.paper.extended.base import WithoutOwnParts, first_seeds, shortened
 from attnscape.paper.settings import SETTING_1, SETTING_3
 from attnscape.statistics import Interval, paired_comparison
 from attnscape.training import Status
@@ -92,18 +93,10 @@ class Reversals:
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedules(Artifact[SchedulesAnalysis]):
+class Schedules(WithoutOwnParts, Artifact[SchedulesAnalysis]):
     """A row for each setting: final losses under every schedule, and losses along `wsd`."""
 
     takes_rates = False  # it has rates of its own, by schedule
-
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return (
-                f"{self.name} has the rates found for the paper's settings; leave --task and "
-                "--model out."
-            )
-        return ""
 
     def searches(self, plan: Plan) -> Mapping[str, GridSearch]:
         """One for each setting, of all optimizers under all schedules."""
@@ -220,7 +213,7 @@ def _experiment(setting: Setting, plan: Plan) -> Experiment:
     if _key(setting) in plan.searches:
         rates = plan.searches[_key(setting)].rates
     # In the proportion in which the plan shortens the paper's runs.
-    steps = max(1, min(_STEPS, (plan.steps or setting.steps) * _STEPS // setting.steps))
+    steps = shortened(_STEPS, setting, plan)
     every = max(1, steps // 50)
     begins = decay_begins(steps)
     return setting.experiment(
@@ -228,7 +221,7 @@ def _experiment(setting: Setting, plan: Plan) -> Experiment:
         name=f"{setting.name}-schedules",
         optimizers=resolve(list(labels)),
         learning_rates={label: (rates[label],) for label in labels},
-        seeds=tuple(range(min(_SEEDS, plan.seeds or _SEEDS))),
+        seeds=first_seeds(_SEEDS, plan),
         steps=steps,
         measures=(EvaluationLoss(Schedule(every=every, steps=(begins, steps))),),
     )

@@ -23,6 +23,7 @@ from attnscape.experiments.trials import evaluated_steps
 from attnscape.experiments.tuning import final_losses
 from attnscape.measures import EvaluationLoss, Schedule
 from attnscape.optimizers import NAMED, OptaxFactory
+from attnscape.paper.extended.base import WithoutOwnParts, first_seeds, shortened
 from attnscape.paper.settings import MAIN
 from attnscape.statistics import Interval, geometric_mean, no_interval
 
@@ -61,18 +62,10 @@ class SecondOrderAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class SecondOrder(Artifact[SecondOrderAnalysis]):
+class SecondOrder(WithoutOwnParts, Artifact[SecondOrderAnalysis]):
     """One column for each setting: losses, and final losses over Adam's."""
 
     takes_rates = False  # it has its own, for short runs
-
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return (
-                f"{self.name} has the rates found for the paper's settings; leave --task and "
-                "--model out."
-            )
-        return ""
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {setting.name: _experiment(setting, plan) for setting in self.settings}
@@ -156,7 +149,7 @@ class SecondOrder(Artifact[SecondOrderAnalysis]):
 
 
 def _experiment(setting: Setting, plan: Plan) -> Experiment:
-    steps = max(1, min(_STEPS, (plan.steps or setting.steps) * _STEPS // setting.steps))
+    steps = shortened(_STEPS, setting, plan)
     rates = RATES[setting.name]
     schedule = Schedule(every=max(1, steps // 50), steps=evaluated_steps(steps))
     return setting.experiment(
@@ -164,7 +157,7 @@ def _experiment(setting: Setting, plan: Plan) -> Experiment:
         name=f"{setting.name}-second-order",
         optimizers={name: _factory(setting.name, name) for name in rates},
         learning_rates={name: (rate,) for name, rate in rates.items()},
-        seeds=tuple(range(min(_SEEDS, plan.seeds or _SEEDS))),
+        seeds=first_seeds(_SEEDS, plan),
         steps=steps,
         measures=(EvaluationLoss(schedule),),
     )

@@ -14,10 +14,11 @@ import pandas as pd
 
 from attnscape.experiments.artifact import Analysis
 from attnscape.experiments.captions import ends, seeds_in_words
-from attnscape.experiments.setting import Plan, Setting, rates_of
+from attnscape.experiments.setting import Setting, rates_of
 from attnscape.measures import EvaluationLoss, every
 from attnscape.models import AttentionTransformer, MultiHeadTransformer
 from attnscape.paper.claims._extended_claims import LINEAR, ONE_HEAD, TWO_HEADS, head_comparisons
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.loss_curves import LossCurves
 from attnscape.tasks import RegressionTask
 
@@ -57,13 +58,10 @@ _TWO_HEADS = dataclasses.replace(
 )
 
 
-class SoftmaxHeads(LossCurves):
+class SoftmaxHeads(WithoutOwnParts, LossCurves):
     """Loss curves of the three models, and the ratios of their final losses."""
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} compares models of its own; leave --task and --model out."
-        return ""
+    about = "compares models of its own"
 
     def sentence(self, analysis: Analysis) -> str:
         words = "; ".join(

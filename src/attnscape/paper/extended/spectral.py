@@ -18,6 +18,7 @@ from attnscape.experiments.runs import tidy
 from attnscape.experiments.setting import Plan
 from attnscape.measures import Curvature, DirectionalSmoothness, every
 from attnscape.paper.claims import _per_run as per_run
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.settings import MAIN
 from attnscape.paper.smoothness import (
     DIRECTIONAL,
@@ -48,13 +49,10 @@ class SpectralAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class SpectralScatter(Artifact[SpectralAnalysis]):
+class SpectralScatter(WithoutOwnParts, Artifact[SpectralAnalysis]):
     """Spectral norm (above) and directional smoothness (below) against the gradient norm."""
 
-    def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} is about the paper's settings; leave --task and --model out."
-        return ""
+    about = "is about the paper's settings"
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {

@@ -19,6 +19,7 @@ from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.tuning import neighbour
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, every
 from attnscape.paper.claims import _speed as speed
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.settings import DEPTHS, MAIN, SPHERE
 from attnscape.paper.variants import FACTORED, SOFTMAX
 from attnscape.statistics import Interval, RankCorrelation
@@ -44,12 +45,14 @@ class SpeedAnalysis(Analysis):
 
 
 @dataclasses.dataclass(frozen=True)
-class SmoothnessSpeed(Artifact[SpeedAnalysis]):
+class SmoothnessSpeed(WithoutOwnParts, Artifact[SpeedAnalysis]):
     """A point for each setting and pair of rates, and the rank correlations."""
 
+    about = "compares the paper's settings"
+
     def obstacle(self, plan: Plan) -> str:
-        if plan.own:
-            return f"{self.name} compares the paper's settings; leave --task and --model out."
+        if obstacle := super().obstacle(plan):
+            return obstacle
         if plan.seeds == 1:
             return (
                 f"{self.name} takes smoothness from one half of the seeds and speed from the "
