@@ -22,6 +22,7 @@ from attnscape.workflows import processes, run_queue
 from attnscape.workflows.places import Job, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
+from support import TINY
 
 
 @pytest.fixture(autouse=True)
@@ -360,7 +361,6 @@ import dataclasses
 import pathlib
 import sys
 from attnscape.workflows import run_queue
-from test_run_queue import TINY
 from support import TINY
 
 if __name__ == "__main__":
