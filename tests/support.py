@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attnscape import LinearTransformer, Prompts, RegressionTask, native
-from attnscape.experiments.experiment import Experiment
-from attnscape.optimizers import ExternalOptimizer, sgdm
+from attnscape import LinearTransformer, Prompts, native
+from attnscape.optimizers import ExternalOptimizer
 
 TOLERANCE = {"float32": 5e-6, "float64": 1e-12}
 
@@ -160,17 +159,3 @@ class PlainExternal(ExternalOptimizer):
 
     def start(self, learning_rate, leaves):
         return _PlainRun(learning_rate, leaves)
-
-
-# A run of a moment, for tests of what keeps and computes runs.
-TINY = Experiment(
-    "tiny",
-    RegressionTask(dim=2, context=3),
-    functools.partial(LinearTransformer.init, layers=1, dim=2),
-    {"sgdm": sgdm},
-    {"sgdm": (0.1,)},
-    seeds=(0, 1),
-    steps=4,
-    batch=8,
-    evaluation_batch=8,
-)

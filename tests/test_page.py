@@ -246,6 +246,16 @@ def test_a_mixed_folder_shows_the_papers_artifacts_and_the_bench(folder: Path):
     assert html.index('id="benches"') < html.index('id="bench"')
 
 
+@pytest.mark.parametrize(
+    ("name", "whose"), [(FIRST, "The paper says"), ("rotation", "The statement")]
+)
+def test_what_others_have_said_is_not_called_the_papers(tmp_path: Path, name: str, whose: str):
+    manifest = made(tmp_path, FIRST, 1, None)
+    dataclasses.replace(manifest, name=name, title="A figure").save(tmp_path)
+    page = Parsed(render(tmp_path)).text
+    assert [words for words in ("The paper says", "The statement") if words in page] == [whose]
+
+
 def test_own_parts_have_a_page_of_their_own_kind(tmp_path: Path):
     own = "task my_file.py:<task>"
     manifest = made(tmp_path, FIRST, 1, None)

@@ -22,7 +22,7 @@ from attnscape.workflows import processes, run_queue
 from attnscape.workflows.places import Job, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
-from support import TINY
+from tiny import TINY
 
 
 @pytest.fixture(autouse=True)
@@ -361,7 +361,7 @@ import dataclasses
 import pathlib
 import sys
 from attnscape.workflows import run_queue
-from support import TINY
+from tiny import TINY
 
 if __name__ == "__main__":
     run_queue.processors = lambda: 2

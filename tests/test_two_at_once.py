@@ -17,7 +17,7 @@ from attnscape.experiments.experiment import Experiment
 from attnscape.workflows import processes, run_queue
 from attnscape.workflows.members import Members
 from attnscape.workflows.runs import load_or_run_all
-from support import TINY
+from tiny import TINY
 
 HOLD = """
 import sys, time

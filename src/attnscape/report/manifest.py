@@ -106,7 +106,7 @@ class Manifest:
     Attributes:
         name: Name of the artifact.
         title: Its title, one line.
-        statement: What the paper says about it.
+        statement: What the paper, or for an extended artifact also another, says about it.
         command: The command line that makes it again.
         plan: The fields of the plan of the last attempt; empty if unknown.
         caption: One sentence on what is shown, and after a blank line how it was made.

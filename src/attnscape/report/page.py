@@ -162,6 +162,12 @@ class _Section:
         )
 
     @property
+    def whose(self) -> str:
+        """Words before the statement, which beyond the paper's figures may be another paper's."""
+        extended = section_of(self.manifest.name) == "extended"
+        return "The statement" if extended else "The paper says"
+
+    @property
     def shown(self) -> str:
         """The first paragraph of the caption, on what is shown."""
         return self.manifest.caption.partition("\n\n")[0]
