@@ -20,9 +20,11 @@ from attnscape.workflows.runs import load_or_run_all
 from tiny import TINY
 
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from attnscape.experiments import locks
+# Where the tests run in the background, children would ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with locks.alone(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     time.sleep(600)
