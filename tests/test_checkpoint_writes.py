@@ -1,9 +1,12 @@
 """A writer that ends inside any write leaves whole files or none, and the next run has its bits."""
 
+import gc
 import itertools
 import json
 import os
 import shutil
+import sys
+import threading
 import warnings
 
 import numpy as np
@@ -270,6 +273,36 @@ def test_plain_values_are_read_bit_for_bit():
     del value[""][-1]["arrays"]
     assert json.dumps(found) == json.dumps(value)
     assert np.signbit(found["s"])
+
+
+@pytest.fixture
+def threads_in_haste():
+    """Threads take turns after a microsecond, and garbage is often collected, which lets them."""
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    yield
+    sys.setswitchinterval(interval)
+    gc.set_threshold(*threshold)
+
+
+@pytest.mark.usefixtures("threads_in_haste")
+def test_threads_read_at_once():
+    whole = plain_file.to_bytes([np.zeros(2)] * 5)
+    found = []
+
+    def read(depth):
+        if depth:
+            read(depth - 1)  # each thread at a depth of its own
+        else:
+            found.extend(len(plain_file.from_bytes(whole)) for _ in range(100))
+
+    threads = [threading.Thread(target=read, args=(20 * number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [5] * 400
 
 
 @pytest.mark.parametrize(

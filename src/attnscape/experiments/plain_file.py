@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Mapping
 
@@ -17,6 +18,9 @@ from attnscape.experiments.checksum import checked, with_checksum
 from attnscape.trees import NotSavableError, Plain
 
 _ARRAY = "\0array"  # no text in plain values begins so
+# Each seed's thread reads its own checkpoint. Numpy reads the heads of arrays with `ast`, and in
+# early releases of Python 3.11 two threads in it may end with a SystemError (cpython#106905).
+_READING = threading.Lock()
 
 
 def to_bytes(value: Plain) -> bytes:
@@ -50,7 +54,7 @@ def from_bytes(whole: bytes) -> Plain:
         ValueError: If the bytes are not what `to_bytes` has returned.
     """
     try:
-        with np.load(io.BytesIO(checked(whole)), allow_pickle=False) as file:
+        with _READING, np.load(io.BytesIO(checked(whole)), allow_pickle=False) as file:
             text, *arrays = (file[str(number)] for number in range(len(file.files)))
             return _with_arrays(json.loads(text.tobytes()), arrays)
     except (KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
