@@ -9,6 +9,8 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 # Okabe and Ito's palette; line styles tell the optimizers apart without colour.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -54,6 +56,25 @@ def style() -> Generator[None, None, None]:
     look = {key: value for key, value in defaults.items() if key not in _WINDOWS} | _RC
     with mpl.rc_context(look):
         yield
+
+
+class _PlainNumbers(LogFormatter):
+    """Labels the same ticks of a logarithmic axis, with 0.3 and 4 instead of 3 x 10^-1, 4 x 10^0."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def with_plain_numbers(figure: Figure) -> Figure:
+    """The figure, in which logarithmic axes of less than two decades have plain numbers."""
+    for axes in figure.axes:
+        for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            low, high = sorted(ends)
+            is_left = isinstance(axis.get_minor_formatter(), LogFormatter)  # no artifact's own
+            if axis.get_scale() == "log" and is_left and 1e-3 <= low and high <= min(1e4, 100 * low):
+                axis.set_major_formatter(_PlainNumbers())
+                axis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1, 0.4)))
+    return figure
 
 
 def folded(title: str, width: int = 36) -> str:

@@ -17,7 +17,7 @@ from attnscape.files import atomic, writable_directory
 from attnscape.report.draw import draw
 from attnscape.report.latex import latex
 from attnscape.report.made import Made
-from attnscape.report.style import style
+from attnscape.report.style import style, with_plain_numbers
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 
@@ -91,5 +91,5 @@ def _write(
         for suffix, metadata in (("png", None), ("pdf", {"CreationDate": None})):
             files[suffix] = out / f"{artifact.name}.{suffix}"
             with atomic(files[suffix]) as partial:
-                figure.savefig(partial, format=suffix, metadata=metadata)
+                with_plain_numbers(figure).savefig(partial, format=suffix, metadata=metadata)
     return files
