@@ -59,7 +59,7 @@ def style() -> Generator[None, None, None]:
 
 
 class _PlainNumbers(LogFormatter):
-    """Labels the same ticks of a logarithmic axis, with 0.3 and 4 instead of 3 x 10^-1, 4 x 10^0."""
+    """Labels the same ticks of a logarithmic axis, with 0.3 instead of 3 x 10^-1."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
@@ -70,8 +70,9 @@ def with_plain_numbers(figure: Figure) -> Figure:
     for axes in figure.axes:
         for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
             low, high = sorted(ends)
-            is_left = isinstance(axis.get_minor_formatter(), LogFormatter)  # no artifact's own
-            if axis.get_scale() == "log" and is_left and 1e-3 <= low and high <= min(1e4, 100 * low):
+            if axis.get_scale() != "log" or low < 1e-3 or high > min(1e4, 100 * low):
+                continue
+            if isinstance(axis.get_minor_formatter(), LogFormatter):  # not an artifact's own
                 axis.set_major_formatter(_PlainNumbers())
                 axis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1, 0.4)))
     return figure
