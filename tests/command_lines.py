@@ -30,8 +30,8 @@ INTEGERS = ["0", "1", "2", "3", "7", "-1", "1000001", str(2**31), str(10**30), "
 NUMBERS = ["0", "0.5", "1", "1e-320", "1e308", "-1", "nan", "inf", "-inf", "1_0", "0x1", "much"]
 HOSTILE = [
     *("", " ", ":", "=", "@", ",", "a:", ":a", "a=", "=a", "a@", "@cosine", "adam@", "a:b=c,d=e"),
-    *("..", "/", ".", "a/b", "~", "*", "-", "--", "\n", "\t", "é", "\udce9", "x" * 300, "None"),
-    *("{{}}", "%s", "[red]", "[/]", "$HOME", "adam@cosine:warmup=nan", "adam@wsd:decay=2", "1", "-1"),
+    *("..", "/", ".", "a/b", "~", "*", "-", "--", "\n", "\t", "é", "\udce9", "x" * 300),
+    *("{{}}", "%s", "[red]", "[/]", "$HOME", "adam@cosine:warmup=nan", "adam@wsd:decay=2", "1"),
     *("math:pi", "math:sqrt", "math:nothing", "no.module:x", "os:path.sep", "this.py:x", ".:x"),
     *("torch:", "torch:Adam", "torch:no.Class", "torch:SGD@linear", "adam.b2=0.9,1", "adam.=1"),
     *("huber:delta=0", "huber:delta=nan", "huber:epsilon=1", "huber:", "gamma(", "norm()", "1 + 1"),
@@ -39,7 +39,7 @@ HOSTILE = [
     *("curvature:every=0", "noise:at=1,samples=x", "noise:at=", "loss:every=1,every=2", "local:0"),
     *("local:x", "tcp://nowhere:1", "setting-1", "all", "0.1,0.2", "sgdm=", "sgdm=0.1,", "=0.1"),
     *("{own}:optimizer", "{own}:task", "{own}:model", "{own}:number", "{own}:nothing", "{own}"),
-    *("{broken}:optimizer", "{table}", "{result}", "{result}:seed=0", "{result}:seed=x", "{folder}"),
+    *("{broken}:optimizer", "{table}", "{result}", "{result}:seed=0", "{folder}"),
     *NAMED, *ARTIFACTS, *EXTENDED, *NETWORKS,
 ]  # fmt: skip
 
@@ -59,7 +59,7 @@ def command_lines(name: str) -> st.SearchStrategy[list[str]]:
             flag = f"--{field.name.replace('_', '-')}"
             options.append(values.map(lambda words, flag=flag: [flag, *words]))
     behind = st.lists(st.one_of(options), max_size=4) if options else st.just([])
-    return st.tuples(st.tuples(*places), behind).map(lambda both: sum([*both[0], *both[1]], []))
+    return st.tuples(st.tuples(*places), behind).map(lambda both: _joined([*both[0], *both[1]]))
 
 
 def _marks(kind: typing.Any) -> tuple[object, ...]:
@@ -82,10 +82,14 @@ def _values(kind: typing.Any, mentioned: list[str]) -> st.SearchStrategy[list[st
     if typing.get_origin(kind) is typing.Literal:
         return _word([*map(str, arguments), "other"])
     if typing.get_origin(kind) is tuple:
-        return st.lists(_values(arguments[0], mentioned), max_size=3).map(lambda w: sum(w, []))
+        return st.lists(_values(arguments[0], mentioned), max_size=3).map(_joined)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return st.one_of([_values(each, mentioned) for each in arguments if each is not type(None)])
     raise TypeError(f"options of type {kind} have no strategy; write one")
+
+
+def _joined(lists: list[list[str]]) -> list[str]:
+    return list(itertools.chain.from_iterable(lists))
 
 
 def _word(words: list[str]) -> st.SearchStrategy[list[str]]:

@@ -1,8 +1,11 @@
 """Any damage to the files of a folder ends in a sentence, and takes nothing else away."""
 
+import contextlib
 import copy
 import json
+import os
 import warnings
+import zlib
 
 import hypothesis
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as of_numpy
+from PIL import Image
 
 from attnscape.errors import UsageError
 from attnscape.experiments import checkpoints, plain_file, store
@@ -39,6 +42,18 @@ VALUES = st.recursive(
 settings = hypothesis.settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+
+@contextlib.contextmanager
+def sentences():
+    """Context manager: a mistake of the user may end the block, in one sentence."""
+    said = "."
+    try:
+        yield
+    except UsageError as error:
+        said = str(error)
+    assert said.endswith(".")
+    assert "\n" not in said
 
 
 @st.composite
@@ -113,10 +128,8 @@ def read_everything(folder):
     page = write_page(folder).read_text("utf-8")
     assert page.rstrip().endswith("</html>")
     runs_in(folder)
-    try:
+    with sentences():
         Members.read(folder)
-    except UsageError as error:
-        assert "\n" not in str(error)
 
 
 JSON = [f"{FIRST}.json", f"{SECOND}.json", "claims.json", NAME]
@@ -182,31 +195,29 @@ def checkpoint(tmp_path, monkeypatch):
     kept.describe(["walk-0", "walk-1"], walk.steps, None)
     kept.offer("walk-0", 2, lambda: {"step": 2, "place": np.array(0.5)})
     (path,) = checkpoints.folder_of(tmp_path, walk.run_id).iterdir()
-    return path
+    content = plain_file.from_bytes(path.read_bytes())
+    content["states"]["walk-0"]["place"] = 0.5
+    return path, content
 
 
 @settings
 @hypothesis.given(data=st.data())
 def test_checkpoints_that_lack_something_or_have_something_else(checkpoint, data):
     """Their checksum is right. Without its checkpoint a run begins again, or goes on."""
-    out = checkpoint.parents[2]
-    content = plain_file.from_bytes(checkpoint.read_bytes())
-    head = {key: content[key] for key in ("attributes", "run_id")}
-    content["states"]["walk-0"]["place"] = 0.5
+    path, content = checkpoint
+    out = path.parents[2]
     try:
-        checkpoint.write_bytes(plain_file.to_bytes(data.draw(changed(content))))
+        path.write_bytes(plain_file.to_bytes(data.draw(changed(content))))
     except plain_file.NotSavableError:
         hypothesis.reject()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedCheckpointWarning)
-        kept = CheckpointFolder(out, head["run_id"], head["attributes"])
+        kept = CheckpointFolder(out, content["run_id"], content["attributes"])
         kept.read("walk-0")
         runs_in(out)
-        checkpoints.finished_parts(checkpoint.parent)
-        try:
-            store.load(out / f"walk-{checkpoint.parent.name}.nc", partial=True)
-        except UsageError as error:
-            assert "\n" not in str(error)
+        checkpoints.finished_parts(path.parent)
+        with sentences():
+            store.load(out / f"walk-{path.parent.name}.nc", partial=True)
 
 
 @pytest.fixture(scope="module")
@@ -244,11 +255,8 @@ def test_results_that_lost_dims_labels_or_type_are_no_start(result, tmp_path, da
     path = tmp_path / "result.nc"
     store.save(lost, path)
     choice = data.draw(st.sampled_from(["", ":seed=0", ":step=9", ":optimizer=adam", ":batch=3"]))
-    try:
+    with sentences():
         found = saved_parameters(f"{path}{choice}")
-    except UsageError as error:
-        assert "\n" not in str(error)
-    else:
         assert found.dims in (("seed", "parameter"), ("parameter",))
 
 
@@ -257,7 +265,59 @@ def test_results_that_lost_dims_labels_or_type_are_no_start(result, tmp_path, da
 def test_any_bytes_are_a_table_or_get_a_sentence(tmp_path, data):
     path = tmp_path / f"table.{data.draw(st.sampled_from(['csv', 'tsv']))}"
     path.write_bytes(data.draw(damaged(b"a,b,y\n1,2,3\n4,5,7\n-2,9e5,1\n") | st.binary()))
-    try:
+    with sentences():
         table_task(path, data.draw(st.sampled_from([None, "y", ""])))
-    except UsageError as error:
-        assert "\n" not in str(error)
+
+
+# Faults that random examples, or the search for them, have found.
+
+
+def test_names_that_are_not_utf8_are_kept_and_shown(tmp_path):
+    command = f"attnscape reproduce --out 'caf{os.fsdecode(bytes([0xE9]))}'"
+    manifest = Manifest(FIRST, "A title", command=command, failure="It is so.")
+    manifest.save(tmp_path)
+    assert read_all(tmp_path) == {FIRST: manifest}
+    assert "--out &#39;caf?&#39;" in write_page(tmp_path).read_text("utf-8")
+
+
+def test_a_picture_that_claims_to_be_huge_is_not_shown(folder, tmp_path):
+    png = bytearray((folder / f"{FIRST}.png").read_bytes())
+    png[16:24] = (60_000).to_bytes(4, "big") * 2
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    (tmp_path / f"{FIRST}.png").write_bytes(png)
+    Manifest(FIRST, "A title", files={"png": f"{FIRST}.png"}).save(tmp_path)
+    sentence = f"{FIRST}.png cannot be shown (it claims to be too large for a picture); make it"
+    assert sentence in write_page(tmp_path).read_text("utf-8")
+
+
+def test_a_number_beyond_all_floats_is_no_number(folder, tmp_path):
+    entries = read_entries(folder / NAME)
+    entries["members"][0]["entries"]["setting-1"]["rate"] = 10**400
+    write_entries(tmp_path / NAME, entries)
+    with pytest.raises(UsageError, match=r"cannot be read \(rate is too large\); delete it to"):
+        Members.read(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["steps", "parts"])
+def test_a_checkpoint_without_its_plan_is_not_used(checkpoint, part):
+    path, content = checkpoint
+    del content["plan"][part]
+    path.write_bytes(plain_file.to_bytes(content))
+    sentence = f"cannot be used: another program wrote it: it has no {part} of the right type; what"
+    with pytest.warns(UnusedCheckpointWarning, match=sentence):
+        kept = CheckpointFolder(path.parents[2], content["run_id"], content["attributes"])
+    assert kept.read("walk-0") is None
+    assert runs_in(path.parents[2]) == []
+
+
+def test_parameters_of_one_optimizer_are_a_start(result, tmp_path):
+    path = tmp_path / "one.nc"
+    store.save(result.isel(optimizer=0, learning_rate=0, drop=True), path)
+    found = saved_parameters(f"{path}:seed=1")
+    expected = result.parameters.isel(optimizer=0, learning_rate=0, seed=1, step=1)
+    assert (found.values == expected.values).all()
+    with pytest.raises(UsageError, match="has one optimizer only; leave optimizer=adam out"):
+        saved_parameters(f"{path}:optimizer=adam")
+    store.save(result.rename(parameter="weight"), path)
+    with pytest.raises(UsageError, match="of type float32 with the dims .*, weight; take a result"):
+        saved_parameters(str(path))

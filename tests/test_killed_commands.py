@@ -67,9 +67,9 @@ def test_a_command_killed_at_random_moments_leaves_what_one_leaves_that_was_not(
     words, kills, prepare = CASES[name]
     generator = random.Random(kills)
     seconds = [generator.uniform(0.1, 1.5) for _ in range(kills)]
+    script = LIVES.replace("PREPARE", prepare)
     done = subprocess.run(
-        [sys.executable, "-c", LIVES.replace("PREPARE", prepare), *map(str, words)]
-        + ["--out", "out"],
+        [sys.executable, "-c", script, *map(str, words), "--out", "out"],
         input="".join(f"{line}\n" for line in [0, "keep", *seconds, 0]),
         cwd=tmp_path, capture_output=True, text=True, check=True, timeout=3600,
     )  # fmt: skip
