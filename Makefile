@@ -35,9 +35,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks --out $(OUT)
 
 # What takes too long for every change: the slow tests, many more random examples, sanitizers.
-nightly: sanitize
+nightly: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto -m slow
 	$(BIN)/python -m pytest -n auto --hypothesis-profile=nightly tests/test_fuzz_*.py
+	$(BIN)/python -m tests.sanitize
 
 sanitize: $(VENV)/installed-test
 	$(BIN)/python -m tests.sanitize

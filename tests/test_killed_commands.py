@@ -48,7 +48,7 @@ TRAIN = (
     *("train", "--dim", 2, "--context", 3, "--layers", 1, "--seeds", 3, "--batch", 8),
     *("--evaluation-batch", 8, "--measure-every", 500, "--optimizers", "adam", "sgdm"),
 )
-BENCH = ("bench", "sgd", "--settings", "setting-1", "--seeds", 1, "--steps")
+BENCH = ("bench", "--settings", "setting-1", "--seeds", 1, "--steps")
 REPRODUCE = ("reproduce", "--quick", "table1", "fig2")
 CASES = {
     "train": ((*TRAIN, "--steps", 20_000), 10, ""),

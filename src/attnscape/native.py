@@ -46,7 +46,7 @@ class MissingKernelsWarning(RuntimeWarning):
 
 def _file() -> Path | None:
     if (chosen := os.environ.get("ATTNSCAPE_KERNELS", "")).endswith(".so"):
-        return Path(chosen) if os.path.isfile(chosen) else None
+        return Path(chosen).absolute() if os.path.isfile(chosen) else None
     try:
         distribution = importlib.metadata.distribution("attnscape")
     except importlib.metadata.PackageNotFoundError:

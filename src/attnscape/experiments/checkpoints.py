@@ -270,7 +270,7 @@ class Saved:
                 raise ValueError(f"it has {key} {was.get(key)}, and now it is {now.get(key)}")
 
 
-# The types of what is read of a file, by name; those of an older version may lack something.
+# The types of what is read of a file, by name; what may be None may be missing.
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
     "run_id": (str,),

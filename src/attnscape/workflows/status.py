@@ -64,10 +64,10 @@ def _begun(folder: Path) -> Iterator[Run]:
         yield Run(
             "stopped" if gone else "under way" if here else "elsewhere",
             f"{newest.about.get('name', 'run')}-{of_run.name}",
-            newest.progress["written"] or 0.0,
+            newest.progress.get("written") or 0.0,
             newest.progress["done"],
             newest.progress["total"],
-            newest.progress["seconds_left"],
+            newest.progress.get("seconds_left"),
         )
 
 
