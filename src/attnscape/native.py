@@ -2,7 +2,8 @@
 
 The kernels are one shared library, built when attnscape is installed; `ATTNSCAPE_KERNELS` may name
 the file of another build. If it is missing (no C++ compiler at installation) or switched off
-(`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as it does if JAX computes on an accelerator.
+(`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as it does if JAX computes on an
+accelerator.
 """
 
 import contextlib
