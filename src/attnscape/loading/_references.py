@@ -118,11 +118,12 @@ def _load_file(path: Path) -> types.ModuleType:
 
 def _why_not(path: Path, error: BaseException) -> str:
     """The sentence for an error of a file that was run, or could not be read as Python."""
-    of_a_file = isinstance(error, SyntaxError) and not (error.filename or "").startswith("<")
-    # Without a file it is about this one, unless this one's code has raised it.
-    if of_a_file and (error.filename or not own_frames(error)):
-        line = f" in line {error.lineno}" if error.lineno else ""
-        return f"{error.filename or path} is not Python: {error.msg}{line}."
+    if isinstance(error, SyntaxError):
+        file = error.filename or ""
+        # Without a file it is about this one, unless this one's code has raised it.
+        if not file.startswith("<") and (file or not own_frames(error)):
+            line = f" in line {error.lineno}" if error.lineno else ""
+            return f"{file or path} is not Python: {error.msg}{line}."
     return f"Running {path} failed: {format_user_error(error)}."
 
 
