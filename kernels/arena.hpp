@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <type_traits>
 #include <vector>
 
@@ -77,7 +78,13 @@ class Frame {
     static_assert(alignof(N) <= sizeof(Arena::Line) && std::is_trivially_destructible_v<N>);
     constexpr int64_t line = sizeof(Arena::Line);
     const int64_t bytes = count * static_cast<int64_t>(sizeof(N));
+#if defined(ATTNSCAPE_SANITIZE)
+    // In memory of its own, which ends where the numbers do and is freed with the frame.
+    owned_.emplace_back(::operator new(bytes, std::align_val_t{line}));
+    return static_cast<N*>(owned_.back().get());
+#else
     return reinterpret_cast<N*>(arena_.take((bytes + line - 1) / line));
+#endif
   }
 
   template <class N>
@@ -90,6 +97,14 @@ class Frame {
  private:
   Arena& arena_;
   const Arena::Rest start_;
+#if defined(ATTNSCAPE_SANITIZE)
+  struct Delete {
+    void operator()(void* memory) const {
+      ::operator delete(memory, std::align_val_t{sizeof(Arena::Line)});
+    }
+  };
+  std::vector<std::unique_ptr<void, Delete>> owned_;
+#endif
 };
 
 }  // namespace attnscape

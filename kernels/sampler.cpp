@@ -173,6 +173,7 @@ ffi::Error normals_handler(Threads pool, Input<uint32_t> key, Output<float> resu
   LeadingAxes axes;
   axes.join(key, 1);
   const int64_t batch = result->dimensions().back();
+  if (result->element_count() == 0) return ffi::Error::Success();
   const int64_t count = static_cast<int64_t>(result->element_count()) / (axes.elements() * batch);
   const Operand<uint32_t> keys(axes, key, 1);
   const int64_t groups = (batch + kLanes<float> - 1) / kLanes<float>;

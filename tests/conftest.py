@@ -21,6 +21,8 @@ jaxtyping.install_import_hook([f"attnscape.{room}" for room in ROOMS], "beartype
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 settings.register_profile("attnscape", derandomize=True, deadline=None, max_examples=20)
+# Other examples each time, and more: `make nightly`.
+settings.register_profile("nightly", deadline=None, max_examples=400, print_blob=True)
 settings.load_profile("attnscape")
 
 

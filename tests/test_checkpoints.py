@@ -2,11 +2,6 @@
 
 import dataclasses
 import functools
-import os
-import random
-import signal
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -280,59 +275,3 @@ def test_status_lists_what_was_stopped_and_what_is_finished(stopped, attnscape, 
 def test_status_of_a_folder_without_runs_is_a_sentence(tmp_path, attnscape):
     with pytest.raises(SystemExit, match=r"holds no runs; choose another with --out, or train so"):
         attnscape("status", "--out", tmp_path)
-
-
-# Imports everything, and then lets children run the command, each for some seconds.
-LIVES = """
-import os, signal, sys, time, warnings
-import jax, attnscape.cli.commands.train
-from attnscape.cli import main
-from attnscape.experiments import checkpoints
-checkpoints._SECONDS, checkpoints._TIMES = 0.05, 1
-warnings.simplefilter("ignore")  # of forks: no thread has been started yet
-for line in sys.stdin:
-    seconds, out = line.split()
-    child = os.fork()
-    if child == 0:
-        sys.argv = ["attnscape", *sys.argv[1:], "--out", out]
-        main.main()
-        sys.stdout.flush()
-        os._exit(0)
-    if float(seconds) > 0:
-        time.sleep(float(seconds))
-        os.kill(child, signal.SIGKILL)
-    print("ended", os.waitpid(child, 0)[1], flush=True)
-"""
-WORDS = (
-    *("train", "--dim", 2, "--context", 3, "--layers", 1, "--seeds", 3, "--batch", 8),
-    *("--evaluation-batch", 8, "--measure-every", 500, "--optimizers", "adam", "sgdm"),
-)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize(
-    ("kills", "steps"), [(5, 20_000), pytest.param(60, 300_000, marks=pytest.mark.slow)]
-)
-def test_a_command_killed_at_random_moments_has_the_result_of_one_that_was_not(
-    tmp_path, kills, steps
-):
-    generator = random.Random(kills)
-    seconds = [generator.uniform(0.3, 2.0) for _ in range(kills)]
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    lives = "".join(
-        f"{each} {out}\n"
-        for out, each in [*((killed, s) for s in seconds), (killed, 0), (whole, 0)]
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", LIVES, *map(str, WORDS), "--steps", str(steps)],
-        input=lives, capture_output=True, text=True, check=True, timeout=1800,
-    )  # fmt: skip
-    ends = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("ended")]
-    assert ends[-2:] == [0, 0]
-    assert ends.count(signal.SIGKILL) >= 3
-    results = [
-        [path for path in out.iterdir() if path.suffix != ".partial"] for out in (killed, whole)
-    ]
-    (of_killed,), (of_whole,) = results
-    assert of_killed.name == of_whole.name
-    assert of_killed.read_bytes() == of_whole.read_bytes()

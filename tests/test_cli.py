@@ -1,25 +1,21 @@
 """The command line: instant help, sentences for mistakes, a clean end, results found again."""
 
-import ast
 import dataclasses
 import functools
 import importlib.metadata
 import inspect
-import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from attnscape import native
-from attnscape.cli import _combinations, main
+from attnscape.cli import _combinations
 from attnscape.cli._ending import orderly
 from attnscape.cli.commands import doctor, reproduce
 from attnscape.experiments import store
@@ -28,11 +24,9 @@ from attnscape.experiments.setting import Plan
 from attnscape.optimizers import NAMED
 from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.report.manifest import Manifest
+from tests.command_lines import COMMANDS, option_documentation
 
 ATTNSCAPE = Path(sys.executable).with_name("attnscape")
-COMMANDS = {
-    get_args(each)[0].__name__.lower(): get_args(each)[0] for each in get_args(main.Command)
-}
 TINY = (
     *("--dim", 2, "--context", 3, "--layers", 1, "--seeds", 2),
     *("--steps", 5, "--batch", 8, "--evaluation-batch", 8),
@@ -113,15 +107,6 @@ def test_help_documents_every_option(attnscape, capsys, name):
 
 def cli_sentence(command):
     return inspect.getdoc(command).splitlines()[0]
-
-
-def option_documentation(command, name):
-    """The string below the field in the source."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(command))).body[0].body
-    for field, below in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and field.target.id == name:
-            return ast.literal_eval(below.value)
-    return ""
 
 
 def test_help_names_every_optimizer(attnscape, capsys):

@@ -10,6 +10,7 @@ import pytest
 
 from attnscape import RegressionTask, native, objective
 from attnscape.errors import UsageError
+from attnscape.tasks._normals import normals
 from support import make_case, needs_kernels, python, relative
 
 two_cores = pytest.mark.skipif(
@@ -104,6 +105,21 @@ print(native.why_unavailable())
     with np.load(tmp_path / "prompts.npz") as stored:
         without = [stored[name] for name in stored.files]
     assert relative(RegressionTask().sample_moments(jax.random.key(5), 77), without) < 5e-6
+
+
+@needs_kernels
+def test_without_keys_nothing_is_drawn():
+    """The kernel once divided by the number of keys, which ended the process."""
+    keys = jax.random.split(jax.random.key(0), 3)[:0]
+    assert jax.vmap(lambda key: normals(key, 4, 3))(keys).shape == (0, 4, 3)
+
+
+def test_the_kernels_of_another_build_are_named_by_their_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTNSCAPE_KERNELS", str(tmp_path / "other.so"))
+    sentence = f"ATTNSCAPE_KERNELS names {tmp_path / 'other.so'}, where there is no file."
+    assert native.why_unavailable() == sentence
+    (tmp_path / "other.so").touch()
+    assert native._file() == tmp_path / "other.so"
 
 
 @pytest.mark.parametrize("why", ["switched off", "not built"])

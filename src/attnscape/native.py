@@ -1,8 +1,9 @@
 """The native CPU kernels: loads them, registers them with XLA, and describes them.
 
-The kernels are one shared library, built when attnscape is installed. If it is missing (no C++
-compiler at installation) or switched off (`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as
-it does if JAX computes on an accelerator.
+The kernels are one shared library, built when attnscape is installed; `ATTNSCAPE_KERNELS` may name
+the file of another build. If it is missing (no C++ compiler at installation) or switched off
+(`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as it does if JAX computes on an
+accelerator.
 """
 
 import contextlib
@@ -45,6 +46,8 @@ class MissingKernelsWarning(RuntimeWarning):
 
 
 def _file() -> Path | None:
+    if (chosen := os.environ.get("ATTNSCAPE_KERNELS", "")).endswith(".so"):
+        return Path(chosen).absolute() if os.path.isfile(chosen) else None
     try:
         distribution = importlib.metadata.distribution("attnscape")
     except importlib.metadata.PackageNotFoundError:
@@ -114,9 +117,12 @@ def why_unavailable() -> str | None:
 
 def _why_missing() -> str | None:
     """A sentence on why there are no kernels on the CPU; None if there are."""
-    if os.environ.get("ATTNSCAPE_KERNELS", "on").lower() in ("off", "0", "no"):
+    chosen = os.environ.get("ATTNSCAPE_KERNELS", "on")
+    if chosen.lower() in ("off", "0", "no"):
         return "The native kernels are switched off by ATTNSCAPE_KERNELS."
     if _file() is None:
+        if chosen.endswith(".so"):
+            return f"ATTNSCAPE_KERNELS names {chosen}, where there is no file."
         return (
             "The native kernels were not built (no C++ compiler at installation); "
             "install GCC or Clang and reinstall attnscape to get them."

@@ -248,11 +248,15 @@ class Saved:
         """
         try:
             content = plain_file.from_bytes(path.read_bytes())
-            head = {key: content[key] for key in ("format", "run_id", "attributes")}
-            rest = (content[key] for key in ("about", "plan", "progress", "states"))
-            return cls(head, *rest)
-        except (OSError, KeyError, TypeError) as error:
+        except OSError as error:
             raise ValueError(str(error)) from error
+        _check(content, _KINDS)
+        _check(content["plan"], _OF_PLAN)
+        _check(content["progress"], _OF_PROGRESS)
+        for state in content["states"].values():
+            _check(state, {"step": (int,)} if "step" in state else {})
+        head = {key: content[key] for key in ("format", "run_id", "attributes")}
+        return cls(head, *(content[key] for key in ("about", "plan", "progress", "states")))
 
     def check(self, head: Mapping[str, Any]) -> None:
         """Raises ValueError unless it belongs to a run with this head."""
@@ -264,6 +268,27 @@ class Saved:
         for key in {**was, **now}:
             if was.get(key) != now.get(key):
                 raise ValueError(f"it has {key} {was.get(key)}, and now it is {now.get(key)}")
+
+
+# The types of what is read of a file, by name; what may be None may be missing.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "format": (int,),
+    "run_id": (str,),
+    **dict.fromkeys(("attributes", "about", "plan", "progress", "states"), (dict,)),
+}
+_OF_PLAN: Mapping[str, tuple[type, ...]] = {"parts": (list,), "steps": (int,)}
+_OF_PROGRESS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("done", "total"), (int,)),
+    **dict.fromkeys(("seconds_left", "written"), (int, float, type(None))),
+    "writer": (str,),
+}
+
+
+def _check(value: Plain, kinds: Mapping[str, tuple[type, ...]]) -> None:
+    """Raises ValueError unless a value has entries of these types under these names."""
+    for name, kind in kinds.items():
+        if not isinstance(value, dict) or not isinstance(value.get(name), kind):
+            raise ValueError(f"another program wrote it: it has no {name} of the right type")
 
 
 def folder_of(results: Path | str, run_id: str) -> Path:

@@ -31,15 +31,20 @@ def load_so_far(path: Path) -> xr.Dataset:
             f"There is neither a result file {path} nor a checkpoint of it; `attnscape status` "
             "lists what is under way."
         )
-    if saved[0].plan["outline"] is None:
+    if saved[0].plan.get("outline") is None:
         raise UsageError(f"The checkpoints of {path} do not show its measures; let it finish.")
     states = dict[str, Plain]()
     for each in reversed(saved):
         if each.head == saved[0].head:  # those of other versions are not used
             states |= each.states
-    return assemble_so_far(saved[0].plan["outline"], states).assign_attrs(
-        name=saved[0].about["name"],
-        spec=saved[0].about["spec"],
-        partial_of=saved[0].head["run_id"],
-        schema_version=SCHEMA_VERSION,
+    try:
+        so_far = assemble_so_far(saved[0].plan["outline"], states)
+        about = {key: str(saved[0].about[key]) for key in ("name", "spec")}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"The checkpoints of {path} cannot be read ({error!r}): another version of attnscape, "
+            "or another program, wrote them; let the run finish."
+        ) from error
+    return so_far.assign_attrs(
+        about, partial_of=saved[0].head["run_id"], schema_version=SCHEMA_VERSION
     )

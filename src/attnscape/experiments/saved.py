@@ -45,9 +45,11 @@ def saved_parameters(text: str) -> xr.DataArray:
     if "parameters" not in dataset:
         raise UsageError(f"{path} holds no parameters; train it with --measure parameters.")
     found = dataset["parameters"]
-    found = found.isel(step=found.notnull().any([d for d in found.dims if d != "step"]).values)
+    _check(path, found)
+    if "step" in found.dims:
+        found = found.isel(step=found.notnull().any([d for d in found.dims if d != "step"]).values)
     for dim, wanted in dataclasses.asdict(choice).items():
-        if dim == "batch" and dim not in found.dims and wanted is None:
+        if dim not in found.dims and wanted is None:
             continue
         if dim not in found.dims:
             raise UsageError(f"{path} has one {dim} only; leave {dim}={wanted} out.")
@@ -68,12 +70,23 @@ def saved_parameters(text: str) -> xr.DataArray:
             for index, label in enumerate(labels.tolist())
             if wanted is None
             or label == wanted
-            or (dim == "learning_rate" and np.isclose(label, wanted, rtol=1e-6, atol=0))
+            or (isinstance(label, float) and np.isclose(label, wanted, rtol=1e-6, atol=0))
         ]
         if len(at) != 1:
             raise UsageError(f"{path} holds no parameters of {dim} {wanted}; it has {listed}.")
         found = found.isel({dim: at[0]})
-        if dim == "optimizer":
+        if dim == "optimizer" and "learning_rate" in found.dims:
             was_run = found.notnull().any([d for d in found.dims if d != "learning_rate"])
             found = found.isel(learning_rate=was_run.values)
     return found
+
+
+def _check(path: str, found: xr.DataArray) -> None:
+    """Raises UsageError unless these are parameters as a training stores them."""
+    dims = [str(dim) for dim in found.dims]
+    known = {field.name for field in dataclasses.fields(_Choice)}
+    if found.dtype.kind != "f" or "parameter" not in dims or {*dims} - known - {"parameter"}:
+        raise UsageError(
+            f"{path} holds parameters of type {found.dtype} with the dims {', '.join(dims)}; take "
+            "a result that train has written with --measure parameters."
+        )

@@ -13,7 +13,7 @@ from attnscape.errors import UsageError
 from attnscape.loading._origins import ROOM_PREFIX
 from attnscape.loading._rooms import Loader, Room, rooms
 from attnscape.loading._sources import brought_in
-from attnscape.loading._user_errors import format_user_error
+from attnscape.loading._user_errors import format_user_error, own_frames
 
 
 def is_reference(text: str) -> bool:
@@ -56,9 +56,12 @@ def load_object(reference: str) -> Any:
     module = _load_file(Path(place)) if place.endswith(".py") else _import_module(place)
     thing: Any = module
     for part in name.split("."):
-        if not hasattr(thing, part):
-            raise UsageError(f"{place} has no {name!r}; it defines {_defined(module)}.")
-        thing = getattr(thing, part)
+        try:
+            thing = getattr(thing, part)
+        except AttributeError:
+            raise UsageError(f"{place} has no {name!r}; it defines {_defined(module)}.") from None
+        except (Exception, SystemExit) as error:  # in a module's own `__getattr__`
+            raise UsageError(f"{place} gives no {name!r}: {format_user_error(error)}.") from error
     where = str(Path(place).resolve()) if place.endswith(".py") else place
     _references.setdefault(id(thing), (thing, f"{where}:{name}"))
     return thing
@@ -106,13 +109,22 @@ def _load_file(path: Path) -> types.ModuleType:
         with room.closed_on_failure():
             loader.exec_module(module)
             room.fix()
-    except SyntaxError as error:
-        raise UsageError(
-            f"{error.filename or path} is not Python: {error.msg} in line {error.lineno}."
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"Running {path} failed: {format_user_error(error)}.") from error
+    except KeyboardInterrupt:  # the user's Ctrl-C
+        raise
+    except BaseException as error:  # a user's file may raise anything
+        raise UsageError(_why_not(path, error)) from error
     return module
+
+
+def _why_not(path: Path, error: BaseException) -> str:
+    """The sentence for an error of a file that was run, or could not be read as Python."""
+    if isinstance(error, SyntaxError):
+        file = error.filename or ""
+        # Without a file it is about this one, unless this one's code has raised it.
+        if not file.startswith("<") and (file or not own_frames(error)):
+            line = f" in line {error.lineno}" if error.lineno else ""
+            return f"{file or path} is not Python: {error.msg}{line}."
+    return f"Running {path} failed: {format_user_error(error)}."
 
 
 def _import_module(name: str) -> types.ModuleType:
@@ -123,7 +135,7 @@ def _import_module(name: str) -> types.ModuleType:
             f"The module {name!r} cannot be imported ({error}); install it, or give a file as "
             "my_file.py:thing."
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"Importing {name} failed: {format_user_error(error)}.") from error
     brought_in(module)  # reads the sources now, before they can change
     return module

@@ -18,9 +18,12 @@ def format_user_error(error: BaseException) -> str:
         >>> format_user_error(ValueError("The rate is too large."))
         'ValueError: The rate is too large.'
     """
-    message = str(error).strip().splitlines()
+    try:
+        message = str(error).strip().splitlines()
+    except Exception:  # the error is of a user's class
+        message = []
     words = f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
-    own = _own_frames(error)
+    own = own_frames(error)
     return f"{words} ({own[-1].filename}, line {own[-1].lineno})" if own else words
 
 
@@ -46,12 +49,12 @@ def user_errors() -> Generator[None]:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:  # sys.exit() in a user's file counts as an error
-        if not _own_frames(error):
+        if not own_frames(error):
             raise
         raise UsageError(f"A part of yours failed: {format_user_error(error)}.") from error
 
 
-def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """The frames of the error that lie in users' files."""
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames of an error that lie in users' files."""
     frames = traceback.extract_tb(error.__traceback__)
     return [frame for frame in frames if not is_installed_file(frame.filename)]

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import io
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -57,8 +58,12 @@ class Picture:
     @classmethod
     def of(cls, png: bytes) -> Picture:
         try:
-            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-                width, height = image.size
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                    width, height = image.size
         except UnidentifiedImageError as error:
             raise ValueError("it is no PNG") from error
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError("it claims to be too large for a picture") from error
         return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)

@@ -20,6 +20,9 @@ def write_entries(path: Path, entries: Mapping[str, Any]) -> None:
     entries = {"schema_version": _SCHEMA_VERSION, **entries}
     entries[_CHECKSUM] = _checksum(entries)
     text = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        # Python's stand-ins for bytes of names that are not UTF-8, which UTF-8 has no place for.
+        text = json.dumps(entries, indent=1, allow_nan=False)
     with atomic(path) as partial:
         partial.write_text(text + "\n", "utf-8")
 
@@ -34,7 +37,11 @@ def read_entries(path: Path) -> dict[str, Any]:
     """
     entries = dict(typed(Mapping[str, Any], read_json(path)))
     found = entries.pop(_CHECKSUM, None)
-    if found is not None and found != _checksum(entries):
+    try:
+        changed = found is not None and found != _checksum(entries)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if changed:
         raise ValueError("it was changed after it was written")
     if entries.pop("schema_version", None) != _SCHEMA_VERSION:
         raise ValueError("another version of attnscape wrote it")

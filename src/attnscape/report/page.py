@@ -43,7 +43,7 @@ def write_page(out: Path) -> Path:
     """Writes the page of the folder `out` and returns its path."""
     path = out / NAME
     with files.atomic(path) as partial:
-        partial.write_text(render(out), "utf-8")
+        partial.write_text(render(out), "utf-8", errors="replace")  # names need not be UTF-8
     return path
 
 

@@ -65,7 +65,10 @@ def typed(kind: Any, value: Any, where: str = "it") -> Any:
             raise ValueError(f"{where} is {value!r}")
         return value
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} is too large") from None
     _check(value, kind, where)
     return value
 

@@ -79,11 +79,12 @@ def _write(
     with atomic(files["csv"]) as partial:
         analysis.frame.to_csv(partial, index=False)
     with atomic(files["txt"]) as partial:
-        partial.write_text(caption + "\n", "utf-8")
+        partial.write_text(caption + "\n", "utf-8", errors="replace")
     if tables:
         files["tex"] = out / f"{artifact.name}.tex"
         with atomic(files["tex"]) as partial:
-            partial.write_text("\n".join(latex(*table) for table in tables.items()), "utf-8")
+            text = "\n".join(latex(*table) for table in tables.items())
+            partial.write_text(text, "utf-8", errors="replace")
     with style():
         figure = draw(artifact, analysis)
         if figure is None:

@@ -63,11 +63,11 @@ def _begun(folder: Path) -> Iterator[Run]:
         gone = writer is not None and writer.is_gone
         yield Run(
             "stopped" if gone else "under way" if here else "elsewhere",
-            f"{newest.about['name']}-{of_run.name}",
-            newest.progress["written"],
+            f"{newest.about.get('name', 'run')}-{of_run.name}",
+            newest.progress.get("written") or 0.0,
             newest.progress["done"],
             newest.progress["total"],
-            newest.progress["seconds_left"],
+            newest.progress.get("seconds_left"),
         )
 
 

@@ -1,0 +1,372 @@
+// Calls every XLA FFI handler of the kernels as XLA does, at random sizes, and holds the results
+// against each other. Made for builds with sanitizers: every array lies in memory of its own that
+// ends where the array ends, so that a number read or written beside it is noticed.
+//
+//   random_calls KERNELS.so SEED CASES
+//
+// Properties, to the last bit: results do not depend on the number of threads, nor on who else
+// calls at the same time; a run in company has the numbers of a run alone; every number of a result
+// is written.
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "xla/ffi/api/c_api.h"
+
+namespace {
+
+using Dims = std::vector<int64_t>;
+using Handler = XLA_FFI_Error* (*)(XLA_FFI_CallFrame*);
+
+[[noreturn]] void fail(const std::string& words) {
+  std::fprintf(stderr, "random_calls: %s\n", words.c_str());
+  std::exit(1);
+}
+
+int64_t product(const Dims& dims) {
+  int64_t product = 1;
+  for (const int64_t n : dims) product *= n;
+  return product;
+}
+
+// An array in memory of exactly its size.
+struct Array {
+  XLA_FFI_DataType type;
+  Dims dims;
+  std::vector<unsigned char> bytes;
+
+  Array(XLA_FFI_DataType type, const Dims& dims)
+      : type(type), dims(dims), bytes(product(dims) * (type == XLA_FFI_DataType_F64 ? 8 : 4)) {}
+};
+
+// What a handler asks XLA for: the number of threads, which is all that the context holds.
+struct XLA {
+  XLA() {
+    api.struct_size = XLA_FFI_Api_STRUCT_SIZE;
+    api.api_version = {XLA_FFI_Api_Version_STRUCT_SIZE, nullptr, XLA_FFI_API_MAJOR,
+                       XLA_FFI_API_MINOR};
+    api.XLA_FFI_Error_Create = [](XLA_FFI_Error_Create_Args* args) -> XLA_FFI_Error* {
+      fail(std::string("a handler refuses its call: ") + args->message);
+    };
+    api.XLA_FFI_ThreadPool_NumThreads =
+        [](XLA_FFI_ThreadPool_NumThreads_Args* args) -> XLA_FFI_Error* {
+      *args->num_threads = *reinterpret_cast<const int64_t*>(args->ctx);
+      return nullptr;
+    };
+  }
+  XLA_FFI_Api api = {};
+};
+
+const XLA kXla;
+
+struct Attribute {
+  const char* name;
+  int32_t value;
+};
+
+// One call: arguments with leading axes, and the shapes of the results behind those axes.
+struct Call {
+  std::string name;
+  std::vector<Array> arguments;
+  std::vector<std::pair<XLA_FFI_DataType, Dims>> results;
+  std::vector<Attribute> attributes;  // in the order of their names
+  Dims leading;                       // what the leading axes broadcast to: the runs
+};
+
+const unsigned char kUnwritten[8] = {0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB};
+
+std::vector<XLA_FFI_Buffer> buffers_of(std::vector<Array>& arrays) {
+  std::vector<XLA_FFI_Buffer> buffers;
+  for (Array& each : arrays)
+    buffers.push_back({XLA_FFI_Buffer_STRUCT_SIZE, nullptr, each.type, each.bytes.data(),
+                       static_cast<int64_t>(each.dims.size()), each.dims.data()});
+  return buffers;
+}
+
+template <class Element>
+std::vector<void*> addresses(std::vector<Element>& elements) {
+  std::vector<void*> result;
+  for (Element& each : elements) result.push_back(&each);
+  return result;
+}
+
+std::vector<Array> run(void* kernels, Call& call, int64_t threads) {
+  const auto handler =
+      reinterpret_cast<Handler>(dlsym(kernels, ("attnscape_" + call.name).c_str()));
+  if (handler == nullptr) fail("the kernels have no handler " + call.name);
+  std::vector<Array> results;
+  for (const auto& [type, dims] : call.results) {
+    Dims all = call.leading;
+    all.insert(all.end(), dims.begin(), dims.end());
+    results.emplace_back(type, all);
+    std::fill(results.back().bytes.begin(), results.back().bytes.end(), kUnwritten[0]);
+  }
+  auto inputs = buffers_of(call.arguments), outputs = buffers_of(results);
+  auto arguments = addresses(inputs), returned = addresses(outputs);
+  std::vector<XLA_FFI_ArgType> argument_types(inputs.size(), XLA_FFI_ArgType_BUFFER);
+  std::vector<XLA_FFI_RetType> result_types(outputs.size(), XLA_FFI_RetType_BUFFER);
+  std::vector<XLA_FFI_AttrType> attribute_types(call.attributes.size(), XLA_FFI_AttrType_SCALAR);
+  std::vector<XLA_FFI_Scalar> scalars;
+  std::vector<XLA_FFI_ByteSpan> spans;
+  for (Attribute& each : call.attributes) {
+    scalars.push_back({XLA_FFI_DataType_S32, &each.value});
+    spans.push_back({each.name, std::strlen(each.name)});
+  }
+  auto values = addresses(scalars);
+  std::vector<XLA_FFI_ByteSpan*> names;
+  for (XLA_FFI_ByteSpan& each : spans) names.push_back(&each);
+
+  XLA_FFI_CallFrame frame = {};
+  frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
+  frame.api = &kXla.api;
+  frame.ctx = reinterpret_cast<XLA_FFI_ExecutionContext*>(&threads);
+  frame.stage = XLA_FFI_ExecutionStage_EXECUTE;
+  frame.args = {XLA_FFI_Args_STRUCT_SIZE, nullptr, static_cast<int64_t>(arguments.size()),
+                argument_types.data(), arguments.data()};
+  frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, static_cast<int64_t>(returned.size()),
+                result_types.data(), returned.data()};
+  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr,      static_cast<int64_t>(values.size()),
+                 attribute_types.data(),    names.data(), values.data()};
+  if (handler(&frame) != nullptr) fail(call.name + " returned an error");
+  return results;
+}
+
+// The call for one run of several.
+Call alone(const Call& call, int64_t element) {
+  Call one = call;
+  one.leading.assign(call.leading.size(), 1);
+  for (size_t i = 0; i < call.arguments.size(); ++i) {
+    const Array& whole = call.arguments[i];
+    Dims dims = whole.dims;
+    int64_t rest = element, index = 0, stride = 1;
+    for (int axis = static_cast<int>(call.leading.size()) - 1; axis >= 0; --axis) {
+      const int64_t position = rest % call.leading[axis];
+      rest /= call.leading[axis];
+      if (dims[axis] > 1) index += position * stride;
+      stride *= dims[axis];
+      dims[axis] = 1;
+    }
+    Array part(whole.type, dims);
+    std::copy_n(whole.bytes.begin() + index * part.bytes.size(), part.bytes.size(),
+                part.bytes.begin());
+    one.arguments[i] = part;
+  }
+  return one;
+}
+
+class Generator {
+ public:
+  explicit Generator(unsigned seed) : engine_(seed) {}
+
+  // A call of any handler.
+  Call call() {
+    double_ = below(2);
+    call_ = Call();
+    call_.leading.assign(below(3), 1);
+    for (int64_t& n : call_.leading) n = below(12) ? between(1, 3) : 0;
+    switch (below(8)) {
+      case 0:
+        moments();
+        break;
+      case 1:
+        normals();
+        break;
+      case 2:
+      case 3:
+        attention();
+        break;
+      case 4:
+        mlp_attention();
+        break;
+      default:
+        reduced_form();
+    }
+    return call_;
+  }
+
+ private:
+  int below(int end) { return static_cast<int>(engine_() % end); }
+  int between(int first, int last) { return first + below(last - first + 1); }
+
+  // Around the widths of registers and chunks, where loops end.
+  int batch_size() {
+    const int widths[] = {1, 2, 4, 8, 16, 128, 256};
+    return below(20) ? std::max(1, widths[below(7)] + between(-2, 2)) : 0;
+  }
+
+  void reduced_form() {
+    const int form = below(2), d = between(1, 7), m = d + form, batch = batch_size();
+    const Dims weights = {between(1, 3), m, m};
+    const int kind = below(3);
+    const char* kinds[] = {"gradient", "hvp", "hessian"};
+    name(kinds[kind]);
+    for (int i = 0; i < (kind == 1 ? 4 : 2); ++i) argument(weights);
+    for (const Dims& dims : {Dims{d, d, batch}, {d, batch}, {batch}, {d, batch}, {batch}})
+      argument(dims);
+    if (kind == 2) {
+      result({2 * product(weights), 2 * product(weights)});
+    } else {
+      if (kind == 0) result({});
+      for (int i = 0; i < 2; ++i) result(weights);
+    }
+    call_.attributes = {{"form", form}};
+  }
+
+  void attention() {
+    const int form = below(2), d = between(1, 7), m = d + form;
+    const Dims weights = {between(1, 3), m, m};
+    const bool gradient = below(2);
+    name(gradient ? "attention_gradient" : "attention_hvp");
+    for (int i = 0; i < (gradient ? 2 : 4); ++i) argument(weights);
+    prompts(between(1, 9), d);
+    if (gradient) result({});
+    for (int i = 0; i < 2; ++i) result(weights);
+    call_.attributes = {{"activation", below(3)}, {"form", form}};
+  }
+
+  void mlp_attention() {
+    const int form = below(2), d = between(1, 7), m = d + form, hidden = between(1, 9);
+    const Dims square = {between(1, 3), m, m};
+    const Dims weights[] = {square, square, {hidden, d}, {hidden}, {d, hidden}, {d}};
+    const bool gradient = below(2);
+    name(gradient ? "mlp_attention_gradient" : "mlp_attention_hvp");
+    for (int i = 0; i < (gradient ? 1 : 2); ++i)
+      for (const Dims& dims : weights) argument(dims);
+    prompts(between(1, 9), d);
+    if (gradient) result({});
+    for (const Dims& dims : weights) result(dims);
+    call_.attributes = {{"form", form}};
+  }
+
+  void moments() {
+    const int d = between(1, 7), batch = batch_size(), distribution = below(4);
+    name("moments");
+    for (int i = 0; i < 2; ++i) key();
+    const Dims shared(call_.leading.size(), 1);
+    numbers(add(XLA_FFI_DataType_F32, shared, distribution == 1 ? Dims{d, d} : Dims{2}));
+    numbers(add(XLA_FFI_DataType_F32, shared, {distribution == 3 ? between(2, 50) : 2}));
+    for (const Dims& dims : {Dims{d, d, batch}, {d, batch}, {batch}, {d, batch}, {batch}})
+      result(dims);
+    call_.attributes = {{"context", between(1, 30)}, {"distribution", distribution}};
+  }
+
+  void normals() {
+    const int batch = batch_size();
+    call_.name = "normals";
+    double_ = false;
+    key();
+    result(below(2) ? Dims{between(0, 9), batch} : Dims{batch});
+  }
+
+  void prompts(int context, int d) {
+    const int batch = batch_size();
+    for (const Dims& dims : {Dims{context, d, batch}, {context, batch}, {d, batch}, {batch}})
+      argument(dims);
+  }
+
+  void name(const char* kernel) {
+    call_.name = std::string(kernel) + (double_ ? "_float64" : "_float32");
+  }
+
+  XLA_FFI_DataType type() const { return double_ ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32; }
+
+  void argument(const Dims& dims) { numbers(add(type(), leading(), dims)); }
+
+  void key() {
+    for (unsigned char& byte : add(XLA_FFI_DataType_U32, leading(), {2}).bytes) byte = below(256);
+  }
+
+  // The leading axes of an argument: some are shared by all runs. The first one has them all.
+  Dims leading() {
+    Dims dims = call_.leading;
+    if (!call_.arguments.empty())
+      for (int64_t& n : dims) n = below(2) ? 1 : n;
+    return dims;
+  }
+
+  Array& add(XLA_FFI_DataType type, Dims leading, const Dims& dims) {
+    leading.insert(leading.end(), dims.begin(), dims.end());
+    call_.arguments.emplace_back(type, leading);
+    return call_.arguments.back();
+  }
+
+  void numbers(Array& array) {
+    std::uniform_real_distribution<double> number(-0.6, 0.6);
+    for (int64_t i = 0; i < product(array.dims); ++i) {
+      const double wide = number(engine_);
+      const float narrow = static_cast<float>(wide);
+      if (array.type == XLA_FFI_DataType_F64) {
+        std::memcpy(&array.bytes[8 * i], &wide, 8);
+      } else {
+        std::memcpy(&array.bytes[4 * i], &narrow, 4);
+      }
+    }
+  }
+
+  void result(const Dims& dims) { call_.results.emplace_back(type(), dims); }
+
+  std::mt19937 engine_;
+  bool double_ = false;
+  Call call_;
+};
+
+std::string in_words(const Call& call) {
+  std::string words = call.name;
+  for (const Array& each : call.arguments) {
+    words += " [";
+    for (const int64_t n : each.dims) words += std::to_string(n) + " ";
+    words += "]";
+  }
+  return words;
+}
+
+void check_one(void* kernels, Call call) {
+  const auto results = run(kernels, call, 1);
+  const auto shared = run(kernels, call, 4);
+  for (size_t i = 0; i < results.size(); ++i) {
+    const auto& bytes = results[i].bytes;
+    if (bytes != shared[i].bytes) fail("four threads give other bits: " + in_words(call));
+    const size_t width = results[i].type == XLA_FFI_DataType_F64 ? 8 : 4;
+    for (size_t at = 0; at < bytes.size(); at += width)
+      if (std::memcmp(&bytes[at], kUnwritten, width) == 0)
+        fail("a number is not written: " + in_words(call));
+  }
+  for (int64_t element = 0; element < product(call.leading); ++element) {
+    Call one = alone(call, element);
+    const auto expected = run(kernels, one, 1);
+    for (size_t i = 0; i < results.size(); ++i) {
+      const auto& bytes = expected[i].bytes;
+      if (!std::equal(bytes.begin(), bytes.end(),
+                      results[i].bytes.begin() + element * bytes.size()))
+        fail("a run alone has other bits: " + in_words(call));
+    }
+  }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  if (count != 4) fail("give the kernels, a seed and a number of cases");
+  void* kernels = dlopen(words[1], RTLD_NOW);
+  if (kernels == nullptr) fail(dlerror());
+  const unsigned seed = static_cast<unsigned>(std::atol(words[2]));
+  const int cases = std::atoi(words[3]);
+  const auto check = [&](unsigned its_seed) {
+    Generator generator(its_seed);
+    for (int i = 0; i < cases; ++i) check_one(kernels, generator.call());
+  };
+  check(seed);
+  std::vector<std::thread> callers;
+  for (unsigned caller = 1; caller <= 3; ++caller) callers.emplace_back(check, seed + caller);
+  for (std::thread& each : callers) each.join();
+  std::printf("%d random calls: no difference\n", 4 * cases);
+}
