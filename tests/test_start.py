@@ -11,6 +11,7 @@ from attnscape.experiments import store
 from attnscape.experiments.saved import saved_parameters
 from attnscape.measures import Parameters, TrainingLoss, every
 from attnscape.optimizers import sgd
+from attnscape.optimizers.references import resolve
 from attnscape.training import Start
 
 PARTS = (
@@ -104,7 +105,7 @@ def test_the_command_line_saves_and_starts(attnscape, tmp_path):
 def test_labels_with_signs_of_their_own_are_chosen(tmp_path):
     labels = ["adam@cosine:warmup=2,end=0.1", "adam@cosine:warmup=2,end=0.1,weight_decay=0.1"]
     path = tmp_path / "run:seed=7.nc"
-    result = train(*PARTS, labels, 0.1, (0, 1), steps=6, **RUN)
+    result = train(*PARTS, resolve(labels), 0.1, (0, 1), steps=6, **RUN)
     save(result, path)
     for label in labels:
         expected = result["parameters"].sel(optimizer=label, learning_rate=0.1)
