@@ -62,10 +62,8 @@ def test_budgets_share_steps_or_samples():
 
 def test_a_shorter_plan_shortens_every_run_by_the_same_factor():
     quick, full = (BATCH_SIZE.experiments(plan) for plan in (QUICK, FULL))
-    for name, experiment in quick.items():
-        assert experiment.steps == full[name].steps // 5  # 2,000 of 10,000 steps
-    assert {each.batch for each in quick.values()} == {32, 128, 512}
-    assert len(quick) == 12 < len(full) == 20
+    for name, experiment in full.items():
+        assert quick[name].steps == experiment.steps // 5  # 2,000 of 10,000 steps
 
 
 def test_the_gap_and_its_trend_are_found():
@@ -123,9 +121,9 @@ def test_makes_all_files(tmp_path):
     few = [each for each in _SETTINGS if each.base == "setting-1" and each.batch >= 512]
     artifact = dataclasses.replace(
         BATCH_SIZE,
-        settings=tuple(dataclasses.replace(each, batch=each.batch // 16) for each in few),
+        settings=tuple(dataclasses.replace(each, batch=each.batch // 64) for each in few),
     )
     made = make(artifact, tmp_path, Plan(seeds=2, steps=200, evaluations=2), print)
     assert set(made.files) == {"csv", "txt", "png", "pdf"}
-    assert set(made.frame["batch"]) == {32, 128}
+    assert set(made.frame["batch"]) == {8, 32}
     assert made.comparison is not None

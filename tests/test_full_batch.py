@@ -169,9 +169,9 @@ def test_a_diverged_run_has_no_later_sharpness():
 
 def test_sharpness_is_that_of_the_objective_that_is_trained(tmp_path):
     """The largest eigenvalue of the token form's Hessian on the set, by JAX in double precision."""
-    made = make(EDGE_OF_STABILITY, tmp_path, Plan(seeds=1, steps=5), print)  # 2 steps
+    made = make(EDGE_OF_STABILITY, tmp_path, Plan(seeds=1, steps=2), print)
     assert set(made.files) == {"csv", "txt", "png", "pdf"}
-    (experiment,) = EDGE_OF_STABILITY.experiments(Plan(seeds=1, steps=5)).values()
+    (experiment,) = EDGE_OF_STABILITY.experiments(Plan(seeds=1, steps=2)).values()
     assert (experiment.batch, experiment.evaluation_batch) == (FULL_BATCH, FULL_BATCH)
     (first,) = set(made.frame.query("optimizer == 'sgd' and step == 0")["sharpness"])
     with jax.enable_x64(True):

@@ -32,10 +32,6 @@ from attnscape.paper.extended.budgets import BUDGETS, Budgeted, budgeted
 from attnscape.paper.settings import SETTING_1, SETTING_3
 from attnscape.statistics import Interval, mean_interval, no_interval, paired_comparison
 
-# Batch sizes of a plan that shortens the runs: 8 with the budget of samples makes 70 % of all
-# steps.
-_OF_SHORT_RUNS = (32, 128, 512)
-
 
 @dataclasses.dataclass(frozen=True)
 class BatchSizeAnalysis(Analysis):
@@ -58,10 +54,7 @@ class BatchSize(WithoutOwnParts, Artifact[BatchSizeAnalysis]):
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         chosen = {}
-        shorter = plan.steps is not None and plan.steps < Setting.all_steps
         for setting in self.settings:
-            if shorter and setting.batch not in _OF_SHORT_RUNS:
-                continue
             experiment = setting.experiment(plan)
             measured = EvaluationLoss(at(0, *evaluated_steps(experiment.steps)))
             chosen[setting.name] = dataclasses.replace(experiment, measures=(measured,))
@@ -76,8 +69,6 @@ class BatchSize(WithoutOwnParts, Artifact[BatchSizeAnalysis]):
         """
         frames = []
         for setting in self.settings:
-            if setting.name not in results:
-                continue
             assert isinstance(setting, Budgeted)
             dataset = results[setting.name]
             facts: dict[str, Any] = {"setting": setting.base, "budget": setting.budget}

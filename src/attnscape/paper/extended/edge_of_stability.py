@@ -24,7 +24,7 @@ from attnscape.experiments.runs import tidy
 from attnscape.experiments.setting import Plan, Setting
 from attnscape.measures import Curvature, EvaluationLoss, Schedule
 from attnscape.optimizers import NAMED
-from attnscape.paper.extended.base import WithoutOwnParts, shortened
+from attnscape.paper.extended.base import WithoutOwnParts
 from attnscape.paper.settings import SETTING_1
 from attnscape.statistics import Interval, geometric_mean, proportion
 from attnscape.tasks import FixedPrompts
@@ -158,7 +158,7 @@ def _full_batch(setting: Setting, plan: Plan) -> Experiment:
         optimizers={name: NAMED[name] for name in RATES},
         learning_rates=RATES,
         seeds=experiment.seeds[:_SEEDS],
-        steps=shortened(_STEPS, setting, plan),
+        steps=min(_STEPS, experiment.steps),
         batch=FULL_BATCH,
         clip=None,  # the edge is that of steps proportional to the gradient
         measures=(EvaluationLoss(_SCHEDULE), Curvature(_SCHEDULE)),
