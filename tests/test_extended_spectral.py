@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from attnscape.experiments.setting import FULL, Plan
+from attnscape.experiments.setting import FULL, QUICK, Plan
 from attnscape.paper.claims import _per_run as per_run
 from attnscape.paper.claims._from_tables import mean_comparison
 from attnscape.paper.claims._outcomes import verdict_of_comparisons
@@ -25,7 +25,7 @@ ARTIFACT = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    plan = Plan(seeds=2, steps=400, evaluations=2)
+    plan = Plan(seeds=2, steps=2_000, evaluations=2)  # 400 steps
     return make(ARTIFACT, tmp_path_factory.mktemp("spectral"), plan, print)
 
 
@@ -69,6 +69,7 @@ def test_the_experiments_follow_adam_to_step_2000_on_all_batches():
     assert (experiment.steps, experiment.seeds) == (2_000, tuple(range(6)))
     assert list(experiment.optimizers) == ["adam"]
     assert experiment.evaluation_seeds == tuple(range(8))
+    assert {each.steps for each in FIG16_SPECTRAL.experiments(QUICK).values()} == {400}
 
 
 def test_both_kinds_are_drawn_over_the_same_axes():

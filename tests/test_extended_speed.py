@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from attnscape.errors import UsageError
-from attnscape.experiments.setting import FULL, Plan
+from attnscape.experiments.setting import FULL, QUICK, Plan
 from attnscape.paper.claims import _speed as speed
 from attnscape.paper.extended.speed import SMOOTHNESS_SPEED
 from attnscape.paper.settings import SETTING_1, SETTING_2, SPHERE
@@ -117,10 +117,18 @@ def test_the_grid_is_each_rate_with_its_neighbours():
         assert {name: each[1] for name, each in rates.items()} == setting.rates["code"]
 
 
+def test_short_runs_are_measured_as_often_as_long_ones():
+    # Else the last 20 evaluations, whose median is the final loss, would be most of a run.
+    for plan, steps in ((FULL, 1_500), (QUICK, 300)):
+        experiment = SMOOTHNESS_SPEED.experiments(plan)["setting-1"]
+        times = [len(each.schedule.within(steps)) for each in experiment.measures]
+        assert (experiment.steps, times) == (steps, [76, 31])
+
+
 def test_figure_and_numbers_are_those_of_the_runs(tmp_path):
     settings = tuple(dataclasses.replace(each, batch=20) for each in (SETTING_1, SETTING_2))
     artifact = dataclasses.replace(SMOOTHNESS_SPEED, settings=settings)
-    result = make(artifact, tmp_path, Plan(seeds=2, steps=100, evaluations=3), print)
+    result = make(artifact, tmp_path, Plan(seeds=2, steps=700, evaluations=3), print)
     assert {"csv", "txt", "png", "pdf"} <= set(result.files)
     frame = result.frame
     assert len(frame) == 2 * 9

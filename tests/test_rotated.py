@@ -57,6 +57,17 @@ def test_it_starts_at_the_same_function(form):
     assert abs(rotated.P - linear.P).max() > 0.1
 
 
+def test_it_starts_at_the_same_point_in_every_precision(wide):
+    key, make = jax.random.key(1), RotatedLinearTransformer.init
+    model, single = make(key, **SIZE, dtype=jnp.float64), make(key, **SIZE)
+    assert model.P.dtype == model.Q.dtype == "float64"
+    assert single.P.dtype == single.Q.dtype == "float32"
+    linear, found = LinearTransformer.init(key, **SIZE, dtype=jnp.float64), model.as_linear()
+    # R^T R is the identity to 16 roundings, the vector of all entries has a norm of some 0.2.
+    np.testing.assert_allclose(found.P, linear.P, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(found.Q, linear.Q, rtol=0, atol=1e-15)
+
+
 def test_derivatives_are_turned(wide):
     R = turning(0)
     P, Q = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 2, 2)))

@@ -356,6 +356,16 @@ def test_fields_of_schedules_and_weight_decay_are_tuned():
         with_arguments("x", get_optimizer("sgdm@linear"), {"beta": 0.5})
 
 
+def test_an_argument_that_schedule_and_optimizer_both_have_is_not_guessed():
+    for reference in ("rmsprop@wsd", "rmsprop@wsd:weight_decay=0.1"):
+        with pytest.raises(UsageError, match=f"{reference} has two arguments 'decay', one of its"):
+            with_arguments(reference, get_optimizer(reference), {"decay": 0.5})
+    made = with_arguments("x", get_optimizer("rmsprop@wsd"), {"warmup": 3, "eps": 0.1})
+    assert made.shape == WSD(warmup=3)
+    assert made.factory.keywords == {"eps": 0.1}
+    assert with_arguments("x", rmsprop, {"decay": 0.5}).keywords == {"decay": 0.5}
+
+
 def test_scheduled_optimizers_and_those_that_ask_keep_the_contract():
     for factory in (scheduled(decayed(adam, 1e-6), Cosine(warmup=100)), mine):
         found = check_optimizer(factory)

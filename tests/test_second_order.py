@@ -13,10 +13,11 @@ from jax.flatten_util import ravel_pytree
 
 from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, objective, train
 from attnscape.errors import UsageError
-from attnscape.measures import EvaluationLoss, at
+from attnscape.measures import EvaluationLoss, Parameters, at
 from attnscape.optimizers import gauss_newton, keywords_of_step, newton, newton_cg
 from attnscape.steppers import Problem
 from attnscape.tasks import derived_key
+from attnscape.training import _threads
 
 TASK = RegressionTask(dim=2, context=5, noise=0.3)
 LINEAR = functools.partial(LinearTransformer.init, dim=2, scale=0.3)
@@ -102,6 +103,22 @@ def test_runs_are_stepped_to_the_minimum_of_each_batch():
         expected = np.mean((features(evaluation) @ solution - evaluation.target) ** 2)
         # In float32 and with the damping, entries of Q are right to some 1e-5.
         np.testing.assert_allclose(result["loss"].sel(step=step + 1), expected, rtol=1e-4)
+
+
+def test_the_number_of_threads_of_blas_changes_no_bit():
+    # The paper's 150 parameters: OpenBLAS divides no matrix of 50 rows among its threads.
+    task, model = RegressionTask(), functools.partial(LinearTransformer.init, layers=3, dim=5)
+
+    def trained(seeds):
+        methods = ["newton", "gauss-newton"]
+        parts = {"steps": 2, "batch": 64, "measures": (Parameters(at(2)),), "evaluation_batch": 8}
+        with _threads._pools().limit(limits=2, user_api="blas"):
+            found = train(task, model, methods, [0.5], seeds, **parts)["parameters"]
+        return found.sel(seed=0).values
+
+    together, alone = trained((0, 1)), trained((0,))  # two seeds have one thread each
+    assert np.isfinite(alone).all()
+    np.testing.assert_array_equal(alone, together)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ import functools
 import numpy as np
 import pytest
 
-from attnscape import Experiment, LinearTransformer, RegressionTask, train
+from attnscape import Experiment, LinearTransformer, RegressionTask, save, train
 from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.saved import saved_parameters
 from attnscape.measures import Parameters, TrainingLoss, every
 from attnscape.optimizers import sgd
+from attnscape.optimizers.references import resolve
 from attnscape.training import Start
 
 PARTS = (
@@ -99,3 +100,21 @@ def test_the_command_line_saves_and_starts(attnscape, tmp_path):
     shown = attnscape(*tiny, *options, f"{path}:optimizer=sgd,step=2")
     found = store.load(shown.splitlines()[-1])["parameters"].sel(step=0).squeeze(drop=True)
     np.testing.assert_array_equal(found.values, saved.values)
+
+
+def test_labels_with_signs_of_their_own_are_chosen(tmp_path):
+    labels = ["adam@cosine:warmup=2,end=0.1", "adam@cosine:warmup=2,end=0.1,weight_decay=0.1"]
+    path = tmp_path / "run:seed=7.nc"
+    result = train(*PARTS, resolve(labels), 0.1, (0, 1), steps=6, **RUN)
+    save(result, path)
+    for label in labels:
+        expected = result["parameters"].sel(optimizer=label, learning_rate=0.1)
+        for choice in (f"step=3,optimizer={label},seed=1", f"optimizer={label},seed=1,step=3"):
+            found = saved_parameters(f"{path}:{choice}")
+            np.testing.assert_array_equal(found.values, expected.sel(seed=1, step=3).values)
+        last = saved_parameters(f"{path}:optimizer={label}")
+        np.testing.assert_array_equal(last.values, expected.sel(step=6).values)
+    with pytest.raises(UsageError, match="cannot be read at 'optimizer="):
+        saved_parameters(f"{path}:optimizer=sgd,optimizer=adam")
+    with pytest.raises(UsageError, match="no parameters of optimizer adam@cosine:warmup=2; it has"):
+        saved_parameters(f"{path}:optimizer=adam@cosine:warmup=2")

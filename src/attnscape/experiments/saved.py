@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import xarray as xr
@@ -26,8 +27,10 @@ def saved_parameters(text: str) -> xr.DataArray:
 
     Args:
         text: The path of the result, and after a colon a choice of optimizer, learning_rate, batch,
-            seed and step. The step is by default the last at which they were stored; without a
-            seed, all are returned; the others can be left out if there is only one.
+            seed and step. An optimizer's label goes on until the next of these words, as in
+            `result.nc:optimizer=adam@cosine:warmup=100,end=0.1,step=500`. The step is by default
+            the last at which they were stored; without a seed, all are returned; the others can
+            be left out if there is only one.
 
     Returns:
         The dims are (seed, parameter), or (parameter,) if the seed was chosen.
@@ -39,7 +42,7 @@ def saved_parameters(text: str) -> xr.DataArray:
         >>> from attnscape.experiments.saved import saved_parameters
         >>> start = saved_parameters("result.nc:step=500,optimizer=adam")  # doctest: +SKIP
     """
-    path, words = loading.split_fields(text)
+    path, words = _split(text)
     choice = _Choice(**loading.read_fields(path, _Choice, words))
     dataset = load(path)
     if "parameters" not in dataset:
@@ -79,6 +82,20 @@ def saved_parameters(text: str) -> xr.DataArray:
             was_run = found.notnull().any([d for d in found.dims if d != "learning_rate"])
             found = found.isel(learning_rate=was_run.values)
     return found
+
+
+_KEYS = "|".join(field.name for field in dataclasses.fields(_Choice))
+_LABEL = re.compile(rf"(?<=[:,]optimizer=).*?(?=,(?:{_KEYS})=|$)")
+
+
+def _split(text: str) -> tuple[str, loading.Words]:
+    """The path, and the words of the choice; those of the optimizer are its label as it stands."""
+    label = _LABEL.search(text)
+    if label is None:
+        return loading.split_fields(text)
+    # A label may have the signs that separate fields.
+    path, words = loading.split_fields(f"{text[: label.start()]}label{text[label.end() :]}")
+    return path, {**words, "optimizer": (label[0],)}
 
 
 def _check(path: str, found: xr.DataArray) -> None:

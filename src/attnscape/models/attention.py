@@ -77,7 +77,8 @@ class AttentionTransformer(Transformer):
             dtype: Type of P and Q.
 
         Raises:
-            UsageError: If layers or dim is below 1, or the form or the activation is unknown.
+            UsageError: If layers or dim is below 1, scale is negative, or the form or the
+                activation is unknown.
         """
         P, Q = initial_matrices(key, layers, dim, form, scale, dtype)
         return cls(P, Q, form, activation)

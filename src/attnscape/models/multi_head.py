@@ -92,8 +92,8 @@ class MultiHeadTransformer(eqx.Module):
             dtype: Type of P and Q.
 
         Raises:
-            UsageError: If layers, dim or heads is below 1, the form is not `full`, or the
-                activation is unknown.
+            UsageError: If layers, dim or heads is below 1, scale is negative, the form is not
+                `full`, or the activation is unknown.
         """
         if form != "full":
             raise UsageError(

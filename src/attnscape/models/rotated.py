@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -60,6 +61,7 @@ class RotatedLinearTransformer(eqx.Module):
         form: Form = "block",
         scale: float = 0.05,
         rotation: int = 0,
+        dtype: jax.typing.DTypeLike = jnp.float32,
     ) -> RotatedLinearTransformer:
         """The same function as `LinearTransformer.init(key, ...)`, in rotated coordinates.
 
@@ -70,11 +72,14 @@ class RotatedLinearTransformer(eqx.Module):
             form: `block` or `full`.
             scale: Standard deviation of the entries of the linear Transformer.
             rotation: Seed of R.
+            dtype: Type of the trained coordinates.
 
         Raises:
             UsageError: If layers or dim is below 1, scale is negative, or the form is unknown.
         """
-        linear = LinearTransformer.init(key, layers=layers, dim=dim, form=form, scale=scale)
+        linear = LinearTransformer.init(
+            key, layers=layers, dim=dim, form=form, scale=scale, dtype=dtype
+        )
         P, Q = _turned(_rotation(2 * linear.P.size, rotation).T, linear.P, linear.Q)
         return cls(P, Q, rotation, form)
 

@@ -12,11 +12,11 @@ import functools
 import inspect
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from attnscape.errors import UsageError
-from attnscape.optimizers.binding import Wrapped
+from attnscape.optimizers.binding import Wrapped, unwrapped
 from attnscape.optimizers.external import ExternalOptimizer
 from attnscape.optimizers.schedules import Scheduled, scheduled
 from attnscape.optimizers.transformations import Factory
@@ -71,11 +71,10 @@ def combinations(grid: Grid) -> list[dict[str, Any]]:
 def with_arguments(name: str, factory: Factory, values: Mapping[str, Any]) -> Factory:
     """The factory with these values of its arguments.
 
-    Fields of its schedule are among them (before arguments of the same name), and so is
-    `weight_decay` for every optax factory.
+    Fields of its schedule are among them, and so is `weight_decay` for every optax factory.
 
     Raises:
-        UsageError: If it has no such argument, or is not a function.
+        UsageError: If it has no such argument, two of this name, or is not a function.
     """
     if not values:
         return factory
@@ -86,8 +85,8 @@ def with_arguments(name: str, factory: Factory, values: Mapping[str, Any]) -> Fa
             f"{name} is PyTorch's, whose arguments are not tuned; write functions of (parameters, "
             "lr) with other values, and give each."
         )
-    parameters = list(inspect.signature(factory).parameters.values())[1:]
-    known = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    parameters = _parameters(factory)
+    known = _names(parameters)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for argument in values:
         if argument not in (*known, "weight_decay") and not open_ended:
@@ -105,6 +104,14 @@ def _inside(name: str, factory: Wrapped, values: Mapping[str, Any]) -> Factory:
     if isinstance(factory, Scheduled):
         shape: Any = factory.shape  # of the user's, it may be a function without fields
         others, of_shape = _apart(values, getattr(shape, "__dataclass_fields__", ()))
+        both = [each for each in of_shape if each in _names(_parameters(unwrapped(factory)))]
+        if both:
+            raise UsageError(
+                f"{name} has two arguments {both[0]!r}, one of its schedule and one of the "
+                "optimizer; tune the optimizer's by a function of your own that calls it "
+                "otherwise, and give each value of the schedule's an optimizer, as in "
+                "rmsprop@wsd:decay=0.1."
+            )
         shape = dataclasses.replace(shape, **of_shape) if of_shape else shape
         return scheduled(with_arguments(name, factory.factory, others), shape)
     others, decay = _apart(values, ["weight_decay"])
@@ -112,6 +119,15 @@ def _inside(name: str, factory: Wrapped, values: Mapping[str, Any]) -> Factory:
     if decay:
         return _decayed(inner, decay)
     return cast(Factory, dataclasses.replace(factory, factory=inner))  # pyright: ignore[reportArgumentType]
+
+
+def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters besides the learning rate."""
+    return list(inspect.signature(factory).parameters.values())[1:]
+
+
+def _names(parameters: Sequence[inspect.Parameter]) -> list[str]:
+    return [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
 
 
 def _apart(

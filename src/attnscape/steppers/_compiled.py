@@ -20,7 +20,7 @@ from attnscape.optimizers import (
     accepting,
     clipped,
 )
-from attnscape.steppers._one_matrix import decomposes, one_matrix_at_a_time
+from attnscape.steppers._one_matrix import one_matrix_at_a_time
 from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
 from attnscape.trees import Plain, from_plain, to_plain
@@ -98,10 +98,6 @@ class CompiledStepper:
     def calls_python(self, runs: Runs) -> bool:
         """Whether a user's part has callbacks, which run at every update."""
         return any(_CALLBACK.search(str(program)) for program in self._programs(runs))
-
-    def decomposes(self, runs: Runs) -> bool:
-        """Whether an update decomposes matrices."""
-        return any(map(decomposes, self._programs(runs)))
 
     def _programs(self, runs: Runs) -> list[ClosedJaxpr]:
         traced = (

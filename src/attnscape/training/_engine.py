@@ -106,16 +106,13 @@ class Engine:
 
     def start(self, seed: int) -> States:
         """The runs of a seed at step 0."""
-        return self._started(self._steppers, seed)
-
-    def _started(self, steppers: Sequence[Stepper], seed: int) -> States:
         with self._starting:  # the user's model and `init` run, not a compiled program
             init_keys, data_keys = _keys(seed)
             if self._start is None:
                 initial_models = self._initial_parameters(init_keys)
             else:
                 initial_models = self._unravel(self._start.row(seed)[None])
-            return tuple(stepper.start(initial_models, data_keys) for stepper in steppers)
+            return tuple(stepper.start(initial_models, data_keys) for stepper in self._steppers)
 
     def save(self, runs: States) -> Plain:
         """All that the next updates of a seed depend on.
@@ -202,15 +199,6 @@ class Engine:
             if any(stepper.calls_python(of_stepper) for stepper, of_stepper in pairs):
                 return 1
         return most if all(map(is_built_in, measures)) else 1
-
-    def decomposes(self, seed: int) -> bool:
-        """Whether updates of the user's decompose matrices."""
-        if self._built_in:
-            return False
-        # External optimizers are not asked: starting one may have effects.
-        compiled = [each for each in self._steppers if isinstance(each, CompiledStepper)]
-        runs = self._started(compiled, seed) if compiled else ()
-        return any(map(CompiledStepper.decomposes, compiled, runs))
 
     def _preconditioners(self, runs: States) -> list[PyTree[Float[Array, "seed _ ..."]] | None]:
         return [

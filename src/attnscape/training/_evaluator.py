@@ -23,7 +23,6 @@ from attnscape.identity import is_built_in
 from attnscape.measures import Iterate, Measure, quantity_of
 from attnscape.steppers import Sampler
 from attnscape.tasks import Moments, Prompts, derived_key
-from attnscape.training._threads import one_blas_thread
 from attnscape.trees import astype
 
 _MEASURE_STREAM = 1  # the training batches of a step have stream 0
@@ -84,12 +83,8 @@ class Evaluator:
             evaluations, count = self._stacked, measure.evaluations or len(self._evaluations)
         else:  # no number depends on it, so one batch is enough
             evaluations, count = self._first, 1
-        with contextlib.ExitStack() as context:
-            # Spectra of some hundred small matrices are fastest on one BLAS thread: several threads
-            # on one small matrix mostly wait for each other.
-            context.enter_context(one_blas_thread())
-            if measure.precision == "float64":
-                context.enter_context(jax.enable_x64(True))
+        x64 = measure.precision == "float64"
+        with jax.enable_x64(True) if x64 else contextlib.nullcontext():
             evaluated = [
                 jax.device_get(
                     _evaluate(program, *of_optimizer, training, keys, evaluations, count)

@@ -7,7 +7,6 @@ length, a seed that goes on from there ends with the bits of one that was never 
 from __future__ import annotations
 
 import bisect
-import contextlib
 import dataclasses
 import functools
 import time
@@ -63,8 +62,9 @@ def run(
     outline = {"layout": layout.plain(), "labels": labels}
     checkpoints.describe([part_of(seed) for seed in seeds], steps, outline)
     progress(0, total)
-    # Also for one seed: calls at once from several of XLA's threads make those of BLAS spin.
-    with one_blas_thread() if engine.decomposes(seeds[0]) else contextlib.nullcontext():
+    # Also for one seed: LAPACK's last bits depend on the number of threads. Small matrices are
+    # decomposed fastest on one, and calls from several of XLA's threads make those of BLAS spin.
+    with one_blas_thread():
         records = for_each_seed(
             lambda seed, report: _run_seed(engine, seed, measures, layout, checkpoints, report),
             seeds,

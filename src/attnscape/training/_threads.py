@@ -99,7 +99,7 @@ def for_each_seed(
         finally:
             reports.put((index, None))
 
-    with native.callers(threads), one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+    with native.callers(threads), ThreadPoolExecutor(threads) as pool:
         try:
             # Each thread sees the caller's context variables, such as numpy's error state.
             futures = [

@@ -18,10 +18,11 @@ from attnscape.experiments.runs import tidy
 from attnscape.experiments.setting import Plan
 from attnscape.measures import Curvature, DirectionalSmoothness, every
 from attnscape.paper.claims import _per_run as per_run
-from attnscape.paper.extended.base import WithoutOwnParts
+from attnscape.paper.extended.base import WithoutOwnParts, shortened
 from attnscape.paper.settings import MAIN
 from attnscape.paper.smoothness import (
     DIRECTIONAL,
+    LAST,
     Growth,
     along_adam,
     growth_by_setting,
@@ -56,7 +57,10 @@ class SpectralScatter(WithoutOwnParts, Artifact[SpectralAnalysis]):
 
     def experiments(self, plan: Plan) -> Mapping[str, Experiment]:
         return {
-            setting.name: along_adam(setting, plan, "spectral", *_MEASURES)
+            setting.name: dataclasses.replace(
+                along_adam(setting, plan, "spectral", *_MEASURES),
+                steps=shortened(LAST, setting, plan),
+            )
             for setting in self.settings
         }
 

@@ -19,14 +19,15 @@ from attnscape.experiments.setting import Plan, Setting
 from attnscape.experiments.tuning import neighbour
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, every
 from attnscape.paper.claims import _speed as speed
-from attnscape.paper.extended.base import WithoutOwnParts
+from attnscape.paper.extended.base import WithoutOwnParts, shortened
 from attnscape.paper.settings import DEPTHS, MAIN, SPHERE
 from attnscape.paper.variants import FACTORED, SOFTMAX
 from attnscape.statistics import Interval, RankCorrelation
 
 _LAST = 1_500
 _SEEDS = 10  # five for each of the two numbers
-_MEASURES = (EvaluationLoss(every(20)), DirectionalSmoothness(every(50), evaluations=2))
+_LOSSES = 75  # evaluations of the loss along a run, of which the last 20 give the final one
+_SMOOTHNESS = 30  # measurements of smoothness along a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,13 +158,18 @@ def _around_its_rates(setting: Setting, plan: Plan) -> Experiment:
         name: (neighbour(rate, -1), rate, neighbour(rate, 1))
         for name, (rate,) in experiment.learning_rates.items()
     }
+    steps = shortened(_LAST, setting, plan)
+    measures = (
+        EvaluationLoss(every(max(1, steps // _LOSSES))),
+        DirectionalSmoothness(every(max(1, steps // _SMOOTHNESS)), evaluations=2),
+    )
     return dataclasses.replace(
         experiment,
         name=f"{experiment.name}-around",
         learning_rates=around,
         seeds=tuple(range(plan.seeds or _SEEDS)),
-        steps=min(_LAST, experiment.steps),
-        measures=_MEASURES,
+        steps=steps,
+        measures=measures,
     )
 
 
