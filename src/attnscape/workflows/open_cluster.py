@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from attnscape.workflows.clusters import Cluster
 
 _PATIENCE = 10  # seconds in which a scheduler must answer
+_LOCAL = "local:"
 _MOST = 1_000  # local workers; more is a slip of the finger
 
 
@@ -58,7 +59,8 @@ def opened(text: str | None) -> Generator[Cluster | None]:
         contextlib.ExitStack() as stack,
     ):
         client, made = _client(text, stack)
-        cluster = Cluster(client, made)
+        abreast = max(1, processors() // _threads(text)) if text.startswith(_LOCAL) else None
+        cluster = Cluster(client, made, abreast=abreast)
         stack.callback(cluster.stop)
         try:
             yield cluster
@@ -73,7 +75,7 @@ def _client(text: str, stack: contextlib.ExitStack) -> tuple[distributed.Client,
     """The connection to the scheduler, and the cluster if it was made here."""
     import distributed
 
-    if text.startswith("local:"):
+    if text.startswith(_LOCAL):
         made = stack.enter_context(_local(text))
     elif re.match(r"\w+://", text):
         return stack.enter_context(_connected(text)), None
@@ -115,7 +117,7 @@ def _local(text: str) -> Any:
     """Processes of this machine, each with its share of the processors."""
     import distributed
 
-    number = text.removeprefix("local:")
+    number = text.removeprefix(_LOCAL)
     if not (number.isdecimal() and 1 <= int(number) <= _MOST):
         raise UsageError(
             f"--cluster is {text!r}; give a whole number of processes from 1 to {_MOST}, as in "
@@ -126,8 +128,6 @@ def _local(text: str) -> Any:
             "--cluster local computes on processors, and JAX has an accelerator here; leave "
             "--cluster out, or set JAX_PLATFORMS to cpu."
         )
-    # XLA compiles sums in another way if it has only one thread, and then bits differ.
-    threads = 1 if xla_threads() == 1 else max(2, processors() // int(number))
     return distributed.LocalCluster(
         n_workers=int(number),
         threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
@@ -135,5 +135,12 @@ def _local(text: str) -> Any:
         memory_limit=0,  # attnscape looks at the memory that is free
         dashboard_address=":0",
         silence_logs=logging.CRITICAL,
-        env={"PJRT_NPROC": str(threads), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+        env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
     )
+
+
+def _threads(text: str) -> int:
+    """How many threads of XLA's each of the local processes has."""
+    # XLA compiles sums in another way if it has only one thread, and then bits differ.
+    share = processors() // int(text.removeprefix(_LOCAL))
+    return 1 if xla_threads() == 1 else max(2, share)
