@@ -86,7 +86,8 @@ def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
     dataset = _checked(experiment, load(path), path)
     # If a process was stopped before it could do so.
     checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
-    locks.remove(Path(directory), spec.short(experiment.run_id))
+    for name in (spec.short(experiment.run_id), *seed_locks(experiment)):
+        locks.remove(Path(directory), name)
     return dataset
 
 
@@ -139,6 +140,9 @@ def file_name(experiment: Computation) -> str:
 
 def find(experiment: Computation, directory: Path | str) -> Path | None:
     """The file with the experiment's result, even if the experiment had another name; or None."""
+    path = Path(directory) / file_name(experiment)
+    if path.exists():  # which spares the look at all names
+        return path
     return next(iter(sorted(Path(directory).glob(f"*-{spec.short(experiment.run_id)}.nc"))), None)
 
 

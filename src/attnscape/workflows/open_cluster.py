@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10  # seconds in which a scheduler must answer
 _LOCAL = "local:"
+# Dask looks at what its processes do a hundred times a second, for pages that nobody opens: 3 % of
+# a processor in each. Workers that are started here have the same settings.
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    # xarray writes files in this process without asking the scheduler for a lock.
+    "scheduler": "synchronous",
+}
 _MOST = 1_000  # local workers; more is a slip of the finger
 
 
@@ -52,15 +61,11 @@ def opened(text: str | None) -> Generator[Cluster | None]:
     # What it tells of dying workers and lost connections, attnscape says in a sentence.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
-        # xarray writes files in this process without asking the scheduler for a lock.
-        dask.config.set(
-            {"distributed.scheduler.allowed-failures": TRIES - 1, "scheduler": "synchronous"}
-        ),
+        dask.config.set({**_QUIET, "distributed.scheduler.allowed-failures": TRIES - 1}),
         contextlib.ExitStack() as stack,
     ):
         client, made = _client(text, stack)
-        abreast = max(1, processors() // _threads(text)) if text.startswith(_LOCAL) else None
-        cluster = Cluster(client, made, abreast=abreast)
+        cluster = Cluster(client, made, abreast=workers_abreast(text))
         stack.callback(cluster.stop)
         try:
             yield cluster
@@ -137,6 +142,11 @@ def _local(text: str) -> Any:
         silence_logs=logging.CRITICAL,
         env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
     )
+
+
+def workers_abreast(text: str) -> int | None:
+    """How many workers use all processors; None where each has its own."""
+    return max(1, processors() // _threads(text)) if text.startswith(_LOCAL) else None
 
 
 def _threads(text: str) -> int:
