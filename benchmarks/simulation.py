@@ -1,11 +1,11 @@
 """A cluster as discrete events: how long a plan takes on many workers, of which some die.
 
-The policy is that of `attnscape.workflows.clusters` and of Dask beneath it: the command keeps one
-chunk more than there are workers under way and looks at them now and then; a chunk whose worker dies
-or that fails is tried again, from its checkpoint, and given up after three deaths or three failures;
-a process is replaced when it has served 20 chunks. The scheduler is one server: each chunk costs it
-some time, and each worker's messages the rest. What is not simulated: the network, the file system,
-and a scheduler that dies.
+The policy is that of `attnscape.workflows.clusters` and of Dask beneath it. The command keeps one
+chunk more than there are workers under way, and looks at them now and then. A chunk whose worker
+dies or that fails is tried again, from its checkpoint, and given up after three deaths or three
+failures. A process is replaced when it has served 20 chunks. The scheduler is one server: each
+chunk costs it some time, and each worker's messages the rest. Not simulated: the network, the file
+system, and a scheduler that dies.
 """
 
 from __future__ import annotations
@@ -143,13 +143,13 @@ class Simulation:
         useful = float(self._takes[[each for each in range(self.chunks) if each not in gone]].sum())
         load = cluster.workers * (cluster.dispatch / cluster.chunk + cluster.messages)
         return Outcome(
-            now,
-            useful / (cluster.workers * now),
-            1 - self._half / now,
+            float(now),
+            float(useful / (cluster.workers * now)),
+            float(1 - self._half / now),
             self.chunks - len(gone),
             tuple(sorted(gone)),
             self._died,
-            1 - useful / self._spent,
+            float(1 - useful / self._spent),
             load,
         )
 
@@ -239,8 +239,8 @@ class Simulation:
         self._busy -= 1
         spent = max(0.0, now - worker.began)
         self._spent += spent
-        kept = spent // self.cluster.checkpoint * self.cluster.checkpoint
-        self._left[chunk] = max(0.0, self._left[chunk] - kept)
+        if math.isfinite(each := self.cluster.checkpoint):
+            self._left[chunk] = max(0.0, self._left[chunk] - spent // each * each)
         if self._busy >= self.cluster.workers / 2:
             self._half = now
         return chunk

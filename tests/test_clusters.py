@@ -34,6 +34,7 @@ from attnscape.workflows.open_cluster import opened, workers_abreast
 from attnscape.workflows.places import Job
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
+from cluster_support import FACTORY, equal_results, numbers_of, option_of
 
 TINY = Experiment(
     "tiny",
@@ -66,23 +67,6 @@ def until(condition, seconds=120):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def numbers_of(path):
-    """Every bit of a result's numbers, and its attributes.
-
-    Not the bytes of the file: where HDF5 puts an array depends on who else holds an object of the
-    file at that moment, as the thread of a worker does that watches what the others do.
-    """
-    result = store.load(path)
-    arrays = {
-        name: (each.dims, each.dtype, each.values.tobytes(), each.attrs)
-        for name, each in result.variables.items()
-        if each.dtype.kind != "O"
-    }
-    texts = {n: each.values.tolist() for n, each in result.variables.items() if n not in arrays}
-    assert arrays.keys() >= {"loss", "status", "seed"}
-    return arrays, texts, result.attrs
 
 
 def result_of(experiment, folder):
@@ -410,16 +394,6 @@ def test_no_scheduler_at_an_address_is_told(monkeypatch):
         pass
 
 
-FACTORY = """
-import distributed
-
-def factory():
-    return distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, dashboard_address=":0", memory_limit=0
-    )
-"""
-
-
 def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
     (tmp_path / "mine.py").write_text(textwrap.dedent(FACTORY))
     words = ("train", "--dim", 2, "--context", 3, "--layers", 1, "--steps", 4, "--batch", 8)
@@ -428,6 +402,22 @@ def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
     attnscape(*words, "--out", tmp_path / "one")
     (many,), (one,) = ((tmp_path / each).glob("*.nc") for each in ("many", "one"))
     assert numbers_of(many) == numbers_of(one)
+
+
+KINDS = ["local", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("factory", "tcp"))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bench_on_a_cluster_has_the_numbers_of_one_without(kind, attnscape, tmp_path):
+    (tmp_path / "mine.py").write_text("import optax\n\nmine = optax.sgd\n")
+    words = ("bench", f"{tmp_path / 'mine.py'}:mine", "--settings", "setting-1", "--seeds", 2)
+    words = (*words, "--steps", 4)
+    attnscape(*words, "--out", tmp_path / "one")
+    with option_of(kind, tmp_path) as cluster:
+        attnscape(*words, "--out", tmp_path / "many", "--cluster", cluster)
+    assert equal_results(tmp_path / "one" / "runs", tmp_path / "many" / "runs")
+    tables = [(tmp_path / each / "bench.csv").read_text() for each in ("one", "many")]
+    assert tables[0] == tables[1]
 
 
 def test_the_example_for_slurm_starts_workers_with_several_threads_of_xla(monkeypatch):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 TRIES = 3  # of a chunk
 _SERVED = 20  # chunks that a process of a worker computes before it is replaced
-_GLANCE = 1.0  # seconds between two looks at the workers
+_GLANCE = 1.0  # seconds between two looks at the workers, and between two messages of one
+MESSAGES = 500  # on progress that all workers send in a second, at most: each costs the scheduler
 
 
 class _Chunk:
@@ -152,8 +153,10 @@ class Cluster:
         sender = self._senders[job.directory]
         content, has_own = sender.to_bytes(job)
         key = f"{job}-{uuid.uuid4().hex}"
+        pause = max(_GLANCE, self._expected() / MESSAGES)
         message = Message(
-            content, job.run.run_id, has_own, setup(), sender.folder, self._topic, key, self._served
+            *(content, job.run.run_id, has_own, setup(), sender.folder),
+            *(self._topic, key, pause, self._served),
         )
         return _Chunk(job, message)
 
