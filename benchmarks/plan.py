@@ -23,12 +23,7 @@ _DOCS = Path(__file__).parents[1] / "docs"
 RUNS, STEPS = 100_000_000, 2_000
 WORKERS = 10_000
 CHUNK_RUNS = 2_400  # 2 optimizers, 20 rates, 60 seeds
-_LIFETIMES = {
-    "never": float("inf"),
-    "after 100 hours": 100.0,
-    "after 10 hours": 10.0,
-    "hourly": 1.0,
-}
+_LIFETIMES = {"never": math.inf, "after 100 hours": 100.0, "after 10 hours": 10.0, "hourly": 1.0}
 _SIZES = (0.3, 1, 3)  # of chunks, beside the plan's
 _RESTART = 60.0  # seconds, as where another job of a batch system starts
 

@@ -139,8 +139,8 @@ def _check(check: dict[str, Any] | None) -> str:
     ratio = check["simulated"]["seconds"] / check["real"]["seconds"]
     return (
         f"{check['chunks']} chunks of {check['seconds']:.0f} s on two real workers, of which two "
-        "are killed from outside; one chunk always fails, and one kills its worker. A process serves 5 "
-        f"chunks, and a new one begins {check['restart']:.1f} s after the old one died.\n\n"
+        "are killed from outside; one chunk always fails, and one kills its worker. A process "
+        f"serves 5 chunks, and a new one begins {check['restart']:.1f} s after the old died.\n\n"
         f"{_table(head, rows)}\n\n"
         f"The simulation takes {ratio:.2f} times as long as the cluster."
     )

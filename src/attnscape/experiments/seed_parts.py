@@ -40,9 +40,8 @@ def finish_seeds(
     directory = writable_directory(directory)
     folder = checkpoints.folder_of(directory, experiment.run_id)
     while not _trained(experiment, tuple(seeds), directory, progress):
-        with locks.alone(
-            directory, spec.short(experiment.run_id)
-        ):  # somebody runs the whole experiment
+        # Somebody runs the whole experiment.
+        with locks.alone(directory, spec.short(experiment.run_id)):
             pass
     if {part_of(seed) for seed in experiment.seeds} <= checkpoints.finished_parts(folder):
         store.load_or_run(experiment, directory)
