@@ -46,8 +46,7 @@ def page(content: dict[str, Any]) -> str:
         alone=plan["runs"] * (size["run"] + size["file"]) / 1e9,
         folders=_folders(found["folders"]),
         chunk_ms=1e3 * scheduler["chunk_seconds"],
-        rate=scheduler["chunks_a_second"],
-        few=scheduler["workers"],
+        rate=1 / scheduler["chunk_seconds"],
         message_us=1e6 * scheduler["message_seconds"],
         queues=" and ".join(
             f"{1e3 * each['seconds_a_run']:.2f} ms a chunk with {each['runs']:,} chunks"
