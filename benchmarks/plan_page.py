@@ -33,7 +33,7 @@ def page(content: dict[str, Any]) -> str:
         abreast=steps["runs_abreast"],
         a_second=1 / steps["seconds"],
         core_hours=seconds / 3600,
-        days=seconds / plan["workers"] / 86_400,
+        hours=seconds / plan["workers"] / 3600,
         chunk_minutes=simulated["chunk_seconds"] / 60,
         compilation=steps["compilation"],
         chunks=simulated["chunks"],

@@ -149,7 +149,7 @@ class Simulation:
             self.chunks - len(gone),
             tuple(sorted(gone)),
             self._died,
-            float(1 - useful / self._spent),
+            max(0.0, float(1 - useful / self._spent)),  # not -0.0 by rounding
             load,
         )
 
