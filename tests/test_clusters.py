@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,10 +30,11 @@ from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
 from attnscape.training import Status
 from attnscape.workflows.clusters import Cluster
-from attnscape.workflows.open_cluster import opened
+from attnscape.workflows.open_cluster import opened, workers_abreast
 from attnscape.workflows.places import Job
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
+from cluster_support import FACTORY, equal_results, numbers_of, option_of
 
 TINY = Experiment(
     "tiny",
@@ -51,6 +54,7 @@ LONG = dataclasses.replace(TINY, name="long", seeds=(0, 1), steps=20_000)
 @pytest.fixture(scope="module")
 def cluster():
     with opened("local:2") as made:
+        made._abreast = None  # cuts as if each worker had processors of its own
         yield made
 
 
@@ -63,23 +67,6 @@ def until(condition, seconds=120):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def numbers_of(path):
-    """Every bit of a result's numbers, and its attributes.
-
-    Not the bytes of the file: where HDF5 puts an array depends on who else holds an object of the
-    file at that moment, as the thread of a worker does that watches what the others do.
-    """
-    result = store.load(path)
-    arrays = {
-        name: (each.dims, each.dtype, each.values.tobytes(), each.attrs)
-        for name, each in result.variables.items()
-        if each.dtype.kind != "O"
-    }
-    texts = {n: each.values.tolist() for n, each in result.variables.items() if n not in arrays}
-    assert arrays.keys() >= {"loss", "status", "seed"}
-    return arrays, texts, result.attrs
 
 
 def result_of(experiment, folder):
@@ -95,6 +82,36 @@ def test_a_job_is_cut_along_the_seeds_of_its_experiment(tmp_path):
         assert sum(job.run_steps for job in cut) == whole.run_steps
     assert whole.cut(1) == [whole]
     assert Job(SimpleNamespace(seeds=(0, 1)), tmp_path).cut(2)[0].seeds is None
+
+
+@pytest.mark.parametrize(
+    ("local", "processors", "abreast", "pieces"),
+    [(2, 2, 1, 1), (2, 4, 2, 2), (4, 4, 2, 2), (2, 8, 2, 2), (8, 64, 8, 5), (1, 2, 1, 1)],
+)
+def test_local_processes_cut_an_experiment_only_if_processors_would_be_idle(
+    local, processors, abreast, pieces, tmp_path, monkeypatch
+):
+    """A process has two threads at least, so two of them are too many for two processors."""
+    monkeypatch.setattr("attnscape.workflows.open_cluster.processors", lambda: processors)
+    monkeypatch.setattr("attnscape.workflows.open_cluster.xla_threads", lambda: processors)
+    assert workers_abreast(f"local:{local}") == abreast
+    sent = []
+    addresses = [f"tcp://worker-{number}" for number in range(local)]
+    client = SimpleNamespace(
+        subscribe_topic=lambda topic, hear: None,
+        nthreads=lambda: addresses,
+        submit=lambda *args, **options: sent.append(args[1].key) or Future(),
+        cancel=lambda tasks, force: None,
+    )
+    cluster = Cluster(client, abreast=abreast)
+    cluster.submit(Job(TINY, tmp_path))
+    assert len(sent) == pieces
+    cluster.stop()
+    # Each worker elsewhere has processors of its own.
+    elsewhere = Cluster(client)
+    elsewhere.submit(Job(TINY, tmp_path))
+    assert len(sent) == pieces + min(local, 5)
+    elsewhere.stop()
 
 
 def test_a_cluster_writes_the_numbers_that_one_process_writes(cluster, tmp_path):
@@ -128,6 +145,29 @@ def test_an_experiment_alone_is_cut_and_seeds_that_are_finished_are_kept(cluster
         queue.compute([TINY], "trial", silent)
     store.load_or_run(TINY, tmp_path / "one")
     assert result_of(TINY, tmp_path) == result_of(TINY, tmp_path / "one")
+
+
+def test_workers_wait_for_a_process_that_computes_the_same_run(cluster, tmp_path, monkeypatch):
+    begun, go, of_class = threading.Event(), threading.Event(), Experiment.run
+
+    def run(experiment, progress, checkpoints):
+        begun.set()
+        assert go.wait(60)
+        return of_class(experiment, progress, checkpoints)
+
+    monkeypatch.setattr(Experiment, "run", run)  # in this process
+    with ThreadPoolExecutor(1) as pool:
+        here = pool.submit(store.load_or_run, TINY, tmp_path)
+        assert begun.wait(60)
+        there = cluster.submit(Job(TINY, tmp_path)).future
+        until(lambda: any(cluster._client.processing().values()))
+        with pytest.raises(TimeoutError):
+            there.result(2)
+        assert not checkpoints.folder_of(tmp_path, TINY.run_id).exists()
+        go.set()
+        here.result(60)
+        there.result(60)
+    assert not checkpoints.folder_of(tmp_path, TINY.run_id).exists()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,16 +394,6 @@ def test_no_scheduler_at_an_address_is_told(monkeypatch):
         pass
 
 
-FACTORY = """
-import distributed
-
-def factory():
-    return distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, dashboard_address=":0", memory_limit=0
-    )
-"""
-
-
 def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
     (tmp_path / "mine.py").write_text(textwrap.dedent(FACTORY))
     words = ("train", "--dim", 2, "--context", 3, "--layers", 1, "--steps", 4, "--batch", 8)
@@ -372,6 +402,22 @@ def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
     attnscape(*words, "--out", tmp_path / "one")
     (many,), (one,) = ((tmp_path / each).glob("*.nc") for each in ("many", "one"))
     assert numbers_of(many) == numbers_of(one)
+
+
+KINDS = ["local", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("factory", "tcp"))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bench_on_a_cluster_has_the_numbers_of_one_without(kind, attnscape, tmp_path):
+    (tmp_path / "mine.py").write_text("import optax\n\nmine = optax.sgd\n")
+    words = ("bench", f"{tmp_path / 'mine.py'}:mine", "--settings", "setting-1", "--seeds", 2)
+    words = (*words, "--steps", 4)
+    attnscape(*words, "--out", tmp_path / "one")
+    with option_of(kind, tmp_path) as cluster:
+        attnscape(*words, "--out", tmp_path / "many", "--cluster", cluster)
+    assert equal_results(tmp_path / "one" / "runs", tmp_path / "many" / "runs")
+    tables = [(tmp_path / each / "bench.csv").read_text() for each in ("one", "many")]
+    assert tables[0] == tables[1]
 
 
 def test_the_example_for_slurm_starts_workers_with_several_threads_of_xla(monkeypatch):

@@ -14,11 +14,13 @@ import pytest
 
 from attnscape.experiments import locks, store
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.seed_parts import finish_seeds
 from attnscape.workflows import processes, run_queue
 from attnscape.workflows.members import Members
 from attnscape.workflows.runs import load_or_run_all
 from tiny import TINY
 
+THREE = dataclasses.replace(TINY, seeds=(4, 0, 2))
 HOLD = """
 import signal, sys, time
 from pathlib import Path
@@ -89,6 +91,75 @@ def test_what_is_under_way_elsewhere_is_waited_for_and_computed_once(tmp_path, m
     assert computed == ["tiny"]
     assert len(waited) == 1
     assert [path.name for path in tmp_path.iterdir()] == [store.file_name(TINY)]
+
+
+@pytest.fixture
+def gated(monkeypatch):
+    """What was trained, as (seeds, who waits for the event `go` first)."""
+    trained, begun, go = [], threading.Event(), threading.Event()
+
+    def run(experiment, progress, checkpoints):
+        trained.append(experiment.seeds)
+        begun.set()
+        assert go.wait(60)
+        return of_class(experiment, progress, checkpoints)
+
+    of_class = Experiment.run
+    monkeypatch.setattr(Experiment, "run", run)
+    return trained, begun, go
+
+
+def test_who_runs_the_whole_waits_for_those_who_train_some_of_its_seeds(tmp_path, gated):
+    trained, begun, go = gated
+    steps = []
+    with ThreadPoolExecutor(2) as pool:
+        some = pool.submit(finish_seeds, THREE, THREE.seeds[:2], tmp_path)
+        assert begun.wait(60)
+        assert store.is_under_way(THREE, tmp_path)
+        whole = pool.submit(
+            store.load_or_run, THREE, tmp_path, lambda done, total: steps.append(done), go.set
+        )
+        some.result(60)
+        whole.result(60)
+    assert trained == [THREE.seeds[:2], THREE.seeds]  # the second finds the seeds of the first
+    of_seed = THREE.run_steps // 3
+    assert [step for step in steps if 0 < step < 2 * of_seed] == [of_seed]
+    assert [path.name for path in tmp_path.iterdir()] == [store.file_name(THREE)]
+
+
+def test_who_trains_some_seeds_waits_for_those_who_run_the_whole(tmp_path, gated):
+    trained, begun, go = gated
+    with ThreadPoolExecutor(2) as pool:
+        whole = pool.submit(store.load_or_run, THREE, tmp_path)
+        assert begun.wait(60)
+        some = pool.submit(finish_seeds, THREE, THREE.seeds[:2], tmp_path)
+        with pytest.raises(TimeoutError):
+            some.result(1)
+        go.set()
+        whole.result(60)
+        some.result(60)
+    assert trained == [THREE.seeds]
+    assert [path.name for path in tmp_path.iterdir()] == [store.file_name(THREE)]
+
+
+def test_seeds_that_two_pieces_share_are_trained_once(tmp_path, gated):
+    """Of two clusters with other numbers of workers."""
+    trained, begun, go = gated
+    steps = []
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(finish_seeds, THREE, THREE.seeds[:2], tmp_path)
+        assert begun.wait(60)
+        other = pool.submit(
+            finish_seeds, THREE, THREE.seeds[1:], tmp_path, lambda done, total: steps.append(done)
+        )
+        with pytest.raises(TimeoutError):
+            other.result(1)
+        go.set()
+        one.result(60)
+        other.result(60)
+    assert trained[:2] == [THREE.seeds[:2], THREE.seeds[1:]]
+    assert THREE.run_steps // 3 in steps[:2]  # the shared seed is there at once
+    assert store.find(THREE, tmp_path) is not None
 
 
 def test_a_run_whose_process_ended_without_a_result_is_computed_by_the_next(tmp_path):

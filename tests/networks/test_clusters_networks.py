@@ -17,6 +17,7 @@ from attnscape.workflows.open_cluster import opened
 from attnscape.workflows.places import Job
 from attnscape.workflows.runs import load_or_run_all
 from attnscape.workflows.sending import Sender, from_bytes
+from cluster_support import equal_results, option_of
 
 WORKLOAD = WORKLOADS["softmax-regression"]
 SIZE = WORKLOAD.sizes["tiny"]
@@ -73,3 +74,18 @@ def test_data_are_sent_once_for_all_runs(run, data, tmp_path):
     assert second.seed == 1
     sender.close()
     assert not file.exists()
+
+
+KINDS = ["factory", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("local", "tcp"))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_on_a_cluster_has_the_numbers_of_one_without(
+    kind, attnscape, tmp_path, one_thread
+):
+    words = ("networks", "train", "softmax-regression", "--size", "tiny", "--steps", 10)
+    words = (*words, "--optimizers", "sgdm", "--seeds", 2)
+    attnscape(*words, "--out", tmp_path / "one")
+    with option_of(kind, tmp_path) as cluster:
+        attnscape(*words, "--out", tmp_path / "many", "--cluster", cluster)
+    assert equal_results(tmp_path / "one" / "networks", tmp_path / "many" / "networks")

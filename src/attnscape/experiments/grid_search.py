@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 
-import xarray as xr
-
-from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.tuning import Search, search
+from attnscape.experiments.rounds import Rounds
+from attnscape.experiments.tuning import Search, search_rounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +19,13 @@ class GridSearch:
 
     experiment: Experiment
 
-    def run(
-        self, run_all: Callable[[Mapping[str, Computation]], Mapping[str, xr.Dataset]]
-    ) -> Search:
-        """Searches; `run_all` runs a trial by its name, or loads its result."""
-        return search(self.experiment, lambda trial: run_all({trial.name: trial})[trial.name])
+    def rounds(self) -> Rounds[Search]:
+        """The search: it yields a trial by its name, and is sent the result."""
+        rounds = search_rounds(self.experiment)
+        try:
+            due = next(rounds)
+            while True:
+                results = yield {due.name: due}
+                due = rounds.send(results[due.name])
+        except StopIteration as end:
+            return end.value

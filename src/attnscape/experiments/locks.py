@@ -7,7 +7,8 @@ such locks the package filelock uses files that say whose they are.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 import filelock
@@ -51,6 +52,35 @@ def alone(
         # is done. After an error both may begin, which costs time and harms nothing.
         remove(directory, name)
         lock.release()
+
+
+@contextlib.contextmanager
+def alone_with_all(directory: Path, names: Iterable[str]) -> Generator[None]:
+    """Context manager: as `alone`, with several names at once.
+
+    All processes take the locks in the same order, so that none waits for another in a circle.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in sorted(names):
+            stack.enter_context(alone(directory, name))
+        yield
+
+
+def until_free(directory: Path, names: Iterable[str], waiting: Callable[[], object]) -> None:
+    """Waits until each lock has been free once.
+
+    Args:
+        directory: The folder.
+        names: What the locks are for.
+        waiting: Called once if a lock is taken.
+    """
+    told = False
+    for name in names:
+        while is_taken(directory, name):
+            if not told:
+                waiting()
+                told = True
+            time.sleep(_GLANCE)
 
 
 def remove(directory: Path, name: str) -> None:

@@ -8,12 +8,13 @@ final losses wins, on tuning seeds on which nothing is reported.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.computation import Computation
+from attnscape.experiments.rounds import Rounds, driven
 from attnscape.experiments.tuning import (
     TUNING_SEEDS,
     Search,
@@ -49,19 +50,16 @@ class RateSearch:
     ]
     combined: Callable[[Sequence[xr.Dataset]], xr.Dataset]
 
-    def run(
-        self, run_all: Callable[[Mapping[str, Computation]], Mapping[str, xr.Dataset]]
-    ) -> Search:
-        """Searches; `run_all` runs all runs of one round, or loads their results."""
-
-        def train(
-            optimizers: Mapping[str, Factory],
-            rates: Mapping[str, Sequence[float]],
-            seeds: Sequence[int],
-        ) -> xr.Dataset:
-            return self.combined(list(run_all(self.trials(optimizers, rates, seeds)).values()))
-
-        return search_networks(self.optimizers, train)
+    def rounds(self) -> Rounds[Search]:
+        """The search: it yields all runs of a round, and is sent their results."""
+        rounds = _rounds(self.optimizers)
+        try:
+            due = next(rounds)
+            while True:
+                results = yield self.trials(*due)
+                due = rounds.send(self.combined(list(results.values())))
+        except StopIteration as end:
+            return end.value
 
 
 def search_networks(
@@ -79,13 +77,23 @@ def search_networks(
         decades: The first rates, ascending.
         seeds: The tuning seeds.
     """
+    return driven(_rounds(optimizers, decades, seeds), lambda due: train(*due))
+
+
+def _rounds(
+    optimizers: Mapping[str, Factory],
+    decades: Sequence[float] = DECADES,
+    seeds: Sequence[int] = SEEDS,
+) -> Generator[
+    tuple[Mapping[str, Factory], Mapping[str, Sequence[float]], Sequence[int]], xr.Dataset, Search
+]:
+    """The search: it yields optimizers, their rates and the seeds, and is sent what came of it."""
     due: dict[str, tuple[float, ...]] = {name: tuple(decades) for name in optimizers}
     table, extended = pd.DataFrame(), set[str]()
     for _ in range(_MOST):
         chosen = {name: optimizers[name] for name in due}
-        table = pd.concat(
-            [table, final_losses(train(chosen, due, tuple(seeds)))], ignore_index=True
-        )
+        trained = yield chosen, due, tuple(seeds)
+        table = pd.concat([table, final_losses(trained)], ignore_index=True)
         best = best_rates(table)
         due = {name: more for name in best if (more := _next(best[name], table, name))}
         extended |= {name for name, more in due.items() if _is_beyond(more, table, name)}

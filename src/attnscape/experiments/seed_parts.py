@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnscape import spec
 from attnscape.experiments import checkpoints, locks, store
 from attnscape.experiments.experiment import Experiment
 from attnscape.files import writable_directory
@@ -38,13 +39,30 @@ def finish_seeds(
     """
     directory = writable_directory(directory)
     folder = checkpoints.folder_of(directory, experiment.run_id)
-    # Should another process have the same seeds, it is waited for, and its numbers are found.
-    with locks.alone(directory, f"{folder.name}-seed-{seeds[0]}"):
-        if store.find(experiment, directory) is None:
-            kept = store.checkpoints_of(experiment, directory, f"seed-{seeds[0]}-")
-            assert kept is not None, "no other process finds it"
-            some = dataclasses.replace(experiment, seeds=tuple(seeds))
-            some.run(progress, WholeTraining(kept, experiment.seeds))
-            kept.write_finished()
+    while not _trained(experiment, tuple(seeds), directory, progress):
+        # Somebody runs the whole experiment.
+        with locks.alone(directory, spec.short(experiment.run_id)):
+            pass
     if {part_of(seed) for seed in experiment.seeds} <= checkpoints.finished_parts(folder):
         store.load_or_run(experiment, directory)
+
+
+def _trained(
+    experiment: Experiment, seeds: tuple[int, ...], directory: Path, progress: Progress
+) -> bool:
+    """Trains the seeds; returns False, and has done nothing, if the whole is under way elsewhere.
+
+    Should another process have some of the seeds, it is waited for, and its numbers are found.
+    """
+    with locks.alone_with_all(directory, store.seed_locks(experiment, seeds)):
+        if store.find(experiment, directory) is not None:
+            return True
+        # Who runs the whole looks at the seeds' locks when it has its own.
+        if locks.is_taken(directory, spec.short(experiment.run_id)):
+            return False
+        kept = store.checkpoints_of(experiment, directory, f"{part_of(seeds[0])}-")
+        assert kept is not None, "no other process finds it"
+        some = dataclasses.replace(experiment, seeds=seeds)
+        some.run(progress, WholeTraining(kept, experiment.seeds))
+        kept.write_finished()
+    return True

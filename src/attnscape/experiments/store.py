@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -17,7 +17,7 @@ from attnscape.experiments.checksum import is_intact, with_checksum
 from attnscape.experiments.computation import Computation
 from attnscape.experiments.partial import load_so_far
 from attnscape.files import atomic, check_place, user_cache, writable_directory
-from attnscape.training import Progress, silent
+from attnscape.training import Progress, part_of, silent
 from attnscape.training.provenance import SCHEMA_VERSION, provenance
 
 
@@ -56,6 +56,8 @@ def load_or_run(
     path = directory / file_name(experiment)
     check_place(path)
     with locks.alone(directory, spec.short(experiment.run_id), waiting):
+        # Those who train some of its seeds look at the lock above when they have theirs.
+        locks.until_free(directory, seed_locks(experiment), waiting)
         if (found := _found(experiment, directory)) is not None:  # while this one waited
             return found
         kept = checkpoints_of(experiment, directory)
@@ -66,8 +68,15 @@ def load_or_run(
 
 
 def is_under_way(experiment: Computation, directory: Path) -> bool:
-    """Whether another process, or another thread, is computing the experiment in this folder."""
-    return locks.is_taken(directory, spec.short(experiment.run_id))
+    """Whether others, processes or threads, are computing the experiment, or seeds of it, here."""
+    names = spec.short(experiment.run_id), *seed_locks(experiment)
+    return any(locks.is_taken(directory, name) for name in names)
+
+
+def seed_locks(experiment: Computation, seeds: Sequence[int] | None = None) -> list[str]:
+    """Names of the locks of those who train only some seeds; by default of all its seeds."""
+    every = getattr(experiment, "seeds", ()) if seeds is None else seeds
+    return [f"{spec.short(experiment.run_id)}-{part_of(seed)}" for seed in every]
 
 
 def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
@@ -77,7 +86,8 @@ def _found(experiment: Computation, directory: Path | str) -> xr.Dataset | None:
     dataset = _checked(experiment, load(path), path)
     # If a process was stopped before it could do so.
     checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
-    locks.remove(Path(directory), spec.short(experiment.run_id))
+    for name in (spec.short(experiment.run_id), *seed_locks(experiment)):
+        locks.remove(Path(directory), name)
     return dataset
 
 
@@ -130,6 +140,9 @@ def file_name(experiment: Computation) -> str:
 
 def find(experiment: Computation, directory: Path | str) -> Path | None:
     """The file with the experiment's result, even if the experiment had another name; or None."""
+    path = Path(directory) / file_name(experiment)
+    if path.exists():  # which spares the look at all names
+        return path
     return next(iter(sorted(Path(directory).glob(f"*-{spec.short(experiment.run_id)}.nc"))), None)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ import pandas as pd
 import xarray as xr
 
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.rounds import driven
 from attnscape.experiments.trials import GRID, TUNING_SEEDS, trial
 from attnscape.training import Status
 
@@ -153,11 +154,24 @@ def search(
         >>> found.rates, found.extended
         ({'adam': 0.1}, ('adam',))
     """
+    return driven(search_rounds(experiment, grid=grid, seeds=seeds), run)
+
+
+def search_rounds(
+    experiment: Experiment,
+    *,
+    grid: tuple[float, ...] = GRID,
+    seeds: tuple[int, ...] = TUNING_SEEDS,
+) -> Generator[Experiment, xr.Dataset, Search]:
+    """The search of `search` as a generator: it yields trials and is sent their results.
+
+    So several searches can go on side by side.
+    """
     due = {name: tuple(grid) for name in experiment.optimizers}
     table, trials, extended = pd.DataFrame(), list[Experiment](), set[str]()
     while True:
         trials.append(trial(experiment, due, seeds))
-        table = pd.concat([table, final_losses(run(trials[-1]))], ignore_index=True)
+        table = pd.concat([table, final_losses((yield trials[-1]))], ignore_index=True)
         best = best_rates(table)
         due = {name: more for name in best if (more := beyond(best[name], table, name))}
         if not due or len(trials) > _MOST_EXTENSIONS:

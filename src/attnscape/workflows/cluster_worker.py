@@ -27,7 +27,7 @@ from attnscape.workflows.places import Job
 from attnscape.workflows.sending import from_bytes
 
 _ONE_AT_A_TIME = threading.Lock()  # should a worker have several threads
-_GLANCE = 1.0  # seconds between two messages on progress
+_PATIENCE = 1.0  # seconds in which the outcome of the last chunk is sent
 _PACKAGES = ("torch", "transformers")  # beside those of `provenance`
 
 
@@ -43,6 +43,7 @@ class Message:
         token: A folder beside the results; who sees it sees the folder of the results.
         topic: Where progress is told.
         key: Says whose progress it is.
+        pause: Seconds between two messages on it.
         most: Chunks after which the process of a worker is replaced.
     """
 
@@ -53,6 +54,7 @@ class Message:
     token: Path
     topic: str
     key: str
+    pause: float
     most: int
 
 
@@ -154,7 +156,7 @@ def _progress(message: Message, worker: Any) -> Progress:
 
     def progress(done: int, total: int) -> None:
         nonlocal said
-        if time.monotonic() - said >= _GLANCE:
+        if time.monotonic() - said >= message.pause:
             said = time.monotonic()
             worker.log_event(message.topic, (message.key, done, total))
 
@@ -174,4 +176,4 @@ def _leave_after(most: int, worker: Any) -> None:
     _served += 1
     if _served >= most and worker.nanny:  # who starts the new process
         leave = functools.partial(worker.close_gracefully, restart=True, reason="served often")
-        worker.loop.add_callback(worker.loop.call_later, _GLANCE, leave)
+        worker.loop.add_callback(worker.loop.call_later, _PATIENCE, leave)

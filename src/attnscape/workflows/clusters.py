@@ -1,6 +1,6 @@
 """Runs on a cluster: processes on this machine or others, which Dask starts and looks after.
 
-A plan is cut into chunks: a run each, or some seeds of one where workers would be idle. Workers
+A plan is cut into chunks: a run each, or some seeds of one where processors would be idle. Workers
 write to the folder of the results, which all see, and return a word. Dask computes a chunk again
 if its worker dies or it fails, two times; then the chunk is given up and the others go on.
 """
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 TRIES = 3  # of a chunk
 _SERVED = 20  # chunks that a process of a worker computes before it is replaced
-_GLANCE = 1.0  # seconds between two looks at the workers
+_GLANCE = 1.0  # seconds between two looks at the workers, and between two messages of one
+MESSAGES = 500  # on progress that all workers send in a second, at most: each costs the scheduler
 
 
 class _Chunk:
@@ -48,10 +49,18 @@ class Cluster:
         client: The connection to the scheduler.
         made: The cluster that was made for this command, if any; it tells how many workers start.
         served: Chunks that a process of a worker computes before a new one replaces it.
+        abreast: How many workers use all processors; more of them on one machine share those. By
+            default each worker has its own.
     """
 
-    def __init__(self, client: distributed.Client, made: Any = None, served: int = _SERVED) -> None:
-        self._client, self._made, self._served = client, made, served
+    def __init__(
+        self,
+        client: distributed.Client,
+        made: Any = None,
+        served: int = _SERVED,
+        abreast: int | None = None,
+    ) -> None:
+        self._client, self._made, self._served, self._abreast = client, made, served, abreast
         self._lock = threading.Lock()
         self._under_way = dict[str, _Chunk]()  # by key
         self._refusals = dict[str, str]()  # by the worker's address
@@ -89,7 +98,7 @@ class Cluster:
         return len(self._under_way) <= self._expected()
 
     def submit(self, job: Job, /, waiting: int = 0) -> Submitted:
-        """Lets workers compute a job, in several chunks if workers would be idle.
+        """Lets workers compute a job, in several chunks if processors would be idle.
 
         Args:
             job: The job.
@@ -97,7 +106,9 @@ class Cluster:
         """
         whole: Future[object] = Future()
         left = waiting + 1
-        pieces = job.cut(-(-self._expected() // left))
+        # A piece costs a compilation, which is worth it only if processors would be idle.
+        workers = min(self._expected(), self._abreast or self._expected())
+        pieces = job.cut(-(-workers // left))
         try:
             chunks = [self._chunk(piece) for piece in pieces]
         except UsageError as error:
@@ -142,8 +153,10 @@ class Cluster:
         sender = self._senders[job.directory]
         content, has_own = sender.to_bytes(job)
         key = f"{job}-{uuid.uuid4().hex}"
+        pause = max(_GLANCE, self._expected() / MESSAGES)
         message = Message(
-            content, job.run.run_id, has_own, setup(), sender.folder, self._topic, key, self._served
+            *(content, job.run.run_id, has_own, setup(), sender.folder),
+            *(self._topic, key, pause, self._served),
         )
         return _Chunk(job, message)
 

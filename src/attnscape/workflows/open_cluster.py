@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from attnscape.workflows.clusters import Cluster
 
 _PATIENCE = 10  # seconds in which a scheduler must answer
+_LOCAL = "local:"
+# Dask looks at what its processes do a hundred times a second, for pages that nobody opens: 3 % of
+# a processor in each. Workers that are started here have the same settings.
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    # xarray writes files in this process without asking the scheduler for a lock.
+    "scheduler": "synchronous",
+}
 _MOST = 1_000  # local workers; more is a slip of the finger
 
 
@@ -51,14 +61,11 @@ def opened(text: str | None) -> Generator[Cluster | None]:
     # What it tells of dying workers and lost connections, attnscape says in a sentence.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
-        # xarray writes files in this process without asking the scheduler for a lock.
-        dask.config.set(
-            {"distributed.scheduler.allowed-failures": TRIES - 1, "scheduler": "synchronous"}
-        ),
+        dask.config.set({**_QUIET, "distributed.scheduler.allowed-failures": TRIES - 1}),
         contextlib.ExitStack() as stack,
     ):
         client, made = _client(text, stack)
-        cluster = Cluster(client, made)
+        cluster = Cluster(client, made, abreast=workers_abreast(text))
         stack.callback(cluster.stop)
         try:
             yield cluster
@@ -73,7 +80,7 @@ def _client(text: str, stack: contextlib.ExitStack) -> tuple[distributed.Client,
     """The connection to the scheduler, and the cluster if it was made here."""
     import distributed
 
-    if text.startswith("local:"):
+    if text.startswith(_LOCAL):
         made = stack.enter_context(_local(text))
     elif re.match(r"\w+://", text):
         return stack.enter_context(_connected(text)), None
@@ -115,7 +122,7 @@ def _local(text: str) -> Any:
     """Processes of this machine, each with its share of the processors."""
     import distributed
 
-    number = text.removeprefix("local:")
+    number = text.removeprefix(_LOCAL)
     if not (number.isdecimal() and 1 <= int(number) <= _MOST):
         raise UsageError(
             f"--cluster is {text!r}; give a whole number of processes from 1 to {_MOST}, as in "
@@ -126,8 +133,6 @@ def _local(text: str) -> Any:
             "--cluster local computes on processors, and JAX has an accelerator here; leave "
             "--cluster out, or set JAX_PLATFORMS to cpu."
         )
-    # XLA compiles sums in another way if it has only one thread, and then bits differ.
-    threads = 1 if xla_threads() == 1 else max(2, processors() // int(number))
     return distributed.LocalCluster(
         n_workers=int(number),
         threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
@@ -135,5 +140,17 @@ def _local(text: str) -> Any:
         memory_limit=0,  # attnscape looks at the memory that is free
         dashboard_address=":0",
         silence_logs=logging.CRITICAL,
-        env={"PJRT_NPROC": str(threads), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+        env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
     )
+
+
+def workers_abreast(text: str) -> int | None:
+    """How many workers use all processors; None where each has its own."""
+    return max(1, processors() // _threads(text)) if text.startswith(_LOCAL) else None
+
+
+def _threads(text: str) -> int:
+    """How many threads of XLA's each of the local processes has."""
+    # XLA compiles sums in another way if it has only one thread, and then bits differ.
+    share = processors() // int(text.removeprefix(_LOCAL))
+    return 1 if xla_threads() == 1 else max(2, share)

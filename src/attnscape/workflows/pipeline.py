@@ -104,7 +104,7 @@ def reproduce(
                     log=log,
                     queue=queue,
                 )
-                plan = with_searches(plan, artifact, run, log)
+                plan = with_searches(plan, artifact, run, log, queue.add)
                 if is_fresh(artifact, plan, out, read_all(out).get(artifact.name)):
                     log(f"{artifact.name}: is there already.")
                     continue

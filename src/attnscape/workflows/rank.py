@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import xarray as xr
-
 from attnscape import files
-from attnscape.bench import BASELINES, Bench, Combination, Entry
+from attnscape.bench import BASELINES, Bench
 from attnscape.bench.captions import title
-from attnscape.bench.entries import alone
 from attnscape.errors import UsageError
-from attnscape.experiments import store
-from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, Setting
-from attnscape.experiments.trials import GRID, TUNING_SEEDS, trial
-from attnscape.experiments.tuning import Search, search
-from attnscape.loading import user_errors
-from attnscape.optimizers import Factory
-from attnscape.optimizers.arguments import (
-    Grid,
-    combinations,
-    read_grids,
-    with_arguments,
-    written,
-)
-from attnscape.optimizers.references import resolve
+from attnscape.experiments.trials import GRID, TUNING_SEEDS
+from attnscape.optimizers.arguments import combinations, written
 from attnscape.paper.catalog import BENCH
 from attnscape.report.made import Made
 from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
+from attnscape.workflows.bench_entries import Candidate, candidates, entries
 from attnscape.workflows.make import make
 from attnscape.workflows.members import Budget, Member, Members, OwnParts
-from attnscape.workflows.runs import one_by_one
 
 if TYPE_CHECKING:
     from attnscape.workflows.clusters import Cluster
@@ -103,30 +86,22 @@ def rank(
     chosen = candidates(references, tune)
     _announce(chosen, settings, plan, log)
     failures = list[str]()
-    ahead = _first_trials(chosen, settings, plan)
-    with one_by_one(out / "runs", BENCH, log, cluster, ahead) as run:
-        for label, candidate in chosen.items():
-            try:
-                with user_errors():
-                    entries = {
-                        setting.name: _entry(setting, label, candidate, plan, out, run)
-                        for setting in settings
-                    }
-            except UsageError as error:
-                if label in BASELINES:
-                    raise
-                failures.append(f"{label} was left out: {error}")
-                log(f"{BENCH}: {failures[-1]}")
-                continue
-            before = members.at(budget).get(label)
-            if before is not None and before.reference != candidate.reference:
-                changed = f"{candidate.reference} from now on, not {before.reference}"
-                log(f"{BENCH}: {label} is {changed}.")
-            reference, grid = candidate.reference, candidate.grid
-            member = Member(label, reference, os.getcwd(), budget, entries, grid)
-            # Saved now, so that it is not lost if the next one is interrupted; to what other
-            # processes have saved.
-            members = Members.update(out, lambda now, member=member: now.adding(member))
+    for label, found in entries(chosen, settings, plan, out, log, cluster):
+        if isinstance(found, UsageError):
+            if label in BASELINES:
+                raise found
+            failures.append(f"{label} was left out: {found}")
+            log(f"{BENCH}: {failures[-1]}")
+            continue
+        reference, grid = chosen[label].reference, chosen[label].grid
+        before = members.at(budget).get(label)
+        if before is not None and before.reference != reference:
+            changed = f"{reference} from now on, not {before.reference}"
+            log(f"{BENCH}: {label} is {changed}.")
+        member = Member(label, reference, os.getcwd(), budget, found, grid)
+        # Saved now, so that it is not lost if the next one is interrupted; to what other
+        # processes have saved.
+        members = Members.update(out, lambda now, member=member: now.adding(member))
     shown, marked, notes = _shown(members, list(chosen), settings, out, plan)
     notes = [*lost, *notes]
     names = tuple(setting.name for setting in settings)
@@ -162,51 +137,12 @@ def _made(
     return made
 
 
-def _first_trials(
-    chosen: Mapping[str, Candidate], settings: Sequence[Setting], plan: Plan
-) -> Iterator[Experiment]:
-    """The first trial of every search."""
-    for label, each in chosen.items():
-        for setting, values in itertools.product(settings, combinations(each.grid)):
-            factory = with_arguments(label, each.factory, values)
-            yield trial(alone(setting, label, factory, plan))
-
-
 def _again(shown: Sequence[Member], command: Callable[[Sequence[str], Sequence[str]], str]) -> str:
     """The command line that makes the bench of these members again."""
     added = [member for member in shown if member.label not in BASELINES]
     plain = [member.reference for member in added if not member.grid]
     grids = [text for member in added for text in written(member.reference, member.grid)]
     return command(plain, grids)
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """An optimizer to run: its reference, its factory, and the values of arguments to try."""
-
-    reference: str
-    factory: Factory
-    grid: Grid
-
-
-def candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, Candidate]:
-    """The optimizers to run, by label."""
-    factories = resolve(references)
-    found = {
-        label: Candidate(reference, factories[label], {})
-        for label, reference in zip(factories, references, strict=True)
-    }
-    for reference, grid in read_grids(tune).items():
-        ((label, factory),) = resolve([reference]).items()
-        for values in combinations(grid):
-            with_arguments(label, factory, values)  # refuses arguments that it does not have
-        label = "+".join([label, *sorted(grid)])
-        if label in found:
-            raise UsageError(
-                f"Two optimizers are called {label}; give each once, and own ones other names."
-            )
-        found[label] = Candidate(reference, factory, grid)
-    return found
 
 
 def _announce(
@@ -226,54 +162,6 @@ def _announce(
         f"least {runs} runs of {plan.steps:,} steps for each optimizer and setting; finished runs "
         "are not repeated."
     )
-
-
-def _entry(
-    setting: Setting,
-    label: str,
-    candidate: Candidate,
-    plan: Plan,
-    out: Path,
-    run: Callable[[Experiment], xr.Dataset],
-) -> Entry:
-    """Searches for the rate of an optimizer on a setting and makes the report runs with it.
-
-    With a grid, there is a search for each combination of values.
-    """
-    searches = list[tuple[tuple[float, float], Factory, Search, Combination]]()
-    for values in combinations(candidate.grid):
-        factory = with_arguments(label, candidate.factory, values)
-        found = search(alone(setting, label, factory, plan), run)
-        rate = found.rates[label]
-        losses = found.table.loc[found.table["learning_rate"] == rate, "loss"].to_numpy()
-        loss, diverged = float(np.median(losses)), int(np.isinf(losses).sum())
-        words = f"{loss:.3g}" if np.isfinite(loss) else "diverged"
-        tried = Combination(values, rate, words, diverged, len(found.table))
-        searches.append(((diverged, loss), factory, found, tried))
-    _, factory, found, chosen = min(searches, key=lambda each: each[0])
-    report = alone(setting, label, factory, plan, found.rates[label])
-    run(report)
-    return Entry(
-        setting.name,
-        found.rates[label],
-        bool(found.at_edge),
-        bool(found.unstable),
-        found.warning() or "",
-        report.run_id,
-        _file(report, out),
-        tuple(_file(trial, out) for trial in found.trials),
-        chosen.values,
-        tuple(each[-1] for each in searches) if candidate.grid else (),
-    )
-
-
-def _file(experiment: Experiment, out: Path) -> str:
-    path = store.find(experiment, out / "runs")
-    if path is None:
-        raise UsageError(
-            f"The result of {experiment.name} in {out / 'runs'} was deleted; run again."
-        )
-    return path.relative_to(out).as_posix()
 
 
 def _shown(

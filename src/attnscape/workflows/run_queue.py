@@ -21,6 +21,7 @@ from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.computation import Computation
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.present import Present
 from attnscape.training import processors
 from attnscape.workflows.cost import Cost
 from attnscape.workflows.places import Job, LostError, Place, Submitted
@@ -52,6 +53,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         self._fewest = 2 if cluster is None else 1
         self._waiting: dict[str, Computation] = {}  # by run id, the next one first
         self._begun: dict[str, Submitted] = {}
+        self._present = Present(directory)
 
     def add(self, runs: Iterable[Computation]) -> None:
         """Appends runs to the queue, except those that only this process can compute."""
@@ -104,7 +106,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             for run in runs
             if self._takes(run)
             and run.run_id not in self._begun
-            and store.find(run, self._directory) is None
+            and run.run_id not in self._present
         }
 
     def _takes(self, run: Computation) -> bool:
@@ -139,12 +141,17 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
 
     def _next(self) -> Computation | None:
         """The first run that nobody computes; results that others have made wait no more."""
-        for run_id, run in list(self._waiting.items()):
-            if store.is_under_way(run, self._directory):
-                continue
-            if store.find(run, self._directory) is None:
-                return run
-            del self._waiting[run_id]
+        made = list[str]()
+        try:
+            for run_id, run in self._waiting.items():
+                if store.is_under_way(run, self._directory):
+                    continue
+                if run_id not in self._present:
+                    return run
+                made.append(run_id)
+        finally:
+            for run_id in made:
+                del self._waiting[run_id]
         return None
 
     def _wait(

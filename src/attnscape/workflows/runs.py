@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from attnscape.errors import UsageError
 from attnscape.experiments import effort, store
 from attnscape.experiments.computation import Computation
-from attnscape.loading import user_errors
 from attnscape.workflows.progress import with_progress
 from attnscape.workflows.run_queue import RunQueue
 
@@ -47,34 +45,6 @@ def load_or_run_all(
     with RunQueue(directory, cluster) if queue is None else contextlib.nullcontext(queue) as chosen:
         chosen.compute(experiments.values(), artifact, log)
     return {key: load_or_run(each, directory, artifact, log) for key, each in experiments.items()}
-
-
-@contextlib.contextmanager
-def one_by_one(
-    directory: Path,
-    artifact: str,
-    log: Callable[[str], None],
-    cluster: Cluster | None,
-    ahead: Iterable[Computation],
-) -> Generator[Callable[[Computation], xr.Dataset]]:
-    """Context manager: what loads or computes experiments of which each needs the one before.
-
-    Args:
-        directory: The folder of the results.
-        artifact: Name of the artifact that needs them, for messages.
-        log: Called with lines about runs and their progress.
-        cluster: Where they are computed; by default in this process, with all its processors.
-        ahead: Experiments that will be asked for; a cluster begins with them. None may fail but by
-            its own parts.
-    """
-    if cluster is None:
-        yield functools.partial(load_or_run, directory=directory, artifact=artifact, log=log)
-        return
-    with RunQueue(directory, cluster) as queue:
-        for each in ahead:
-            with contextlib.suppress(UsageError), user_errors():  # told when it is its turn
-                queue.add([each])
-        yield lambda run: load_or_run_all({"": run}, directory, artifact, log, queue)[""]
 
 
 def load_or_run(
