@@ -57,11 +57,15 @@ def load_or_run(
     with locks.alone(directory, spec.short(experiment.run_id), waiting):
         if (found := _found(experiment, directory)) is not None:  # while this one waited
             return found
-        kept = checkpoints_of(experiment, directory)
-        # It has no name here: a large result is in memory only once when it is loaded.
-        _save_somewhere(stamped(experiment.run(progress, kept), experiment), path)
-        checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
+        _compute(experiment, path, progress)
     return load(path)  # exactly the Dataset that a later call will load
+
+
+def _compute(experiment: Computation, path: Path, progress: Progress) -> None:
+    """Computes a result and saves it; nothing holds it after that, so that it is loaded once."""
+    kept = checkpoints_of(experiment, path.parent)
+    _save_somewhere(stamped(experiment.run(progress, kept), experiment), path)
+    checkpoints.remove(checkpoints.folder_of(path.parent, experiment.run_id))
 
 
 def is_under_way(experiment: Computation, directory: Path) -> bool:
