@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import io
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from attnscape import Experiment, LinearTransformer, RegressionTask, files, spec
-from attnscape.experiments.plain_file import from_bytes, to_bytes
+from attnscape.experiments import plain_file
 from attnscape.identity import Identity
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
@@ -30,6 +31,18 @@ SMALL = Experiment(
     measures=(EvaluationLoss(every(50)), DirectionalSmoothness(every(70))),
     evaluation_batch=8,
 )
+
+
+def to_bytes(value):
+    """The bytes of a file with a plain value."""
+    file = io.BytesIO()
+    plain_file.write(value, file)
+    return file.getvalue()
+
+
+def from_bytes(whole):
+    """The value in a file with these bytes."""
+    return plain_file.read(io.BytesIO(whole))
 
 
 class Recorder(NoCheckpoints):
@@ -112,9 +125,9 @@ class Life:
         self._unsynced, self._undo = set(), None
         this = files.Writer.this()
         writer = files.Writer(this.host, this.process, this.started + 1 + number)
-        write, replace, unlink = Path.write_bytes, Path.replace, Path.unlink
+        self._open, replace, unlink = Path.open, Path.replace, Path.unlink
         monkeypatch.setattr(files.Writer, "this", classmethod(lambda _: writer))
-        monkeypatch.setattr(Path, "write_bytes", lambda p, c: self._write(write, p, c))
+        monkeypatch.setattr(Path, "open", lambda p, *a, **k: self._opened(p, *a, **k))
         monkeypatch.setattr(Path, "replace", lambda p, to: self._replace(replace, p, Path(to)))
         monkeypatch.setattr(Path, "unlink", lambda p, **k: self._unlink(unlink, p, **k))
         monkeypatch.setattr(files.os, "fsync", self._fsync)
@@ -135,21 +148,28 @@ class Life:
         self.dead = True
         for path in self._unsynced:
             if path.exists() and self.how != "kill":
-                whole = path.read_bytes()
+                with self._open(path, "rb") as file:
+                    whole = file.read()
                 half = whole[: len(whole) // 2]
-                with path.open("wb") as file:
+                with self._open(path, "wb") as file:
                     file.write(half if self.how == "cut" else half + bytes(len(whole) - len(half)))
         if self._undo is not None and self.how != "kill":
             self._undo()
         raise Killed
 
-    def _write(self, write, path, content):
-        if self._is_last():
-            with contextlib.suppress(OSError), path.open("wb") as file:
-                file.write(content[: len(content) // 2])
-            self._end()
+    def _opened(self, path, mode="r", *arguments, **keywords):
+        file = self._open(path, mode, *arguments, **keywords)
+        return self._written(path, file) if "+" in mode else file
+
+    @contextlib.contextmanager
+    def _written(self, path, file):
+        """A file that is written to while it is open; its process may end in the middle of that."""
+        with file:
+            yield file
+            if self._is_last():
+                file.truncate(os.fstat(file.fileno()).st_size // 2)
+                self._end()
         self._unsynced.add(path)
-        return write(path, content)
 
     def _fsync(self, file):
         if self._is_last():
@@ -160,7 +180,10 @@ class Life:
         self._unsynced.discard(name)  # in truth it is not synced either, which takes time
 
     def _replace(self, replace, path, to):
-        before = to.read_bytes() if to.exists() else None
+        before = None
+        if to.exists():
+            with self._open(to, "rb") as file:
+                before = file.read()
         if self._is_last():
             self._end()
         if path in self._unsynced:
@@ -170,7 +193,7 @@ class Life:
             if before is None:
                 os.unlink(to)
             else:
-                with to.open("wb") as file:
+                with self._open(to, "wb") as file:
                     file.write(before)
 
         self._undo = undo

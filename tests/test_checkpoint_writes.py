@@ -14,11 +14,11 @@ import pytest
 
 from attnscape import files
 from attnscape.errors import UsageError
-from attnscape.experiments import checkpoints, plain_file, store
+from attnscape.experiments import checkpoints, store
 from attnscape.experiments.checkpoints import CheckpointFolder
 from attnscape.training.checkpoints import UnusedCheckpointWarning
 from attnscape.trees import NotSavableError
-from tests.checkpoint_support import Killed, Life, Walk
+from tests.checkpoint_support import Killed, Life, Walk, from_bytes, to_bytes
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux")
 
@@ -52,7 +52,7 @@ def test_a_writer_killed_in_any_operation_is_continued(
                 assert life.dead
         for path in folder.rglob("*"):
             if path.suffix == ".checkpoint":
-                plain_file.from_bytes(path.read_bytes())  # raises if it is not whole
+                from_bytes(path.read_bytes())  # raises if it is not whole
             if path.suffix == ".nc":
                 store.load(path)
         again = Walk()
@@ -266,7 +266,7 @@ def test_plain_values_are_read_bit_for_bit():
         np.arange(12).reshape(3, 4).T, numbers + 1j,
     ]  # fmt: skip
     value = {"": [None, True, 2**70, 0.1, float("inf"), "\0 ü", {"arrays": arrays}], "s": -0.0}
-    found = plain_file.from_bytes(plain_file.to_bytes(value))
+    found = from_bytes(to_bytes(value))
     for array, read in zip(arrays, found[""][-1].pop("arrays"), strict=True):
         assert (read.dtype, read.shape) == (array.dtype, array.shape)
         assert read.tobytes() == array.tobytes()
@@ -288,14 +288,14 @@ def threads_in_haste():
 
 @pytest.mark.usefixtures("threads_in_haste")
 def test_threads_read_at_once():
-    whole = plain_file.to_bytes([np.zeros(2)] * 5)
+    whole = to_bytes([np.zeros(2)] * 5)
     found = []
 
     def read(depth):
         if depth:
             read(depth - 1)  # each thread at a depth of its own
         else:
-            found.extend(len(plain_file.from_bytes(whole)) for _ in range(100))
+            found.extend(len(from_bytes(whole)) for _ in range(100))
 
     threads = [threading.Thread(target=read, args=(20 * number,)) for number in range(4)]
     for thread in threads:
@@ -312,7 +312,7 @@ def test_threads_read_at_once():
 )
 def test_what_is_not_plain_is_refused(tmp_path, value):
     with pytest.raises(NotSavableError, match="a state is not plain values: "):
-        plain_file.to_bytes(value)
+        to_bytes(value)
     folder = CheckpointFolder(tmp_path, "a" * 64, {}, seconds=0.0)
     with pytest.warns(UnusedCheckpointWarning, match="can be written: a state is not plain values"):
         folder.offer("a", 1, lambda: value)  # ends no training

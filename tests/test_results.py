@@ -109,19 +109,19 @@ VICTIM = """
 import sys, time
 from pathlib import Path
 from attnscape import files
-from attnscape.experiments import store
+from attnscape.experiments import netcdf, store
 
 def wait(*_):
     print("ready", flush=True)
     time.sleep(600)
 
-def half(path, content):
-    write(path, content[: len(content) // 2])
+def half(file):
+    file.truncate(file.seek(0, 2) // 2)
     wait()
 
-dataset, write = store.load(sys.argv[1]), Path.write_bytes
+dataset = store.load(sys.argv[1])
 if sys.argv[2] == "half":
-    Path.write_bytes = half
+    netcdf.append_checksum = half
 else:
     files.os.fsync = wait
 store.save(dataset, Path(sys.argv[3]))
@@ -263,10 +263,10 @@ def test_a_result_that_another_program_has_open_is_read(finished, tmp_path):
 
 
 def test_a_result_that_may_not_be_read_is_not_called_damaged(finished, monkeypatch):
-    def refuse(path):
+    def refuse(path, mode):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UsageError, match=r"cannot be read \(Permission denied\); see who may"):
         store.load(finished)
 

@@ -1,6 +1,7 @@
 """What no machine could hold is refused before anything is allocated."""
 
 import functools
+import re
 
 import pytest
 
@@ -19,13 +20,19 @@ WIDE = functools.partial(LinearTransformer.init, layers=3, dim=300)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"batch": 10**9}, "batch of 1000000000 prompts would take .* GB of memory, and this"),
+        (
+            {"batch": 10**9},
+            "batch of 1000000000 prompts would take .* GB of memory, .* GB with all else, and this",
+        ),
         ({"batch": 10**12}, "batch is 1000000000000; it must be at most 2147483647"),
         ({"evaluation_batch": 10**9}, "evaluation batches of 1000000000 prompts would take"),
         ({"seeds": range(10**12)}, "record of what is measured would take .* TB of memory"),
         ({"seeds": range(10**30)}, "seeds are more than can be counted; give fewer"),
         ({"steps": 10**12}, "steps is 1000000000000; it must be at most 2147483647"),
-        ({"steps": 2 * 10**9, "measures": (EvaluationLoss(every(1)),)}, "record of what is"),
+        (
+            {"steps": 2 * 10**9, "measures": (EvaluationLoss(every(1)),)},
+            "list of steps at which .*; measure at fewer",
+        ),
         ({"steps": 2 * 10**9, "batch": 10**6, "measures": ()}, "would take about .* years; give"),
         (
             {"task": RegressionTask(dim=300), "model": WIDE, "measures": (Curvature(),)},
@@ -91,7 +98,12 @@ def test_what_has_no_kernel_is_estimated_to_take_longer():
 
 def test_seeds_at_once_take_at_most_a_quarter_of_the_memory():
     setting = sizes.Sizes({"A batch": 10, "The record": 15}, seconds=1.0)
-    assert [setting.seeds_at_once(memory) for memory in (10, 199, 200, 1000)] == [1, 1, 2, 10]
+    assert [setting.seeds_at_once(sizes.PROCESS + more) for more in (10, 199, 200, 1000)] == [
+        1,
+        1,
+        2,
+        10,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +118,26 @@ def test_times_are_told_in_words(seconds, words):
 )
 def test_memory_is_told_in_words(count, words):
     assert sizes.in_bytes(int(count)) == words
+
+
+def test_parts_that_fit_alone_are_refused_if_they_do_not_fit_together():
+    setting = sizes.Sizes({"A batch": 300, "The record of what is measured": 400}, seconds=1.0)
+    assert setting.needed == sizes.PROCESS + 700
+    assert setting.checked(sizes.PROCESS + 700) is setting
+    sentence = (
+        "The record of what is measured would take 400 bytes of memory, 400 MB with all else, and "
+        "this machine has 400 MB; measure fewer numbers or steps, or give fewer runs."
+    )
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        setting.checked(sizes.PROCESS + 699)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1000000", 1_000_000), ("max", None)])
+def test_the_limit_of_any_group_that_the_process_is_in_counts(
+    tmp_path, monkeypatch, limit, expected
+):
+    whole = sizes.available_memory()
+    monkeypatch.setattr(sizes, "_GROUPS", tmp_path)
+    monkeypatch.setattr(sizes, "_limits_of_groups", lambda: [tmp_path / "no", tmp_path / "outer"])
+    (tmp_path / "outer").write_text(f"{limit}\n")
+    assert sizes.available_memory() == (expected or whole)

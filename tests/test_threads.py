@@ -15,7 +15,7 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.measures import Curvature, EvaluationLoss, at
 from attnscape.optimizers import PAPER
-from attnscape.training import _engine, _seeds, _threads
+from attnscape.training import _engine, _seeds, _threads, sizes
 from attnscape.training._threads import FirstCallAlone, for_each_seed
 from support import PlainExternal
 
@@ -103,7 +103,7 @@ def test_settings_of_a_context_manager_are_kept(threads_used):
 
 
 def test_memory_limits_how_many_seeds_are_trained_at_once(threads_used, monkeypatch):
-    monkeypatch.setattr("attnscape.training.sizes.available_memory", lambda: 2_000_000)
+    monkeypatch.setattr(sizes, "available_memory", lambda: sizes.PROCESS + 10_000_000)
     trained(batch=10_000)
     assert threads_used == [1]
 

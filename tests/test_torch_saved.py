@@ -9,12 +9,11 @@ import pytest
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.measures import DirectionalSmoothness, EvaluationLoss, at, every
 from attnscape.trees import NotSavableError
-from tests.checkpoint_support import Recorder
+from tests.checkpoint_support import Recorder, from_bytes, to_bytes
 
 pytest.importorskip("torch", reason="torch is not installed")
 import torch
 
-from attnscape.experiments.plain_file import from_bytes, to_bytes
 from attnscape.optimizers import _torch_saved
 from attnscape.optimizers.pytorch import TorchOptimizer
 

@@ -6,7 +6,9 @@ is complete or absent, and is used only by the same run under the same versions.
 removed when the result is there.
 
 A thread writes when it has worked for 30 seconds since it wrote last, and so seldom that writing
-takes at most 2 % of its time. Parts that finish in between are written together.
+takes at most 2 % of its time. Parts that finish in between are written together. A part under way
+is written again with all its records so far, without a copy in memory; 1 GB of them take seconds,
+so that this happens every few minutes, and room on the disk for two such files.
 """
 
 from __future__ import annotations
@@ -174,8 +176,8 @@ class CheckpointFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{path.parent} cannot be made ({error.strerror}).") from error
-        with atomic(path) as partial:
-            partial.write_bytes(plain_file.to_bytes(content))
+        with atomic(path) as partial, partial.open("w+b") as file:
+            plain_file.write(content, file)
         while self._unusable:  # kept until now, for whoever goes back to those versions
             if (other := self._unusable.pop()) != path:
                 other.unlink(missing_ok=True)
@@ -247,7 +249,8 @@ class Saved:
             ValueError: If it is damaged, or none.
         """
         try:
-            content = plain_file.from_bytes(path.read_bytes())
+            with path.open("rb") as file:
+                content = plain_file.read(file)
         except OSError as error:
             raise ValueError(str(error)) from error
         _check(content, _KINDS)

@@ -1,60 +1,83 @@
-"""A checksum at the end of a result file, so that damage is noticed before HDF5 reads it."""
+"""A checksum at the end of a result file, so that damage is noticed before HDF5 reads it.
+
+Files are read piece by piece, so that the largest takes no more memory than the smallest.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from typing import BinaryIO
 
 # HDF5 and NetCDF readers take no notice of what follows the end that a file's head names.
 _MARK = b"\nattnscape sha256 "
 _LENGTH = len(_MARK) + 64
+_PIECE = 2**20  # bytes
 
 
-def with_checksum(content: bytes) -> bytes:
-    r"""The content of a file, with its SHA-256 after it.
+def append_checksum(file: BinaryIO) -> None:
+    r"""Writes the SHA-256 of a file's content after it.
 
     Examples:
-        >>> from attnscape.experiments.checksum import with_checksum
-        >>> with_checksum(b"numbers")[:20]
+        >>> import io
+        >>> from attnscape.experiments.checksum import append_checksum
+        >>> file = io.BytesIO(b"numbers")
+        >>> append_checksum(file)
+        >>> file.getvalue()[:20]
         b'numbers\nattnscape sh'
     """
-    return content + _end_of(content)
+    end = _end_of(file, file.seek(0, os.SEEK_END))
+    file.write(end)
 
 
-def is_intact(whole: bytes) -> bool:
+def is_intact(file: BinaryIO) -> bool:
     """Whether a file's content is what was written; True if it has no checksum, or lost it.
 
     It has to be asked before HDF5 reads the content, which can loop forever on a single wrong bit.
 
     Examples:
-        >>> from attnscape.experiments.checksum import is_intact, with_checksum
-        >>> whole = with_checksum(b"numbers")
-        >>> is_intact(whole), is_intact(whole.replace(b"num", b"mum")), is_intact(b"numbers")
-        (True, False, True)
+        >>> import io
+        >>> from attnscape.experiments.checksum import append_checksum, is_intact
+        >>> file = io.BytesIO(b"numbers")
+        >>> append_checksum(file)
+        >>> is_intact(file), is_intact(io.BytesIO(file.getvalue().replace(b"num", b"mum")))
+        (True, False)
     """
-    end = whole[-_LENGTH:]
-    return _MARK not in end or end == _end_of(memoryview(whole)[:-_LENGTH])
+    length, end = _ending(file)
+    return _MARK not in end or end == _end_of(file, length)
 
 
-def checked(whole: bytes) -> bytes:
-    """The content of a file that was written with its checksum.
-
-    Raises:
-        ValueError: If it is not what was written, or has no checksum.
+def check(file: BinaryIO) -> None:
+    """Raises ValueError unless a file is what was written, with its checksum.
 
     Examples:
-        >>> from attnscape.experiments.checksum import checked, with_checksum
-        >>> checked(with_checksum(b"numbers"))
-        b'numbers'
-        >>> checked(with_checksum(b"numbers")[:-1])
+        >>> import io
+        >>> from attnscape.experiments.checksum import check
+        >>> check(io.BytesIO(b"numbers"))
         Traceback (most recent call last):
             ...
         ValueError: its checksum is not that of its content
     """
-    content = whole[:-_LENGTH]
-    if whole[-_LENGTH:] != _end_of(content):
+    length, end = _ending(file)
+    if end != _end_of(file, length):
         raise ValueError("its checksum is not that of its content")
-    return content
 
 
-def _end_of(content: bytes | memoryview) -> bytes:
-    return _MARK + hashlib.sha256(content).hexdigest().encode()
+def _ending(file: BinaryIO) -> tuple[int, bytes]:
+    """The length of the content, and what follows it."""
+    length = max(0, file.seek(0, os.SEEK_END) - _LENGTH)
+    file.seek(length)
+    return length, file.read(_LENGTH)
+
+
+def _end_of(file: BinaryIO, length: int) -> bytes:
+    """What should follow the content with this length; the file is there then."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length:
+        piece = file.read(min(length, _PIECE))
+        if not piece:  # somebody has cut it in between
+            break
+        digest.update(piece)
+        length -= len(piece)
+    return _MARK + digest.hexdigest().encode()

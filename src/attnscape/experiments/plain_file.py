@@ -1,20 +1,21 @@
-"""Plain values (`attnscape.trees.Plain`) as the bytes of a file, and back, bit for bit.
+"""Plain values (`attnscape.trees.Plain`) written to a file, and read again, bit for bit.
 
 The file is an archive of numpy arrays, none of which needs pickle, with the checksum of results at
-its end. The first array is JSON, in which the others have their numbers.
+its end. The first array is JSON, in which the others have their numbers. Arrays are written one
+after the other and not copied before.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 import zipfile
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 
-from attnscape.experiments.checksum import checked, with_checksum
+from attnscape.experiments.checksum import append_checksum, check
 from attnscape.trees import NotSavableError, Plain
 
 _ARRAY = "\0array"  # no text in plain values begins so
@@ -23,20 +24,22 @@ _ARRAY = "\0array"  # no text in plain values begins so
 _READING = threading.Lock()
 
 
-def to_bytes(value: Plain) -> bytes:
-    """The bytes of a file with this value.
+def write(value: Plain, file: BinaryIO) -> None:
+    """Writes a value to an empty file that is open for reading too.
 
     Raises:
         NotSavableError: If it holds something that is not plain.
 
     Examples:
+        >>> import io
         >>> import numpy as np
-        >>> from attnscape.experiments.plain_file import from_bytes, to_bytes
-        >>> from_bytes(to_bytes({"steps": [1, None], "loss": np.array([0.5, np.nan])}))
+        >>> from attnscape.experiments import plain_file
+        >>> file = io.BytesIO()
+        >>> plain_file.write({"steps": [1, None], "loss": np.array([0.5, np.nan])}, file)
+        >>> plain_file.read(file)
         {'steps': [1, None], 'loss': array([0.5, nan])}
     """
     arrays = list[np.ndarray]()
-    file = io.BytesIO()
     try:
         text = json.dumps(_without_arrays(value, arrays))
         arrays.insert(0, np.frombuffer(text.encode(), np.uint8))
@@ -44,18 +47,20 @@ def to_bytes(value: Plain) -> bytes:
         np.savez(file, allow_pickle=False, **named)
     except (TypeError, ValueError) as error:
         raise NotSavableError(f"a state is not plain values: {error}") from error
-    return with_checksum(file.getvalue())
+    append_checksum(file)
 
 
-def from_bytes(whole: bytes) -> Plain:
-    """The value that `to_bytes` was given.
+def read(file: BinaryIO) -> Plain:
+    """The value that `write` was given.
 
     Raises:
-        ValueError: If the bytes are not what `to_bytes` has returned.
+        ValueError: If the file is not what `write` has written.
     """
+    check(file)
+    file.seek(0)
     try:
-        with _READING, np.load(io.BytesIO(checked(whole)), allow_pickle=False) as file:
-            text, *arrays = (file[str(number)] for number in range(len(file.files)))
+        with _READING, np.load(file, allow_pickle=False) as archive:
+            text, *arrays = (archive[str(number)] for number in range(len(archive.files)))
             return _with_arrays(json.loads(text.tobytes()), arrays)
     except (KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,8 +12,8 @@ import xarray as xr
 from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.experiments import checkpoints, locks
-from attnscape.experiments.checksum import is_intact, with_checksum
 from attnscape.experiments.computation import Computation
+from attnscape.experiments.netcdf import read_netcdf, write_netcdf
 from attnscape.experiments.partial import load_so_far
 from attnscape.files import atomic, check_place, user_cache, writable_directory
 from attnscape.training import Progress, part_of, silent
@@ -60,11 +59,15 @@ def load_or_run(
         locks.until_free(directory, seed_locks(experiment), waiting)
         if (found := _found(experiment, directory)) is not None:  # while this one waited
             return found
-        kept = checkpoints_of(experiment, directory)
-        result = stamped(experiment.run(progress, kept), experiment)
-        _save_somewhere(result, path)
-        checkpoints.remove(checkpoints.folder_of(directory, experiment.run_id))
+        _compute(experiment, path, progress)
     return load(path)  # exactly the Dataset that a later call will load
+
+
+def _compute(experiment: Computation, path: Path, progress: Progress) -> None:
+    """Computes a result and saves it; nothing holds it after that, so that it is loaded once."""
+    kept = checkpoints_of(experiment, path.parent)
+    _save_somewhere(stamped(experiment.run(progress, kept), experiment), path)
+    checkpoints.remove(checkpoints.folder_of(path.parent, experiment.run_id))
 
 
 def is_under_way(experiment: Computation, directory: Path) -> bool:
@@ -193,8 +196,7 @@ def save(dataset: xr.Dataset, path: Path | str) -> None:
     """
     path = Path(path)
     with atomic(path) as partial:
-        # The file is made in memory first: HDF5 crashes the process if the disk is full.
-        partial.write_bytes(with_checksum(bytes(dataset.to_netcdf(engine="h5netcdf"))))
+        write_netcdf(dataset, partial)
 
 
 def load(path: Path | str, *, partial: bool = False) -> xr.Dataset:
@@ -224,17 +226,14 @@ def load(path: Path | str, *, partial: bool = False) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"There is no result file {path}; results end in .nc.")
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read ({error.strerror}); see who may read it, and try again."
         ) from error
     try:
-        if not is_intact(content):
-            raise ValueError("its checksum is not that of its content")
-        classic = content.startswith(b"CDF")  # `to_netcdf` also writes the classic format
-        # From memory: HDF5 would refuse a file that another program has open.
-        dataset = xr.load_dataset(io.BytesIO(content), engine="scipy" if classic else "h5netcdf")
+        with file:
+            dataset = read_netcdf(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
             f"{path} is damaged or not a NetCDF file ({error}); delete it and run again."

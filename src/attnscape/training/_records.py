@@ -1,203 +1,158 @@
-"""What is recorded of runs, where it is in the Dataset, and both as plain values."""
+"""The records of all runs, kept in the arrays of the Dataset from the first measurement on.
+
+So they take the memory of the result, however many measurements and runs it comes from.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, PyTree, Shaped
-from numpy.typing import DTypeLike
+from jaxtyping import Bool, Int, Shaped
 
-from attnscape.measures import Measure, Variable
+from attnscape.measures import Variable
+from attnscape.training._layout import Layout
 from attnscape.trees import Plain
 
 # At one step, for each optimizer: names and arrays (1, learning rate, ...).
-Taken = list[dict[str, Shaped[np.ndarray, "1 _ ..."]]]
+Taken = Sequence[dict[str, Shaped[np.ndarray, "1 _ ..."]]]
 
 
-def part_of(seed: int) -> str:
-    """The name of a seed's runs among the checkpoints.
+class Records:
+    """What was measured of all runs; NaN where nothing was measured yet, or is not run.
 
-    Examples:
-        >>> from attnscape.training import part_of
-        >>> part_of(3)
-        'seed-3'
-    """
-    return f"seed-{seed}"
-
-
-@dataclasses.dataclass(frozen=True)
-class SeedRecord:
-    """The records of the runs of one seed.
+    Threads may call its methods at once for different seeds, which have places of their own.
 
     Attributes:
-        diverged_at: For each optimizer, an array (1, learning rate): the step at which a run
-            diverged, or -1.
-        values: For each measure, what was taken at each of its steps.
+        layout: Where records are in the Dataset.
+        arrays: The variables of which something was measured: (optimizer, learning rate, seed,
+            step, evaluation, ...), without evaluation if they are not on evaluation batches.
+        diverged_at: The step at which a run diverged, or -1.
     """
 
-    diverged_at: list[Int[np.ndarray, "1 _"]]
-    values: list[list[Taken]]
-
-    def plain(self) -> Plain:
-        """The record as plain values, with one array for all steps."""
-        stacked = [
-            [
-                {name: np.stack([step[index][name] for step in taken]) for name in of_optimizer}
-                for index, of_optimizer in enumerate(taken[0])
-            ]
-            if taken
-            else []
-            for taken in self.values
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.arrays: dict[str, Shaped[np.ndarray, "optimizer rate seed step ..."]] = {}
+        runs = len(layout.rates), len(layout.learning_rates), len(layout.seeds)
+        self.diverged_at: Int[np.ndarray, "optimizer rate seed"] = np.full(runs, -1, np.int32)
+        self._places = {int(seed): place for place, seed in enumerate(layout.seeds)}
+        self._columns = [
+            np.searchsorted(layout.learning_rates, own) for own in layout.rates.values()
         ]
-        return {"diverged_at": list(self.diverged_at), "values": stacked}
-
-    @classmethod
-    def read(cls, plain: Plain) -> SeedRecord:
-        """The record that `plain` has returned."""
-        values = []
-        for stacked in plain["values"]:
-            count = len(next(iter(stacked[0].values()))) if stacked else 0
-            values.append(
-                [
-                    [
-                        {name: a[step] for name, a in of_optimizer.items()}
-                        for of_optimizer in stacked
-                    ]
-                    for step in range(count)
-                ]
-            )
-        return cls(list(plain["diverged_at"]), values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    """What is recorded of one measure.
-
-    Attributes:
-        steps: Its steps.
-        variables: Its variables.
-        evaluations: The number of evaluation batches.
-        labels: Labels along the dims that it adds.
-    """
-
-    steps: Sequence[int]
-    variables: Mapping[str, Variable]
-    evaluations: int
-    labels: Mapping[str, Sequence[object]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Where records are in the Dataset.
-
-    It has all combinations of optimizer, learning rate and seed; some of them are not run.
-
-    Attributes:
-        rates: The learning rates of each optimizer.
-        seeds: The seeds.
-        stops: All steps at which something is measured, and the last step.
-        evaluation_seeds: Labels of the dim `evaluation`.
-        measures: What is recorded of each measure.
-    """
-
-    rates: Mapping[str, Sequence[float]]
-    seeds: Sequence[int]
-    stops: Sequence[int]
-    evaluation_seeds: Sequence[int]
-    measures: Sequence[Recorded]
-
-    @classmethod
-    def of(
-        cls,
-        rates: Mapping[str, Sequence[float]],
-        seeds: Sequence[int],
-        steps: int,
-        evaluation_seeds: Sequence[int],
-        measures: Sequence[Measure],
-        model: Callable[..., PyTree],
-    ) -> Layout:
-        """The layout of a training; `model` is of one of its runs, for labels of measures' dims."""
-        due = [measure.schedule.within(steps) for measure in measures]
-        stops = sorted({step for scheduled in due for step in scheduled} | {steps})
-        recorded = [
-            Recorded(
-                scheduled,
-                measure.variables(),
-                measure.evaluations or len(evaluation_seeds),
-                measure.coordinates(model) if scheduled else {},
-            )
-            for measure, scheduled in zip(measures, due, strict=True)
-        ]
-        return cls(rates, seeds, stops, evaluation_seeds, recorded)
-
-    def plain(self) -> Plain:
-        """The layout as plain values."""
-        return {
-            "rates": [[name, list(rates)] for name, rates in self.rates.items()],
-            "seeds": [int(seed) for seed in self.seeds],
-            "stops": [int(step) for step in self.stops],
-            "evaluation_seeds": [int(seed) for seed in self.evaluation_seeds],
-            "measures": [
-                {
-                    "steps": [int(step) for step in each.steps],
-                    "variables": {
-                        name: [variable.long_name, list(variable.dims), variable.on_evaluation]
-                        for name, variable in each.variables.items()
-                    },
-                    "evaluations": int(each.evaluations),
-                    "labels": {d: list(map(_plain_label, of)) for d, of in each.labels.items()},
-                }
-                for each in self.measures
-            ],
-        }
-
-    @classmethod
-    def read(cls, plain: Plain) -> Layout:
-        """The layout that `plain` has returned."""
-        measures = [
-            Recorded(
-                each["steps"],
-                {
-                    name: Variable(long_name, tuple(dims), on_evaluation)
-                    for name, (long_name, dims, on_evaluation) in each["variables"].items()
-                },
-                each["evaluations"],
-                each["labels"],
-            )
-            for each in plain["measures"]
-        ]
-        rates, seeds, stops = dict(plain["rates"]), plain["seeds"], plain["stops"]
-        return cls(rates, seeds, stops, plain["evaluation_seeds"], measures)
-
-    def scatter(
-        self,
-        per_optimizer: Sequence[Shaped[np.ndarray, "seed _ ..."]],
-        fill: float | int,
-        dtype: DTypeLike,
-    ) -> Shaped[np.ndarray, "optimizer rate seed ..."]:
-        """One array (optimizer, learning rate, seed, ...) with `fill` for combinations not run.
-
-        Args:
-            per_optimizer: For each optimizer, an array (seed, its learning rates, ...).
-            fill: The value for learning rates that an optimizer does not have.
-            dtype: Type of the result.
-        """
-        rates = self.learning_rates
-        trailing = np.shape(per_optimizer[0])[2:]
-        grid = np.full((len(self.rates), len(rates), len(self.seeds), *trailing), fill, dtype)
-        for index, (own, values) in enumerate(zip(self.rates.values(), per_optimizer, strict=True)):
-            columns = [rates.index(rate) for rate in own]
-            grid[index, columns] = np.moveaxis(np.asarray(values), 1, 0)
-        return grid
+        self._making = threading.Lock()
 
     @property
-    def learning_rates(self) -> list[float]:
-        """The learning rates of all optimizers, ascending."""
-        return sorted({rate for rates in self.rates.values() for rate in rates})
+    def was_run(self) -> Bool[np.ndarray, "optimizer rate seed"]:
+        """Which combinations are run."""
+        found = np.zeros(self.diverged_at.shape, bool)
+        for index, columns in enumerate(self._columns):
+            found[index, columns] = True
+        return found
+
+    def due(self, step: int) -> list[int]:
+        """The measures that are scheduled for a step, by their places in the layout."""
+        measures = enumerate(self.layout.measures)
+        return [index for index, each in measures if _count(each.steps, step + 1, since=step)]
+
+    def add(self, seed: int, measure: int, step: int, taken: Taken) -> None:
+        """Records what a measure has taken of a seed's runs at a step."""
+        place, row = self._places[seed], _count(self.layout.stops, step)
+        for name, variable in self.layout.measures[measure].variables.items():
+            array = self._array(name, variable, taken[0][name][0])
+            for index, columns in enumerate(self._columns):
+                (values,) = taken[index][name]
+                at_step = array[index, :, place, row]
+                if variable.on_evaluation:
+                    at_step = at_step[:, : values.shape[1]]
+                at_step[columns] = values
+
+    def diverge(self, seed: int, diverged_at: Sequence[Int[np.ndarray, "1 _"]]) -> None:
+        """Records for each optimizer the steps at which a seed's runs diverged, or -1."""
+        for index, columns in enumerate(self._columns):
+            self.diverged_at[index, columns, self._places[seed]] = diverged_at[index][0]
+
+    def plain(self, seed: int, step: int | None = None) -> Plain:
+        """What was recorded of a seed before a step, or at all steps, as plain values.
+
+        For each measure and optimizer there are names and arrays (step, 1, learning rate, ...),
+        which are views where that is possible.
+        """
+        place, of_measures = self._places[seed], list[Plain]()
+        for each in self.layout.measures:
+            count = len(each.steps) if step is None else _count(each.steps, step)
+            rows = _selection(np.searchsorted(self.layout.stops, each.steps[:count]))
+            of_optimizers = [
+                {
+                    name: _steps_first(
+                        self.arrays[name][index, :, place][_selection(columns)][:, rows],
+                        each.evaluations if variable.on_evaluation else None,
+                    )
+                    for name, variable in each.variables.items()
+                }
+                for index, columns in enumerate(self._columns if count else ())
+            ]
+            of_measures.append(of_optimizers)
+        diverged_at = [
+            self.diverged_at[index, columns, place][None]
+            for index, columns in enumerate(self._columns)
+        ]
+        return {"diverged_at": diverged_at, "values": of_measures}
+
+    def read(self, seed: int, plain: Plain) -> None:
+        """Records what `plain` has returned.
+
+        Raises:
+            ValueError: If it is of another layout; a part of it may be recorded then.
+            KeyError: Likewise.
+        """
+        place = self._places[seed]
+        self.diverge(seed, plain["diverged_at"])
+        for each, of_optimizers in zip(self.layout.measures, plain["values"], strict=True):
+            for index, found in enumerate(of_optimizers):
+                for name, values in found.items():
+                    variable = each.variables[name]
+                    array = self._array(name, variable, values[0, 0])
+                    rows = np.searchsorted(self.layout.stops, each.steps[: len(values)])
+                    for own, column in enumerate(self._columns[index]):
+                        of_run = array[index, column, place]
+                        if variable.on_evaluation:
+                            of_run = of_run[:, : values.shape[3]]
+                        of_run[rows] = values[:, 0, own]
+
+    def _array(
+        self, name: str, variable: Variable, like: Shaped[np.ndarray, "_ ..."]
+    ) -> Shaped[np.ndarray, "optimizer rate seed step ..."]:
+        """The array of a variable; makes it for numbers like these if there is none."""
+        with self._making:
+            if name not in self.arrays:
+                trailing = like.shape[1:]
+                if variable.on_evaluation:
+                    trailing = (len(self.layout.evaluation_seeds), *trailing[1:])
+                shape = (*self.diverged_at.shape, len(self.layout.stops), *trailing)
+                self.arrays[name] = np.full(shape, np.nan, like.dtype)
+            return self.arrays[name]
 
 
-def _plain_label(label: object) -> Plain:
-    value = label.item() if isinstance(label, np.generic) else label
-    return value if isinstance(value, bool | int | float | str) else str(value)
+def _count(steps: Int[np.ndarray, " scheduled"], end: int, since: int = 0) -> int:
+    """How many of the steps, in order, are from `since` up to, but not including, `end`."""
+    first, last = np.searchsorted(steps, (since, end))
+    return int(last - first)
+
+
+def _selection(indices: Int[np.ndarray, " chosen"]) -> slice | Int[np.ndarray, " chosen"]:
+    """Indices in order as a slice, with which numpy makes a view, if they are evenly spaced."""
+    if indices.size == 0:
+        return slice(0)
+    stride = int(indices[1] - indices[0]) if indices.size > 1 else 1
+    if stride < 1 or (np.diff(indices) != stride).any():
+        return indices
+    return slice(int(indices[0]), int(indices[-1]) + 1, stride)
+
+
+def _steps_first(
+    values: Shaped[np.ndarray, "rate step ..."], evaluations: int | None
+) -> Shaped[np.ndarray, "step 1 _ ..."]:
+    if evaluations is not None:
+        values = values[:, :, :evaluations]
+    return np.moveaxis(values, 1, 0)[:, None]

@@ -20,7 +20,8 @@ from jaxtyping import Int
 from attnscape.measures import Measure
 from attnscape.training._dataset import assemble, labelled
 from attnscape.training._engine import Engine, States
-from attnscape.training._records import Layout, SeedRecord, Taken, part_of
+from attnscape.training._layout import Layout, part_of
+from attnscape.training._records import Records
 from attnscape.training._threads import for_each_seed, one_blas_thread
 from attnscape.training.checkpoints import Checkpoints, UnusedCheckpointWarning
 from attnscape.training.status import Progress
@@ -57,6 +58,7 @@ def run(
     layout = Layout.of(
         rates_of, seeds, steps, engine.evaluation_seeds, measures, engine.first_model
     )
+    records = Records(layout)
     rates = sum(map(len, rates_of.values()))
     total = rates * steps * len(seeds)
     outline = {"layout": layout.plain(), "labels": labels}
@@ -65,13 +67,13 @@ def run(
     # Also for one seed: LAPACK's last bits depend on the number of threads. Small matrices are
     # decomposed fastest on one, and calls from several of XLA's threads make those of BLAS spin.
     with one_blas_thread():
-        records = for_each_seed(
-            lambda seed, report: _run_seed(engine, seed, measures, layout, checkpoints, report),
+        for_each_seed(
+            lambda seed, report: _run_seed(engine, seed, measures, records, checkpoints, report),
             seeds,
             engine.seeds_at_once(seeds, measures, memory),
             lambda done: progress(rates * done, total),
         )
-    return labelled(assemble(layout, records), labels)
+    return labelled(assemble(records), labels)
 
 
 @dataclasses.dataclass
@@ -83,38 +85,36 @@ class _UnderWay:
         segment: Steps before Python looks around; short at first, so that slow steps are noticed
             early.
         runs: The runs.
-        values: For each measure, what was taken at each of its steps.
     """
 
     step: int
     segment: int
     runs: States
-    values: list[list[Taken]]
 
 
 def _run_seed(
     engine: Engine,
     seed: int,
     measures: Sequence[Measure],
-    layout: Layout,
+    records: Records,
     checkpoints: Checkpoints,
     progress: Callable[[int], None],
-) -> SeedRecord:
-    part, steps = part_of(seed), layout.stops[-1]
-    now = _begin(engine, seed, measures, checkpoints)
-    if isinstance(now, SeedRecord):
+) -> None:
+    part, stops = part_of(seed), records.layout.stops
+    steps = int(stops[-1])
+    now = _begin(engine, seed, records, checkpoints)
+    if now is None:
         progress(steps)
-        return now
+        return
     if now.step:
         progress(now.step)
 
     def after_updates() -> None:
         progress(now.step)
-        checkpoints.offer(part, now.step, functools.partial(_plain, engine, now))
+        checkpoints.offer(part, now.step, functools.partial(_plain, engine, seed, now, records))
 
-    scheduled = [frozenset(each.steps) for each in layout.measures]
     ahead = None
-    for stop in layout.stops[bisect.bisect_left(layout.stops, now.step) :]:
+    for stop in map(int, stops[np.searchsorted(stops, now.step) :]):
         while now.step < stop:
             last = min(stop, now.step + now.segment)
             began = time.perf_counter()
@@ -123,49 +123,50 @@ def _run_seed(
                 now.segment = min(2 * now.segment, _LONGEST_SEGMENT)
             now.step = last
             after_updates()
-        due = [index for index, steps_of in enumerate(scheduled) if stop in steps_of]
+        due = records.due(stop)
         ahead = None
         if any(measures[index].needs_update for index in due):
             ahead = engine.advance(now.runs, stop, stop + 1)
         for index in due:
-            now.values[index].append(engine.evaluate(measures[index], now.runs, stop, ahead))
+            taken = engine.evaluate(measures[index], now.runs, stop, ahead)
+            records.add(seed, index, stop, taken)
         if ahead is not None and stop < steps:  # do not repeat the step that was just made
             now.runs, now.step = ahead, stop + 1
             after_updates()
-    record = SeedRecord(_diverged_at(engine, now.runs, ahead, steps), now.values)
-    checkpoints.finish(part, steps, record.plain)
-    return record
+    records.diverge(seed, _diverged_at(engine, now.runs, ahead, steps))
+    checkpoints.finish(part, steps, functools.partial(records.plain, seed))
 
 
 def _begin(
-    engine: Engine, seed: int, measures: Sequence[Measure], checkpoints: Checkpoints
-) -> _UnderWay | SeedRecord:
-    """The runs of a seed where they were left, or at the start; its record if they are finished."""
+    engine: Engine, seed: int, records: Records, checkpoints: Checkpoints
+) -> _UnderWay | None:
+    """The runs of a seed where they were left, or at the start; None if they are finished."""
     saved = checkpoints.read(part_of(seed))
     if saved is not None:
         try:
-            record = SeedRecord.read(saved)
+            records.read(seed, saved)
             if "runs" not in saved:
-                return record
+                return None
             runs = engine.restore(seed, saved["runs"])
-            return _UnderWay(saved["step"], saved["segment"], runs, record.values)
-        except (ValueError, KeyError, TypeError) as error:
+            return _UnderWay(saved["step"], saved["segment"], runs)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
             warnings.warn(
                 f"The checkpoint of seed {seed} cannot be used ({error}); the seed starts again.",
                 UnusedCheckpointWarning,
                 stacklevel=2,
             )
-    return _UnderWay(0, 1, engine.start(seed), [[] for _ in measures])
+    return _UnderWay(0, 1, engine.start(seed))
 
 
-def _plain(engine: Engine, now: _UnderWay) -> Plain:
+def _plain(engine: Engine, seed: int, now: _UnderWay, records: Records) -> Plain:
     """The state of a seed under way, as `_begin` reads it."""
     diverged_at = [np.asarray(at) for of_stepper in now.runs for at in of_stepper.diverged_at]
+    records.diverge(seed, _counted(engine, diverged_at))
     return {
         "step": now.step,
         "segment": now.segment,
         "runs": engine.save(now.runs),
-        **SeedRecord(_counted(engine, diverged_at), now.values).plain(),
+        **records.plain(seed, now.step),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attnscape.training._records import part_of
+from attnscape.training._layout import part_of
 from attnscape.training.checkpoints import Checkpoints
 from attnscape.trees import Plain
 

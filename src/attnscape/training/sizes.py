@@ -1,7 +1,8 @@
 """Estimates of the memory and time of a training, made before anything is allocated.
 
-The memory is a lower bound (the largest array of a draw, the Hessian, the records), so a training
-that is refused would certainly fail. The time is for two cores of 2024, to a factor of about five.
+The memory is that of the process before it has any numbers, and of what grows with the arguments:
+prompts, runs, the Hessian, the result. With the kernels a process takes up to twice as much, in XLA
+more. The time is for two cores of 2024, to a factor of about five.
 """
 
 from __future__ import annotations
@@ -34,9 +35,19 @@ from attnscape.steppers import Sampler
 from attnscape.tasks import Task
 
 _YEAR = 365 * 24 * 3600.0
-_ARRAY = 100  # bytes of a numpy array in addition to its numbers
-_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+PROCESS = 400_000_000  # bytes of Python, JAX and its compiler, whatever is computed
+_RECORD = "The record of what is measured"
+_STEPS = "The list of steps at which something is measured"
+_ADVICE = {
+    _RECORD: "measure fewer numbers or steps, or give fewer runs",
+    _STEPS: "measure at fewer steps",
+}
+_SCHEDULED = 150  # bytes of a scheduled step: a number of Python's in a set and in a tuple
+_GROUPS = Path("/sys/fs/cgroup")  # limits of containers and of the groups in them
 _LARGEST = 2**31 - 1  # JAX counts the elements along an axis, and steps, in 32 bits
+# What is there at once, in times of the largest array of the prompts, and of all weights of the
+# runs, as measured with the kernels; `tests/test_memory.py` compares with whole processes.
+_OF_PROMPTS, _OF_WEIGHTS = 3, 24
 # Seconds per number drawn, and per product in the layers; a step of Setting 1 takes 0.25 ms.
 _SECONDS_A_NUMBER = 1e-9
 _SECONDS_A_PRODUCT = 3e-10
@@ -58,13 +69,18 @@ class Sizes:
     memory: dict[str, int]
     seconds: float
 
+    @property
+    def needed(self) -> int:
+        """Bytes of the whole process at its largest."""
+        return PROCESS + sum(self.memory.values())
+
     def seeds_at_once(self, available: int | None = None) -> int:
         """How many seeds may be trained at once: they take at most a quarter of the memory.
 
-        The sizes are lower bounds, so the rest is left for what they do not count.
+        The rest is left for what the sizes do not count.
         """
         room = available_memory() if available is None else available
-        return max(1, room // (4 * max(1, sum(self.memory.values()))))
+        return max(1, (room - PROCESS) // (4 * max(1, sum(self.memory.values()))))
 
     def checked(self, available: int | None = None) -> Sizes:
         """These sizes, if the memory suffices and the training takes less than a year.
@@ -73,12 +89,13 @@ class Sizes:
             UsageError: If not; the message has the sizes.
         """
         room = available_memory() if available is None else available
-        for what, size in self.memory.items():
-            if size > room:
-                raise UsageError(
-                    f"{what} would take {in_bytes(size)} of memory, and this machine has "
-                    f"{in_bytes(room)}; make it smaller."
-                )
+        if self.memory and self.needed > room:
+            what, size = max(self.memory.items(), key=lambda each: each[1])
+            advice = _ADVICE.get(what, "make it smaller")
+            raise UsageError(
+                f"{what} would take {in_bytes(size)} of memory, {in_bytes(self.needed)} with all "
+                f"else, and this machine has {in_bytes(room)}; {advice}."
+            )
         if self.seconds > _YEAR:
             raise UsageError(
                 f"This training would take about {in_words(self.seconds)}; give fewer seeds, steps "
@@ -142,14 +159,16 @@ def estimate(
     parameters = sum(math.prod(leaf.shape) for leaf in leaves)
     itemsize = np.dtype(precision).itemsize
     memory = {
-        f"A batch of {largest} prompts": of_batch,
+        f"A batch of {largest} prompts": _OF_PROMPTS * of_batch,
         f"{evaluations} evaluation batches of {evaluation_batch} prompts": evaluations
         * of_evaluation,
-        f"{runs} runs of a model with {parameters} parameters": 4 * runs * parameters * itemsize,
-        "The record of what is measured": len(batches)
+        f"{runs} runs of a model with {parameters} parameters": _OF_WEIGHTS
+        * (runs * parameters * itemsize),
+        _STEPS: _SCHEDULED * sum(measure.schedule.most(steps) for measure in measures),
+        _RECORD: len(batches)
         * count
         * runs
-        * _records(measures, shapes, parameters, steps, evaluations, itemsize),
+        * _record(measures, shapes, parameters, steps, evaluations, itemsize),
     }
     if any(isinstance(measure, _OF_A_HESSIAN) for measure in measures):
         memory[f"The Hessian of {parameters} parameters"] = 2 * 8 * parameters**2
@@ -186,7 +205,7 @@ def _is_inexact(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
 
 
-def _records(
+def _record(
     measures: Sequence[Measure],
     model: PyTree,
     parameters: int,
@@ -194,19 +213,19 @@ def _records(
     evaluations: int,
     itemsize: int,
 ) -> int:
-    """Bytes of the records of one run; at first, each number at each step is a separate array."""
-    total = 0
+    """Bytes of the result of one run: a number for all steps at which anything is measured."""
+    numbers = dict[str, int]()
     for measure in measures:
-        taken = measure.schedule.most(steps)
         lengths = {"parameter": parameters, "eigenvalue": parameters}
         with contextlib.suppress(Exception):  # an error of a user's part is reported later
             labels = measure.coordinates(model)
             lengths = {name: max(1, len(given)) for name, given in labels.items()} | lengths
-        for variable in measure.variables().values():
-            numbers = math.prod(lengths.get(dim, 1) for dim in variable.dims)
-            batches = (measure.evaluations or evaluations) if variable.on_evaluation else 1
-            total += taken * (_ARRAY + itemsize * numbers * batches)
-    return total
+        for name, variable in measure.variables().items():
+            batches = evaluations if variable.on_evaluation else 1
+            numbers[name] = batches * math.prod(lengths.get(dim, 1) for dim in variable.dims)
+    # Measures may share steps: at least those of the most frequent are in the result.
+    stops = max((measure.schedule.most(steps) for measure in measures), default=0)
+    return stops * itemsize * sum(numbers.values())
 
 
 def _largest_array(draw: Sampler, batch: int) -> int:
@@ -234,9 +253,20 @@ def available_memory() -> int:
     sizes = [2**63]
     with contextlib.suppress(ValueError, OSError, AttributeError):
         sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(ValueError, OSError):  # there is no such file, or no limit ("max")
-        sizes.append(int(_LIMIT.read_text("ascii")))
+    for limit in (_GROUPS / "memory/memory.limit_in_bytes", *_limits_of_groups()):
+        with contextlib.suppress(ValueError, OSError):  # there is no such file, or no limit ("max")
+            sizes.append(int(limit.read_text("ascii")))
     return min(sizes)
+
+
+def _limits_of_groups() -> Iterator[Path]:
+    """The files of the limits on the group of this process, and on those that it is in."""
+    group = Path()
+    with contextlib.suppress(ValueError, OSError):
+        *_, own = Path("/proc/self/cgroup").read_text("utf-8").strip().rpartition("::/")
+        group = Path(own)
+    for each in (group, *group.parents):
+        yield _GROUPS / each / "memory.max"
 
 
 def in_bytes(count: int) -> str:
