@@ -1,16 +1,57 @@
-"""Stochastic gradients of a network at its initial weights, as they would be in training."""
+"""Stochastic gradients of a network: those of its updates, and at its initial weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from attnscape.networks.training import initial_module, order_of_pass, seed_dropout
+from attnscape.networks.streams import initial_module, one_pass, order_of_pass, seed_dropout
 from attnscape.networks.workload import Batch, Data, Size, Workload
 from attnscape.torch._derivatives import flat_gradient
 from attnscape.torch._state import undisturbed
+
+
+class UpdateGradients:
+    """Gradients of a run's updates, in train mode, in `.grad` of the parameters.
+
+    Args:
+        workload: The workload.
+        data: Its data.
+        size: Its size.
+        seed: Determines batches and dropout.
+        module: The network.
+    """
+
+    def __init__(
+        self, workload: Workload, data: Data, size: Size, seed: int, module: nn.Module
+    ) -> None:
+        self._workload, self._data, self._batch, self._seed = workload, data, size.batch, seed
+        self._module = module
+
+    def fill(self, batch: Batch | None, step: int) -> Tensor:
+        """Fills `.grad` from a batch, or from all batches of a pass for None; returns the loss."""
+        self._module.zero_grad()
+        return self._of(batch, step) if batch is not None else self._of_all(step)
+
+    def _of_all(self, step: int) -> Tensor:
+        # The same order for all seeds: the batches, and the examples left over, define the loss.
+        batches = one_pass(self._data, self._batch, order_of_pass(0, 0))
+        losses = [self._of(batch, step, number).detach() for number, batch in enumerate(batches)]
+        for parameter in self._module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.div_(len(losses))
+        return torch.stack(losses).mean()
+
+    def _of(self, batch: Batch, step: int, *number: int) -> Tensor:
+        """Adds the gradient of a batch to `.grad`."""
+        seed_dropout(self._seed, step, *number)
+        self._module.train()
+        loss = self._workload.loss(self._module, batch)
+        loss.backward()
+        return loss
 
 
 class InitialGradients:
