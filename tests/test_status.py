@@ -179,8 +179,9 @@ def test_a_damaged_agenda_is_told(planned, attnscape):
     assert "The agenda of this folder cannot be read (it was changed" in render(planned)
 
 
-def test_the_page_says_so_far_where_runs_are_not_all_finished(planned):
-    page = render(planned)
+def test_the_page_says_so_far_where_runs_are_not_all_finished(planned, attnscape):
+    attnscape("report", "--out", planned)
+    page = (planned / "report.html").read_text()
     assert "So far 1 of 3 runs finished." in page
     assert "So far 0 of 2 runs finished." in page  # beyond the paper's, in a section of its own
     assert page.count("So far") == 2

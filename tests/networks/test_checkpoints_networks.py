@@ -16,7 +16,7 @@ pytestmark = needs_torch
 torch = pytest.importorskip("torch")
 
 from attnscape.experiments import checkpoints, store  # noqa: E402
-from attnscape.networks import WORKLOADS, NetworkRun, Schedules  # noqa: E402
+from attnscape.networks import WORKLOADS, NetworkNoise, NetworkRun, Schedules, noise  # noqa: E402
 from attnscape.networks.data import Examples  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.optimizers.pytorch import TorchOptimizer  # noqa: E402
@@ -151,6 +151,30 @@ def test_every_workload_is_continued_bit_for_bit(name):
     assert it.run(checkpoints=Recorder({"seed-0": state})).identical(whole)
 
 
+@pytest.mark.parametrize("room", [100, 5], ids=["kept", "made-twice"])
+def test_noise_is_continued_gradient_by_gradient(monkeypatch, room):
+    """Eight gradients of a pass, again if there is no room for them, and six fresh ones."""
+    monkeypatch.setattr(noise, "_KEPT", room * 4 * 50)
+    size = dataclasses.replace(SIZE, batch=8)
+    it = NetworkNoise(REMEMBERS, False, toy_data("packaged"), size, seeds=(0, 3), samples=6)
+    parameters = sum(p.numel() for p in Remembers(3).parameters())
+    assert parameters <= 50
+    told = []
+    whole = it.run(checkpoints=(recorder := Recorder()), progress=lambda *both: told.append(both))
+    assert it.run().identical(whole)
+    of_seed = 14 if room == 100 else 22
+    assert told[-1] == (2 * of_seed, 2 * of_seed)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    offered = [(part, step, state) for part, step, state in recorder.offered]
+    steps = [step for part, step, _ in offered if part == "seed-3"]
+    assert steps == [*range(1, of_seed + 1), of_seed]
+    finished = {part: state for part, _, state in offered}
+    for state in [state for part, _, state in offered if part == "seed-3"][::3]:
+        kept = Recorder({"seed-0": finished["seed-0"], "seed-3": state})
+        assert it.run(checkpoints=kept).identical(whole)
+        assert all(part == "seed-3" or step == of_seed for part, step, _ in kept.offered)
+
+
 def test_a_state_of_another_network_or_optimizer_is_told_and_not_used():
     it = run("adam", workload=TOY)
     it.run(checkpoints=(recorder := Recorder()))
@@ -250,7 +274,7 @@ def test_a_damaged_checkpoint_is_told_and_not_used(stopped, tmp_path):
     assert again.drop_attrs().identical(it.run().drop_attrs())
 
 
-# The command as users start it, but with a checkpoint at every tenth of a second.
+# The command of users, but with a checkpoint at every tenth of a second.
 COMMAND = """
 import sys
 from attnscape.cli import main
@@ -260,12 +284,12 @@ main.main()
 """
 WORDS = (
     *("networks", "train", "softmax-regression", "--size", "tiny", "--seeds", "1"),
-    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "12000"),
+    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "4000"),
 )
 
 
-def command(out):
-    words = [sys.executable, "-c", COMMAND, *WORDS, "--out", str(out)]
+def command(out, *program):
+    words = [sys.executable, *program, *WORDS, "--out", str(out)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -273,7 +297,7 @@ def command(out):
 def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(tmp_path):
     out = tmp_path / "killed"
     for number, sent in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)):
-        child = command(out)
+        child = command(out, "-c", COMMAND)
         begun = time.monotonic()
         before = {path: path.read_bytes() for path in out.rglob("*.checkpoint")}
         while {path: path.read_bytes() for path in out.rglob("*.checkpoint")} == before:
@@ -285,7 +309,7 @@ def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(tmp_p
         assert child.returncode == (-sent if sent == signal.SIGKILL else 128 + sent), number
         assert len(list(out.rglob("*.checkpoint"))) == 1
     for folder in out, tmp_path / "whole":
-        child = command(folder)
+        child = command(folder, "-m", "attnscape")
         _, said = child.communicate(timeout=240)
         assert child.returncode == 0, said
     (of_killed,) = (out / "networks").glob("*.nc")

@@ -73,8 +73,12 @@ class Resuming:
 
     def offer(self, part: str, step: int, state: Callable[[], Plain]) -> None:
         """Keeps a state, if that is due."""
-        self._checkpoints.offer(
-            part,
-            step,
-            lambda: {"step": step, "threads": torch.get_num_threads(), "state": state()},
-        )
+        self._checkpoints.offer(part, step, lambda: _with_threads(step, state))
+
+    def finish(self, part: str, step: int, state: Callable[[], Plain]) -> None:
+        """Keeps the state of a part that is finished, while others are under way."""
+        self._checkpoints.finish(part, step, lambda: _with_threads(step, state))
+
+
+def _with_threads(step: int, state: Callable[[], Plain]) -> Plain:
+    return {"step": step, "threads": torch.get_num_threads(), "state": state()}

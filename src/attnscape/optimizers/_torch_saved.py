@@ -170,9 +170,10 @@ class Decoder:
         (kind, content), *_ = plain.items()
         if kind == "tensor":
             dtype = getattr(torch, plain["dtype"])
-            bits = torch.from_numpy(content.copy()).view(dtype).reshape(plain["shape"])
             value = torch.empty_strided(plain["shape"], plain["stride"], dtype=dtype)
-            return value.copy_(bits).requires_grad_(plain["requires_grad"])
+            if content.size:  # PyTorch views no empty array as another type
+                value.copy_(torch.from_numpy(content.copy()).view(dtype).reshape(plain["shape"]))
+            return value.requires_grad_(plain["requires_grad"])
         if kind == "generator":
             generator = torch.Generator()
             generator.set_state(torch.from_numpy(content.copy()))

@@ -65,8 +65,7 @@ class Agenda:
         Raises:
             ValueError: If it cannot be read.
         """
-        path = out / _FILE
-        return typed(cls, read_entries(path)) if os.path.lexists(path) else None
+        return typed(cls, read_entries(out / _FILE)) if has_agenda(out) else None
 
     @property
     def runs(self) -> dict[str, PlannedRun]:
@@ -125,6 +124,11 @@ class AgendaFile:
     def remove(self) -> None:
         """Removes the file: all is done."""
         self._path.unlink(missing_ok=True)
+
+
+def has_agenda(out: Path) -> bool:
+    """Whether a command makes artifacts in a folder, or was stopped."""
+    return os.path.lexists(out / _FILE)
 
 
 def finished_runs(folder: Path) -> set[str]:
