@@ -196,10 +196,11 @@ def test_parts_that_finish_between_two_writes_are_written_together(tmp_path):
     for now, part in ((10.0, "a"), (20.0, "b")):
         clock.now = now
         folder.finish(part, 100, lambda part=part: {"is": part})
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.checkpoint"))
     clock.now = 30.0
     folder.offer("c", 1, lambda: {"is": "c"})
-    names = sorted(path.name for path in (tmp_path / ".checkpoints" / ("a" * 16)).iterdir())
+    of_run = tmp_path / ".checkpoints" / ("a" * 16)
+    names = sorted(path.name for path in of_run.glob("*.checkpoint"))
     assert names == ["finished-0.checkpoint", "under-way-c.checkpoint"]
     again = folder_with(tmp_path, clock)
     assert [again.read(part) for part in "abc"] == [{"is": part} for part in "abc"]
@@ -211,7 +212,7 @@ def write_one(tmp_path, **attributes):
     folder.offer("a", 10, dict)
     clock.now = 30.0
     folder.offer("a", 20, lambda: {"place": np.array(0.5)})
-    (path,) = (tmp_path / ".checkpoints" / ("a" * 16)).iterdir()
+    (path,) = (tmp_path / ".checkpoints" / ("a" * 16)).glob("*.checkpoint")
     return path
 
 
@@ -225,7 +226,7 @@ def test_a_checkpoint_of_other_versions_is_not_used_and_replaced_when_the_next_i
     folder.offer("b", 1, dict)
     clock.now = 30.0
     folder.offer("b", 1, dict)
-    assert [each.name for each in path.parent.iterdir()] == ["under-way-b.checkpoint"]
+    assert [each.name for each in path.parent.glob("*.checkpoint")] == ["under-way-b.checkpoint"]
 
 
 def test_a_checkpoint_of_another_run_is_not_used(tmp_path):

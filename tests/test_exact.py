@@ -18,7 +18,9 @@ from attnscape.paper.exact import TAB_CONDITION_EXACT
 from attnscape.paper.settings import SETTING_1, SETTING_2, SETTING_3, SPHERE
 from attnscape.paper.stream_runs import CHANGE, StreamRuns
 from attnscape.tasks import Moments
+from attnscape.training.checkpoints import UnusedCheckpointWarning
 from attnscape.workflows.make import make
+from tests.checkpoint_support import Recorder
 from tests.support import TokenOracle, relative
 
 _SMALL = {
@@ -245,3 +247,24 @@ def test_setting_2_gives_the_printed_row_to_its_last_digit(torch):
     ratios = numbers[0] / numbers[1]  # (seed, step)
     rows = zip(ratios.mean(0), ratios.std(0, ddof=1), strict=True)
     assert [f"{mean:.2f} ({std:.2f})" for mean, std in rows] == ["3.14 (0.97)", "5.98 (2.86)"]
+
+
+@pytest.mark.parametrize("setting", _SMALL)
+def test_runs_are_continued_bit_for_bit(torch, setting):
+    """The radial setting draws from both generators."""
+    runs = StreamRuns(_SMALL[setting], (0, 4), (0, 30, 60))
+    whole = runs.run(checkpoints=(recorder := Recorder()))
+    assert [step for _, step, _ in recorder.offered] == [0, 25, 30, 50, 60]
+    for part, step, state in recorder.offered:
+        later = Recorder({part: state})
+        assert runs.run(checkpoints=later).identical(whole)
+        assert all(then > step for _, then, _ in later.offered)
+
+
+def test_a_state_of_other_runs_is_told(torch):
+    runs = StreamRuns(_SMALL["setting-2"], (0,), (20,))
+    runs.run(checkpoints=(recorder := Recorder()))
+    other = StreamRuns(_SMALL["setting-2"], (0, 1), (20,))
+    with pytest.warns(UnusedCheckpointWarning, match=r"of stream cannot be used \(the sa"):
+        again = other.run(checkpoints=Recorder({"stream": recorder.offered[0][2]}))
+    assert again.identical(other.run())

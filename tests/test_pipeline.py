@@ -21,6 +21,7 @@ from attnscape.experiments import store
 from attnscape.experiments.setting import QUICK
 from attnscape.paper import claims, verdict
 from attnscape.paper.artifacts import ARTIFACTS
+from attnscape.report.agenda import Agenda, AgendaFile
 from attnscape.report.made import Made
 from attnscape.report.numbers import duration
 from attnscape.workflows import pipeline
@@ -229,22 +230,38 @@ class Queue:
         self.added += [run.name for run in runs]
 
 
-def test_all_runs_that_need_no_search_are_computed_ahead_in_order():
-    queue = Queue()
-    pipeline._add_all((ARTIFACTS["fig2"], ARTIFACTS["table1"], ARTIFACTS["fig3"]), QUICK, queue)
+@pytest.fixture
+def added(tmp_path):
+    """Returns what is computed ahead of some artifacts, and the agenda."""
+
+    def call(artifacts, plan):
+        queue, agenda = Queue(), AgendaFile(tmp_path, [each.name for each in artifacts])
+        pipeline._add_all(artifacts, plan, queue, agenda)
+        runs = Agenda.read(tmp_path).artifacts
+        return queue.added, {
+            k: r if r is None else [run.name for run in r] for k, r in runs.items()
+        }
+
+    return call
+
+
+def test_all_runs_that_need_no_search_are_computed_ahead_in_order(added):
+    artifacts = (ARTIFACTS["fig2"], ARTIFACTS["table1"], ARTIFACTS["fig3"])
     settings = ("setting-1", "setting-2", "setting-3")
-    assert queue.added == [*settings, *(f"{name}-noise" for name in settings)]
+    noise = [f"{name}-noise" for name in settings]
+    assert added(artifacts, QUICK) == (
+        [*settings, *noise], {"fig2": [*settings], "table1": [], "fig3": noise}
+    )  # fmt: skip
 
 
-def test_what_needs_a_search_or_has_own_parts_is_not_computed_ahead():
-    queue = Queue()
-    pipeline._add_all((ARTIFACTS["fig2"],), dataclasses.replace(QUICK, tune=True), queue)
-    pipeline._add_all((ARTIFACTS["fig2"],), dataclasses.replace(QUICK, own="task mine"), queue)
-    assert queue.added == []
+def test_what_needs_a_search_or_has_own_parts_is_not_computed_ahead(added):
+    for plan in dataclasses.replace(QUICK, tune=True), dataclasses.replace(QUICK, own="task mine"):
+        assert added((ARTIFACTS["fig2"],), plan) == ([], {"fig2": None})
 
 
-def test_what_cannot_be_made_is_told_in_its_turn_and_stops_no_other():
+def test_what_cannot_be_made_is_told_in_its_turn_and_stops_no_other(added):
     broken = dataclasses.replace(ARTIFACTS["tab-condition"], steps=(10**6,))
-    queue = Queue()
-    pipeline._add_all((broken, ARTIFACTS["fig2"]), QUICK, queue)
-    assert queue.added == ["setting-1", "setting-2", "setting-3"]
+    settings = ["setting-1", "setting-2", "setting-3"]
+    assert added((broken, ARTIFACTS["fig2"]), QUICK) == (
+        settings, {"tab-condition": None, "fig2": settings}
+    )  # fmt: skip

@@ -143,6 +143,13 @@ def test_what_is_read_is_what_was_saved():
     assert torch.equal(torch.rand(3, generator=old.own), torch.rand(3, generator=new.own))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.bool], ids=str)
+def test_empty_tensors_are_read(dtype):
+    plain = from_bytes(to_bytes(_torch_saved.Encoder(())(torch.zeros(2, 0, dtype=dtype), "it")))
+    read = _torch_saved.Decoder(())(plain)
+    assert (read.shape, read.dtype) == ((2, 0), dtype)
+
+
 def holding(**attributes):
     parameters = parameters_of([1.0, 2.0])
     optimizer = torch.optim.SGD(parameters, lr=0.1)

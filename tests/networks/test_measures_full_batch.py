@@ -12,7 +12,7 @@ pytestmark = needs_torch
 torch = pytest.importorskip("torch")
 
 from attnscape.networks import NetworkRun, Schedules, Size, train_run, train_workload  # noqa: E402
-from attnscape.networks.training import _DROPOUT, _INIT, _stream, order_of_pass  # noqa: E402
+from attnscape.networks.streams import _DROPOUT, _INIT, _stream, order_of_pass  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.optimizers.references import get_optimizer  # noqa: E402
 from networks.linear import LEAST_SQUARES, double_data, linear_model  # noqa: E402

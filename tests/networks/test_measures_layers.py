@@ -22,7 +22,8 @@ from attnscape.networks import (  # noqa: E402
     train_run,
     train_workload,
 )
-from attnscape.networks.training import initial_module, own_random_numbers  # noqa: E402
+from attnscape.networks.generators import own_random_numbers  # noqa: E402
+from attnscape.networks.streams import initial_module  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.statistics import block_condition_numbers  # noqa: E402
 from attnscape.torch import HessianDiagonal, Objective, Probe  # noqa: E402

@@ -17,7 +17,7 @@ from attnscape.errors import UsageError  # noqa: E402
 from attnscape.experiments import store  # noqa: E402
 from attnscape.networks import NetworkNoise, NetworkRun, noise  # noqa: E402
 from attnscape.networks.covariance import centred_gram, eigenvalues, trace_of_square  # noqa: E402
-from attnscape.networks.training import _BATCHES, _DROPOUT, _INIT, _stream  # noqa: E402
+from attnscape.networks.streams import _BATCHES, _DROPOUT, _INIT, _stream  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from networks.linear import LEAST_SQUARES, MEAN  # noqa: E402
 from networks.toy import TOY, toy_data, toy_model  # noqa: E402

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from attnscape.errors import UsageError  # noqa: E402
 from attnscape.experiments import store  # noqa: E402
 from attnscape.networks import NetworkRun, Schedules, train_run, train_workload  # noqa: E402
-from attnscape.networks.training import _BATCHES, _INIT, _stream  # noqa: E402
+from attnscape.networks.streams import _BATCHES, _INIT, _stream  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.optimizers.references import get_optimizer  # noqa: E402
 from networks.linear import (  # noqa: E402

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from attnscape.networks import WORKLOADS, Schedules, train_run  # noqa: E402
 from attnscape.networks.generators import own_random_numbers  # noqa: E402
-from attnscape.networks.training import initial_module  # noqa: E402
+from attnscape.networks.streams import initial_module  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.torch import Objective  # noqa: E402
 

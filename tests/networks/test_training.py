@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from attnscape.errors import UsageError  # noqa: E402
 from attnscape.networks import NetworkRun, Schedules, train_run, train_workload  # noqa: E402
 from attnscape.networks.steps import steps_of  # noqa: E402
-from attnscape.networks.training import _BATCHES, _INIT, _stream  # noqa: E402
+from attnscape.networks.streams import _BATCHES, _INIT, _stream  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.optimizers.pytorch import TorchOptimizer  # noqa: E402
 from attnscape.optimizers.references import get_optimizer  # noqa: E402

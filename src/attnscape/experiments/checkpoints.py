@@ -2,8 +2,8 @@
 
 The folder `.checkpoints/RUN` has one file for each part under way (`under-way-PART.checkpoint`,
 written again and again) and files of finished parts (`finished-N.checkpoint`, never changed). Each
-is complete or absent, and is used only by the same run under the same versions. The folder is
-removed when the result is there.
+is complete or absent, and is used only by the same run under the same versions. `begun.note` says
+who has begun the run. The folder is removed when the result is there.
 
 A thread writes when it has worked for 30 seconds since it wrote last, and so seldom that writing
 takes at most 2 % of its time. Parts that finish in between are written together. A part under way
@@ -26,12 +26,13 @@ from typing import Any
 from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.experiments import plain_file
-from attnscape.files import Writer, atomic
+from attnscape.files import Writer, atomic, writable_directory
 from attnscape.training.checkpoints import UnusedCheckpointWarning
 from attnscape.trees import NotSavableError, Plain
 
 FOLDER = ".checkpoints"
 _FORMAT = 1
+_NOTE = "begun.note"
 _SECONDS = 30.0  # of work between two writes
 _TIMES = 50  # the time between two writes, in times of what the last one took
 
@@ -89,6 +90,12 @@ class CheckpointFolder:
     def describe(self, parts: Sequence[str], steps: int, outline: Plain) -> None:
         """Says what there is to do, before all else."""
         self._plan = {"parts": list(parts), "steps": steps, "outline": outline}
+        # For `attnscape status`, until there is a checkpoint; nothing is lost without it.
+        with contextlib.suppress(OSError, NotSavableError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            note = self._folder / f"{self._owner}{_NOTE}"
+            with note.open("w+b") as file:
+                plain_file.write(self._content({}), file)
 
     def read(self, part: str) -> Plain | None:
         """The state that a part had when it was written last; None if it begins."""
@@ -129,7 +136,7 @@ class CheckpointFolder:
             self._finished = {}
         for part in written:  # what it was when it was under way
             with contextlib.suppress(OSError):
-                self._path(f"under-way-{part}").unlink()
+                (self._folder / f"under-way-{part}.checkpoint").unlink()
 
     def remove(self) -> None:
         """Removes the folder: the result is there."""
@@ -164,26 +171,21 @@ class CheckpointFolder:
         )
 
     def _write(self, name: str, states: Mapping[str, Plain]) -> None:
-        content = {
+        path = writable_directory(self._folder) / f"{name}.checkpoint"
+        with atomic(path) as partial, partial.open("w+b") as file:
+            plain_file.write(self._content(states), file)
+        while self._unusable:  # kept until now, for whoever goes back to those versions
+            if (other := self._unusable.pop()) != path:
+                other.unlink(missing_ok=True)
+
+    def _content(self, states: Mapping[str, Plain]) -> dict[str, Any]:
+        return {
             **self._head,
             "about": self._about,
             "plan": self._plan,
             "progress": self._progress(),
             "states": states,
         }
-        path = self._path(name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{path.parent} cannot be made ({error.strerror}).") from error
-        with atomic(path) as partial, partial.open("w+b") as file:
-            plain_file.write(content, file)
-        while self._unusable:  # kept until now, for whoever goes back to those versions
-            if (other := self._unusable.pop()) != path:
-                other.unlink(missing_ok=True)
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.checkpoint"
 
     def _progress(self) -> dict[str, Any]:
         """For people: what is done, and how long the rest takes at the speed of this process."""
@@ -316,9 +318,9 @@ def finished_parts(folder: Path) -> set[str]:
 
 
 def read_folder(folder: Path) -> list[Saved]:
-    """All whole files of a run's folder, the newest first."""
+    """All whole files of a run's folder, the newest first; one without states if it has begun."""
     found = list[tuple[float, Saved]]()
-    for path in folder.glob("*.checkpoint"):
+    for path in (*folder.glob("*.checkpoint"), *folder.glob(f"*{_NOTE}")):
         with contextlib.suppress(ValueError, OSError):  # damaged, or replaced in between
             found.append((path.stat().st_mtime, Saved.read(path)))
     return [saved for _, saved in sorted(found, key=lambda each: -each[0])]

@@ -103,5 +103,11 @@ def is_taken(directory: Path, name: str) -> bool:
     return False
 
 
+def taken(directory: Path) -> set[str]:
+    """The names of all locks of a folder that threads or processes hold."""
+    names = (path.name[1:-5] for path in directory.glob(".*.lock"))
+    return {name for name in names if is_taken(directory, name)}
+
+
 def _path(directory: Path, name: str) -> Path:
     return directory / f".{name}.lock"

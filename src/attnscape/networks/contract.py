@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from attnscape.networks.training import initial_module, own_random_numbers
+from attnscape.networks.generators import own_random_numbers
+from attnscape.networks.streams import initial_module
 from attnscape.networks.workload import Batch, Data, Size, SizeName, Source, Workload
 from attnscape.validation import CheckResult
 from attnscape.validation._result import require, run_check

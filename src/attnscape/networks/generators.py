@@ -10,6 +10,8 @@ from collections.abc import Generator
 import numpy as np
 import torch
 
+from attnscape.optimizers import _random_states
+
 
 def seed_all(seed: int) -> None:
     """Seeds the generators that users' code may draw from: PyTorch's, numpy's and Python's."""
@@ -29,10 +31,8 @@ def _has_accelerator() -> bool:
 @contextlib.contextmanager
 def own_random_numbers() -> Generator[None]:
     """Context manager: afterwards the global generators are in the states of before."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    before = _random_states.now()
     try:
         yield
     finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])
+        _random_states.set_to(before)

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
-import torch
 import xarray as xr
-from jaxtyping import Float, Float64
-from torch import Tensor
 
 from attnscape import spec
 from attnscape.errors import UsageError
 from attnscape.identity import Identity
-from attnscape.networks.covariance import centred_gram, eigenvalues, trace_of_square
 from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.gradients import InitialGradients
+from attnscape.networks.noise_sums import Noise, SeedNoise
+from attnscape.networks.resuming import Resuming
 from attnscape.networks.run import how_made, of_network, of_parts, parameters_of
 from attnscape.networks.workload import Data, Size, Workload
-from attnscape.training import Checkpoints, Progress, check_seeds, processors, silent
+from attnscape.training import Checkpoints, Progress, check_seeds, part_of, processors, silent
 
 CONVENTIONS = ("one-pass", "fresh")
 _KEPT = 2**30  # bytes of gradients that are in memory at once
-_MOST_EIGENVALUES = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,13 +156,19 @@ class NetworkNoise:
         Raises:
             UsageError: If the data give fewer than two batches.
         """
-        del checkpoints  # a gradient is computed from the data alone, in a short time
-        done, total = itertools.count(1), self.run_steps
+        total, of_seed = self.run_steps, self.run_steps // len(self.seeds)
+        resuming = Resuming(checkpoints, [part_of(seed) for seed in self.seeds], of_seed)
         progress(0, total)
-        with own_random_numbers():
+        with own_random_numbers(), resuming.threads():
             noises = [
-                self._of_seed(seed, lambda: progress(next(done), total)) for seed in self.seeds
+                self._of_seed(
+                    seed,
+                    resuming,
+                    lambda made, before=before: progress(made + before * of_seed, total),
+                )
+                for before, seed in enumerate(self.seeds)
             ]
+            attributes = how_made(self.workload, self.data)
 
         def of(field: str, convention: int) -> np.ndarray:
             """Of all seeds, (seed, ...)."""
@@ -196,30 +198,37 @@ class NetworkNoise:
             variables["noise_covariance_eigenvalues"] = (dims, values, words)
         labels = {"convention": list(CONVENTIONS), "seed": list(self.seeds)}
         return xr.Dataset(variables, labels).assign_attrs(
-            how_made(self.workload, self.data),
+            attributes,
             title=self.workload.title,
             batch=self.size.batch,
             parameters=self._size,
         )
 
-    def _of_seed(self, seed: int, count: Callable[[], None]) -> tuple[_Noise, _Noise]:
-        gradients = InitialGradients(self.workload, self.data, self.size, seed, count)
-        kept, batches = list[Tensor](), 0
-        total = torch.zeros(self._size, dtype=torch.float64)
-        for gradient in gradients.of_pass():
-            total += gradient
-            batches += 1
-            if self._in_a_pass <= self._room:
-                kept.append(gradient)
+    def _of_seed(
+        self, seed: int, resuming: Resuming, progress: Callable[[int], None]
+    ) -> tuple[Noise, Noise]:
+        part = part_of(seed)
+
+        def made() -> SeedNoise:
+            gradients = InitialGradients(self.workload, self.data, self.size, seed)
+            return SeedNoise(gradients, self._in_a_pass, self.samples, self._room)
+
+        def after() -> None:
+            progress(noise.made)
+            resuming.offer(part, noise.made, noise.save)
+
+        noise = resuming.begun(part, made)
+        if noise.made:
+            progress(noise.made)
+        batches = noise.batches(after)
         if batches < 2:
             raise UsageError(
                 f"{self.data.name} gives {batches} batches of {self.size.batch} examples, but "
                 "noise needs at least 2; give more data or a smaller batch."
             )
-        mean = total / batches
-        one_pass = _noise(kept or gradients.of_pass(), mean, self._room)
-        del kept  # before as many others are kept
-        return one_pass, _noise(gradients.fresh(batches, self.samples), mean, self._room)
+        found = noise.noises(after)
+        resuming.finish(part, noise.made, noise.save)
+        return found
 
     @property
     def _in_a_pass(self) -> int:
@@ -241,36 +250,3 @@ class NetworkNoise:
 
     def _numbers(self) -> dict[str, Any]:
         return {"seeds": list(self.seeds), "samples": self.samples}
-
-
-class _Noise(NamedTuple):
-    """What is known of the gradients of one convention."""
-
-    norms: list[float]
-    trace: float
-    trace_of_square: float
-    eigenvalues: Float64[np.ndarray, " eigenvalue"]  # none if there are many parameters
-    kept: int
-
-
-def _noise(
-    gradients: Iterable[Float[Tensor, " p"]], mean: Float64[Tensor, " p"], room: int
-) -> _Noise:
-    norms, kept, total = list[float](), list[Tensor](), torch.zeros_like(mean)
-    for gradient in gradients:
-        deviation = gradient.double() - mean
-        norms.append(float(deviation.norm()))
-        total += deviation
-        if len(kept) < room:
-            kept.append(gradient)
-    count = len(norms)
-    # Around the gradients' own mean, which is not exactly the full gradient if they are fresh.
-    trace = (float(np.square(norms).sum()) - float(total.norm()) ** 2 / count) / (count - 1)
-    few = len(mean) <= _MOST_EIGENVALUES
-    return _Noise(
-        norms,
-        trace,
-        trace_of_square(centred_gram(kept)) if kept else float("nan"),
-        eigenvalues(kept) if few else np.zeros(0),
-        len(kept),
-    )

@@ -11,8 +11,10 @@ from jaxtyping import Array, Float, PyTree
 from torch import Tensor
 
 from attnscape.errors import UsageError
-from attnscape.networks.steps import Parameters, as_jax, gradient_of, optimizer_of
+from attnscape.networks.steps import as_jax, optimizer_of
+from attnscape.networks.torch_steps import Parameters, gradient_of
 from attnscape.optimizers import ExternalOptimizer, Factory, OptaxFactory, keywords_of_step
+from attnscape.trees import Plain, from_plain, to_plain
 
 
 class PseudoSteps:
@@ -79,6 +81,14 @@ class PseudoSteps:
             )
             for name, update in self._updates.items()
         }
+
+    def save(self) -> Plain:
+        """The optimizers' states."""
+        return to_plain(self._states)
+
+    def restore(self, saved: Plain) -> None:
+        """Sets saved states; raises ValueError if they are those of other optimizers."""
+        self._states = from_plain(self._states, saved)
 
     def _updated(
         self,

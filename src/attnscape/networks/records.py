@@ -14,6 +14,7 @@ from attnscape.networks.curvature import layer_condition_numbers
 from attnscape.networks.workload import Batch, Workload
 from attnscape.torch import Probe
 from attnscape.training import Status
+from attnscape.trees import Plain
 
 
 class Records:
@@ -52,6 +53,22 @@ class Records:
     def add(self, step: int, **numbers: float) -> None:
         """Records further numbers of a step that was evaluated."""
         self._numbers[step] |= numbers
+
+    def save(self) -> Plain:
+        """All numbers so far."""
+        names = self._long_names()
+        of_steps = self._numbers.values()
+        return {
+            "step": np.array(list(self._numbers), np.int64),
+            **{name: np.array([each.get(name, np.nan) for each in of_steps]) for name in names},
+        }
+
+    def restore(self, saved: Plain) -> None:
+        """Sets numbers that were saved."""
+        self._numbers = {
+            int(step): {name: float(saved[name][place]) for name in self._long_names()}
+            for place, step in enumerate(saved["step"])
+        }
 
     def dataset(self, diverged_at: int, probe: Probe | None) -> xr.Dataset:
         """All numbers along `step`, with what the probe measured.

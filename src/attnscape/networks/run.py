@@ -27,10 +27,12 @@ from attnscape.identity import (
 )
 from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.pseudo import check_pseudo
-from attnscape.networks.training import Schedules, initial_module, train_run
+from attnscape.networks.resuming import Resuming
+from attnscape.networks.streams import initial_module
+from attnscape.networks.training import Schedules, train_run
 from attnscape.networks.workload import Data, Size, Workload
 from attnscape.optimizers import Factory, bound
-from attnscape.training import Checkpoints, Progress, processors, silent
+from attnscape.training import Checkpoints, Progress, part_of, processors, silent
 
 NUMBERS = 2
 """The version of all numbers that built-in workloads and this room compute."""
@@ -159,9 +161,13 @@ class NetworkRun:
     def run(
         self, progress: Progress = silent, checkpoints: Checkpoints | None = None
     ) -> xr.Dataset:
-        """Runs the training, always from its beginning."""
-        del checkpoints
-        dataset = train_run(
+        """Runs the training, from where its checkpoint was left, to the same bits."""
+        resuming = Resuming(checkpoints, [part_of(self.seed)], self.steps)
+        with resuming.threads():
+            return self._run(progress, resuming).assign_attrs(how_made(self.workload, self.data))
+
+    def _run(self, progress: Progress, resuming: Resuming) -> xr.Dataset:
+        return train_run(
             self.workload,
             self.data,
             self.size,
@@ -175,8 +181,8 @@ class NetworkRun:
             full_batch=self.full_batch,
             pseudo_optimizers=self.pseudo_optimizers,
             progress=progress,
+            resuming=resuming,
         )
-        return dataset.assign_attrs(how_made(self.workload, self.data))
 
     def _numbers(self) -> dict[str, Any]:
         names = ("learning_rate", "seed", "steps", "clip", "schedules")

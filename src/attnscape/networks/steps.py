@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -18,11 +17,12 @@ import numpy as np
 import optax
 import torch
 from jaxtyping import Array, Float, PyTree
-from torch import Tensor, nn
+from torch import Tensor
 
 from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.identity import is_built_in
+from attnscape.networks.torch_steps import Backward, Parameters, TorchSteps, gradient_of
 from attnscape.optimizers import (
     ExternalOptimizer,
     Factory,
@@ -34,10 +34,7 @@ from attnscape.optimizers import (
     keywords_of_step,
     pytorch,
 )
-
-Parameters = Mapping[str, nn.Parameter]
-# Computes the loss of the step's batch and fills `.grad` of every parameter.
-Backward = Callable[[], Tensor]
+from attnscape.trees import Plain, from_plain, to_plain
 
 
 @runtime_checkable
@@ -50,6 +47,22 @@ class Steps(Protocol):
 
     def at_eval_params(self) -> contextlib.AbstractContextManager[None]:
         """Context manager: the module has the parameters that are measured."""
+        ...
+
+    def save(self) -> Plain:
+        """All that the next steps depend on, except for the module's parameters.
+
+        Raises:
+            NotSavableError: If it cannot be saved.
+        """
+        ...
+
+    def restore(self, saved: Plain) -> None:
+        """Sets the saved state of steps that were just made; the module has its parameters.
+
+        Raises:
+            ValueError: If it is that of another optimizer.
+        """
         ...
 
 
@@ -75,8 +88,8 @@ def steps_of(
             f"{name} is an external optimizer of the engine and cannot step a network; give an "
             "optax factory, or a torch.optim.Optimizer as torch:package.Class."
         )
-    optimizer = factory.of_parameters(learning_rate, list(parameters.values()))
-    return _TorchSteps(optimizer, parameters, clip)
+    both = factory.with_scheduler(learning_rate, list(parameters.values()))
+    return TorchSteps(*both, parameters, clip)
 
 
 def optimizer_of(
@@ -148,6 +161,13 @@ class _OptaxSteps:
         finally:
             self._write(self._values)
 
+    def save(self) -> Plain:
+        return to_plain(self._state)
+
+    def restore(self, saved: Plain) -> None:
+        self._values = {name: as_jax(p) for name, p in self._parameters.items()}
+        self._state = from_plain(self._state, saved)
+
     def _write(self, values: Mapping[str, Float[Array, ...]]) -> None:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
@@ -193,75 +213,6 @@ def _shared_programs(factory: OptaxFactory, clip: float | None) -> _Programs:
     return _programs(getattr(factory, "__name__", repr(factory)), make)
 
 
-class _TorchSteps:
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, parameters: Parameters, clip: float | None
-    ) -> None:
-        self._optimizer, self._parameters, self._clip = optimizer, list(parameters.values()), clip
-        self._closure = pytorch.closure_of(type(optimizer))
-        # Some optimizers with a separate evaluation point step only after `train`.
-        self._switches = hasattr(optimizer, "eval") and hasattr(optimizer, "train")
-        self._switch("train")
-
-    def step(self, backward: Backward) -> float:
-        loss = backward()
-        factor = self._clipping()
-        self._scale(factor)
-        first = (loss.detach() * factor).clone()
-        before, calls = self._tensors() if self._closure else [], 0
-
-        def closure() -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == 1 and _equal(before, self._tensors()):
-                return first  # its gradient is in `.grad` already
-            with torch.enable_grad():
-                again = backward()
-            # The factor of the step's first point, so that all belong to one function.
-            self._scale(factor)
-            return again.detach() * factor
-
-        if self._closure is None:
-            self._optimizer.step()
-        elif self._closure.kind is inspect.Parameter.KEYWORD_ONLY:
-            self._optimizer.step(closure=closure)
-        else:
-            self._optimizer.step(closure)
-        return loss.item()
-
-    @contextlib.contextmanager
-    def at_eval_params(self) -> Generator[None]:
-        self._switch("eval")
-        try:
-            yield
-        finally:
-            self._switch("train")
-
-    def _switch(self, mode: str) -> None:
-        if self._switches:
-            getattr(self._optimizer, mode)()
-
-    def _clipping(self) -> float:
-        """The factor that clips the gradient to the norm `clip`."""
-        norm = float(torch.stack([gradient_of(p).norm() for p in self._parameters]).norm())
-        return 1.0 if self._clip is None or not norm > self._clip else self._clip / norm
-
-    def _scale(self, factor: float) -> None:
-        if factor != 1.0:
-            for parameter in self._parameters:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(factor)
-
-    def _tensors(self) -> list[Tensor]:
-        """Copies of all parameters and gradients."""
-        both = [(p.detach(), gradient_of(p)) for p in self._parameters]
-        return [tensor.clone() for pair in both for tensor in pair]
-
-
-def _equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
 def as_jax(tensor: Tensor) -> Float[Array, ...]:
     """The tensor as an array of JAX on the CPU, which all that is computed from it stays on.
 
@@ -283,8 +234,3 @@ def _cpu() -> native.Device:
             "Optimizers of the engine step networks on the CPU, which JAX_PLATFORMS "
             f"({jax.config.values['jax_platforms']!r}) leaves out; add cpu to it."
         ) from error
-
-
-def gradient_of(parameter: nn.Parameter) -> Tensor:
-    """The gradient in `.grad`; zeros if the loss does not depend on the parameter."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

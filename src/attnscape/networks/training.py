@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -15,16 +14,19 @@ import xarray as xr
 from torch import Tensor, nn
 
 from attnscape.errors import UsageError
-from attnscape.networks.generators import own_random_numbers, seed_all
+from attnscape.networks.generators import own_random_numbers
+from attnscape.networks.gradients import UpdateGradients
+from attnscape.networks.module_state import ModuleState
 from attnscape.networks.pseudo import PseudoSteps, check_pseudo
 from attnscape.networks.records import Records, labelled
+from attnscape.networks.resuming import Resuming, Savable
 from attnscape.networks.steps import Steps, steps_of
+from attnscape.networks.streams import Batches, initial_module
 from attnscape.networks.workload import Batch, Data, Size, Workload
-from attnscape.optimizers import Factory, bound
+from attnscape.optimizers import Factory, _random_states, bound
 from attnscape.torch import Objective, Probe
-from attnscape.training import Progress, silent
-
-_INIT, _BATCHES, _DROPOUT = range(3)  # streams of random numbers of a seed
+from attnscape.training import Progress, part_of, silent
+from attnscape.trees import Plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,7 @@ def train_run(
     full_batch: bool = False,
     pseudo_optimizers: Mapping[str, Factory] = MappingProxyType({}),
     progress: Progress = silent,
+    resuming: Resuming | None = None,
 ) -> xr.Dataset:
     """Trains one run; the Dataset has the dims (optimizer, learning_rate, seed, step).
 
@@ -113,6 +116,8 @@ def train_run(
             iterates (Pan and Li, 2023) and never made. Each gets the run's learning rate and
             clipping, and its state has seen all gradients of the run so far.
         progress: Called with (steps done, steps in all).
+        resuming: Where its state is kept from time to time and found again, as the part of its
+            seed (`attnscape.training.part_of`).
 
     Returns:
         `loss` (mean over fixed batches of training examples) and `metric` (over fixed batches of
@@ -137,7 +142,9 @@ def train_run(
     check_pseudo(schedules.pseudo, pseudo_optimizers)
     of_run = functools.partial(bound, steps=steps, batch=size.batch)
     pseudo_optimizers = {each: of_run(made) for each, made in pseudo_optimizers.items()}
-    with own_random_numbers():
+    resuming, part = resuming or Resuming(None, [part_of(seed)], steps), part_of(seed)
+
+    def made() -> _Run:
         module = initial_module(workload, data, size, seed)
         parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         pseudo = (
@@ -145,12 +152,26 @@ def train_run(
             if pseudo_optimizers
             else None
         )
-        run = _Run(workload, data, size, module, seed, steps, schedules, pseudo)
-        stepper = steps_of(name, of_run(factory), learning_rate, parameters, clip)
-        return run.train(stepper, full_batch, progress).pipe(labelled, name, learning_rate, seed)
+        run = _Run(workload, data, size, module, seed, steps, schedules, pseudo, full_batch)
+        run.stepper = steps_of(name, of_run(factory), learning_rate, parameters, clip)
+        return run
+
+    with own_random_numbers():
+        run = resuming.begun(part, made)
+        dataset = run.train(progress, lambda: resuming.offer(part, run.step, run.save))
+    return labelled(dataset, name, learning_rate, seed)
 
 
 class _Run:
+    """A run under way.
+
+    Attributes:
+        step: The updates made.
+        stepper: What makes them.
+    """
+
+    stepper: Steps
+
     def __init__(
         self,
         workload: Workload,
@@ -161,91 +182,88 @@ class _Run:
         steps: int,
         schedules: Schedules,
         pseudo: PseudoSteps | None,
+        full_batch: bool,
     ) -> None:
-        self._workload, self._data, self._module, self._pseudo = workload, data, module, pseudo
-        self._batch, self._seed, self._steps, self._schedules = size.batch, seed, steps, schedules
+        self.step = 0
+        self._workload, self._module, self._pseudo = workload, module, pseudo
+        self._gradients = UpdateGradients(workload, data, size, seed, module)
+        self._steps, self._schedules = steps, schedules
+        self._batches = None if full_batch else Batches(data, size.batch, seed)
         self._training = data.fixed(size.batch, size.evaluations)
         test = data.fixed(size.batch, size.evaluations, test=True)
         self._records = Records(workload, module, self._training, test, self._planned())
         self._norm: float | None = None  # of the step's gradient, before clipping
         self._probe = self._made_probe()
+        self._module_state = ModuleState(module)
 
-    def train(self, stepper: Steps, full_batch: bool, progress: Progress) -> xr.Dataset:
+    def _parts(self) -> dict[str, Savable]:
+        parts = {
+            "module": self._module_state,
+            "stepper": self.stepper,
+            "records": self._records,
+            "batches": self._batches,
+            "pseudo": self._pseudo,
+            "probe": self._probe,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def save(self) -> Plain:
+        """All that the next updates and measurements depend on."""
+        parts = {name: part.save() for name, part in self._parts().items()}
+        generators = _random_states.plain(_random_states.now())
+        return {"step": self.step, "parts": parts, "generators": generators}
+
+    def restore(self, saved: Plain) -> None:
+        """Sets the state that `save` has returned."""
+        for name, part in self._parts().items():  # the module's first, which others read
+            part.restore(saved["parts"][name])
+        _random_states.set_to(_random_states.read(saved["generators"]))
+        self.step = saved["step"]
+
+    def train(self, progress: Progress, after_update: Callable[[], None]) -> xr.Dataset:
         """Makes all steps, or those until the run diverges."""
-        diverged_at = -1
-        batches = itertools.repeat(None) if full_batch else self._batches()
         progress(0, self._steps)
-        for step in range(self._steps + 1):
-            batch = next(batches)
-            due = _is_due(step, self._schedules.loss) or step == self._steps
-            if due:
-                with stepper.at_eval_params():
-                    evaluated = self._records.evaluate(step)
-                if not math.isfinite(evaluated):
-                    diverged_at = step
-                    break
-            if step == self._steps:
-                break
-            self._norm = None
-            loss = stepper.step(lambda batch=batch, step=step: self._backward(batch, step))
-            if due:
-                norm = np.nan if self._norm is None else self._norm
-                self._records.add(step, training_loss=loss, gradient_norm=norm)
-            if not math.isfinite(loss):
-                diverged_at = step
-                break
-            if not self._is_finite():
-                diverged_at = step + 1
-                break
-            if self._probe is not None:
-                self._probe.step(self._pseudo_updates(step))
-            progress(step + 1, self._steps)
+        if self.step:
+            progress(self.step, self._steps)
+        while (diverged_at := self._update()) is None:
+            progress(self.step, self._steps)
+            after_update()
         return self._records.dataset(diverged_at, self._probe)
 
-    def _batches(self) -> Iterator[Batch]:
-        """Batches of one pass after the other."""
-        for number in itertools.count():
-            yield from self._pass(order_of_pass(self._seed, number))
-
-    def _pass(self, order: int) -> Iterator[Batch]:
-        empty = True
-        for batch in self._data.batches(self._batch, order):
-            empty = False
-            yield batch
-        if empty:
-            raise UsageError(
-                f"{self._data.name} gives no batch of {self._batch} examples; give more data "
-                "or a smaller batch."
-            )
+    def _update(self) -> int | None:
+        """Measures and makes one update; at the end the step where the run diverged, or -1."""
+        step = self.step
+        batch = None if self._batches is None else next(self._batches)
+        due = _is_due(step, self._schedules.loss) or step == self._steps
+        if due:
+            with self.stepper.at_eval_params():
+                evaluated = self._records.evaluate(step)
+            if not math.isfinite(evaluated):
+                return step
+        if step == self._steps:
+            return -1
+        self._norm = None
+        loss = self.stepper.step(lambda: self._backward(batch, step))
+        if due:
+            norm = np.nan if self._norm is None else self._norm
+            self._records.add(step, training_loss=loss, gradient_norm=norm)
+        if not math.isfinite(loss):
+            return step
+        if not self._is_finite():
+            return step + 1
+        if self._probe is not None:
+            self._probe.step(self._pseudo_updates(step))
+        self.step = step + 1
+        return None
 
     def _backward(self, batch: Batch | None, step: int) -> Tensor:
         """Fills `.grad` from the batch, or from all batches for None; returns the loss."""
-        self._module.zero_grad()
-        loss = self._of_batch(batch, step) if batch is not None else self._of_all_batches(step)
+        loss = self._gradients.fill(batch, step)
         if self._norm is None:  # a closure may be called again, at other points
             norms = [p.grad.norm() for p in self._module.parameters() if p.grad is not None]
             self._norm = torch.stack(norms).norm().item()
             if self._pseudo is not None:
                 self._pseudo.see(loss)
-        return loss
-
-    def _of_all_batches(self, step: int) -> Tensor:
-        # The same order for all seeds: the batches, and the examples left over, define the loss.
-        losses = [
-            self._of_batch(batch, step, number).detach()
-            for number, batch in enumerate(self._pass(order_of_pass(0, 0)))
-        ]
-        for parameter in self._module.parameters():
-            if parameter.grad is not None:
-                parameter.grad.div_(len(losses))
-        return torch.stack(losses).mean()
-
-    def _of_batch(self, batch: Batch, step: int, *number: int) -> Tensor:
-        """Adds the gradient of a batch to `.grad`."""
-        seed_dropout(self._seed, step, *number)
-        self._module.train()
-        loss = self._workload.loss(self._module, batch)
-        loss.backward()
         return loss
 
     def _pseudo_updates(self, step: int) -> Mapping[str, Tensor]:
@@ -275,26 +293,5 @@ class _Run:
         return [*(range(0, self._steps + 1, every) if every else ()), self._steps]
 
 
-def _stream(seed: int, *path: int) -> int:
-    """The seed of a stream of random numbers; different paths give independent streams."""
-    return int(np.random.SeedSequence((seed, *path)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def order_of_pass(seed: int, number: int) -> int:
-    """The seed of the order of a run's pass with the given number over the training data."""
-    return _stream(seed, _BATCHES, number)
-
-
-def seed_dropout(seed: int, step: int, *number: int) -> None:
-    """Seeds all generators as for the update of a step, or for one of its batches."""
-    seed_all(_stream(seed, _DROPOUT, step, *number))
-
-
 def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def initial_module(workload: Workload, data: Data, size: Size, seed: int) -> nn.Module:
-    """The network of a seed at step 0; to be called inside `own_random_numbers`."""
-    seed_all(_stream(seed, _INIT))
-    return workload.model(data.facts, **size.model)

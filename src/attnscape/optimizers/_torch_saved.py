@@ -46,11 +46,11 @@ def saved(
         raise NotSavableError("hooks of its own may have a state that nobody can see")
     if any(vars(parameter) for parameter in parameters):
         raise NotSavableError("it keeps something in the parameters themselves")
-    encode = _Encoder(parameters)
+    encode = Encoder(parameters)
     own = {
         name: encode(value, name)
         for name, value in held.items()
-        if name not in _OF_ALL and not _is_code(value)
+        if name not in _OF_ALL and not is_code(value)
     }
     return {
         "optimizer": own,
@@ -65,7 +65,7 @@ def restore(
     state: Plain,
 ) -> None:
     """Puts a saved state into an optimizer that was made in the same way and made no step."""
-    decode = _Decoder(parameters)
+    decode = Decoder(parameters)
     for name, each in state["optimizer"].items():
         value = decode(each)
         if name == "state":
@@ -83,12 +83,12 @@ def restore(
         scheduler.load_state_dict(decode(state["scheduler"]))
 
 
-def _is_code(value: object) -> bool:
+def is_code(value: object) -> bool:
     """Whether it is a function or class: schedulers, for one, replace the method `step`."""
     return callable(value) and not isinstance(value, torch.nn.Module | torch.optim.Optimizer)
 
 
-class _Encoder:
+class Encoder:
     """Turns values into plain ones; what it meets twice, it writes once.
 
     Args:
@@ -147,8 +147,8 @@ class _Encoder:
         }
 
 
-class _Decoder:
-    """The reverse of `_Encoder`, which meets everything in the same order."""
+class Decoder:
+    """The reverse of `Encoder`, which meets everything in the same order."""
 
     def __init__(self, parameters: Sequence[torch.Tensor]) -> None:
         self._parameters = parameters
@@ -170,9 +170,10 @@ class _Decoder:
         (kind, content), *_ = plain.items()
         if kind == "tensor":
             dtype = getattr(torch, plain["dtype"])
-            bits = torch.from_numpy(content.copy()).view(dtype).reshape(plain["shape"])
             value = torch.empty_strided(plain["shape"], plain["stride"], dtype=dtype)
-            return value.copy_(bits).requires_grad_(plain["requires_grad"])
+            if content.size:  # PyTorch views no empty array as another type
+                value.copy_(torch.from_numpy(content.copy()).view(dtype).reshape(plain["shape"]))
+            return value.requires_grad_(plain["requires_grad"])
         if kind == "generator":
             generator = torch.Generator()
             generator.set_state(torch.from_numpy(content.copy()))

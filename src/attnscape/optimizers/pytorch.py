@@ -88,12 +88,6 @@ class TorchOptimizer(ExternalOptimizer):
             optimizer, scheduler = self.with_scheduler(learning_rate, parameters)
         return _Run(optimizer, scheduler, parameters, leaves, generators)
 
-    def of_parameters(
-        self, learning_rate: float, parameters: Sequence[torch.Tensor]
-    ) -> torch.optim.Optimizer:
-        """The optimizer of these parameters; raises the errors of `with_scheduler`."""
-        return self.with_scheduler(learning_rate, parameters)[0]
-
     def with_scheduler(
         self, learning_rate: float, parameters: Sequence[torch.Tensor]
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from attnscape.errors import UsageError
 from attnscape.tasks import Gaussian, Linear, Radial, RegressionTask
+from attnscape.trees import Plain
 
 if importlib.util.find_spec("torch") is None:
     raise UsageError(
@@ -74,6 +75,20 @@ class Stream:
         drawn = torch.empty(layers, 1, 2, d, d).normal_(0, scale, generator=self._normals)
         P, Q = np.moveaxis(drawn.numpy()[:, 0].astype(np.float64), 1, 0)
         return P, Q.swapaxes(-1, -2)
+
+    def save(self) -> Plain:
+        """The states of the generators."""
+        _, keys, *numbers = self._gammas.get_state()
+        return {
+            "normals": self._normals.get_state().numpy(),
+            "gammas": {"keys": keys, "numbers": numbers},
+        }
+
+    def restore(self, saved: Plain) -> None:
+        """Sets states that `save` has returned."""
+        self._normals.set_state(torch.from_numpy(saved["normals"].copy()))
+        gammas = saved["gammas"]
+        self._gammas.set_state(("MT19937", gammas["keys"], *gammas["numbers"]))
 
     def draw(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The next batch in float32: w (B, d), x (B, n, d) and the query (B, d)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,10 +28,13 @@ from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER, Transformation, clipped
 from attnscape.tasks import Moments
 from attnscape.training import Checkpoints, Progress, silent
+from attnscape.training.checkpoints import NoCheckpoints, UnusedCheckpointWarning
+from attnscape.trees import Plain, from_plain, to_plain
 
 CHANGE = 1e-7  # relative change of the initial values
 STARTS = ("drawn", "changed")
 _SEGMENT = 25  # number of batches drawn at once: 15 MB per seed
+_PART = "stream"  # of the checkpoints
 _NUMBERS = 1  # raise it if the same spec leads to other numbers
 
 
@@ -99,7 +103,7 @@ class StreamRuns:
     def run(
         self, progress: Progress = silent, checkpoints: Checkpoints | None = None
     ) -> xr.Dataset:
-        """Trains and measures.
+        """Trains and measures, from where the checkpoint was left, to the same bits.
 
         Returns:
             A Dataset with the dims (optimizer, start, seed, step), where start is `drawn` or
@@ -111,31 +115,34 @@ class StreamRuns:
         Raises:
             UsageError: If PyTorch is missing, or the public code has no such setting.
         """
-        del checkpoints  # it always starts at the beginning
         from attnscape.paper._torch_stream import EVALUATION_SEED, Stream, capability
 
         setting, seeds, total = self.setting, self.seeds, self.run_steps
+        kept = checkpoints or NoCheckpoints()
+        kept.describe([_PART], max(self.steps), None)
         rates, scale = setting.rates["code"], setting.scale["code"]
         optimizers = [clipped(PAPER[name], setting.clip["code"])(rates[name]) for name in PAPER]
         streams = [Stream(seed, setting.task, setting.batch) for seed in seeds]
         evaluation = Stream(EVALUATION_SEED, setting.task, setting.batch).batches(1)
-        taken, step = [], 0
         with jax.enable_x64(True), ThreadPoolExecutor() as pool:
             starts = [_both_starts(*stream.matrices(setting.layers, scale)) for stream in streams]
-            runs = [_start(optimizers, models) for models in starts]
+            now = _UnderWay(streams, [_start(optimizers, models) for models in starts])
+            if (saved := kept.read(_PART)) is not None:
+                now.restore(saved)
             advance = jax.jit(functools.partial(_advance, optimizers))
-            progress(0, total)
-            for last in _segment_ends(self.steps):
-                if last > step:
+            progress(total * max(now.step, 0) // max(self.steps), total)
+            for last in (end for end in _segment_ends(self.steps) if end > now.step):
+                before = max(now.step, 0)
+                if last > before:
                     # Seeds are drawn in parallel, while the previous segment is computed.
-                    count = [last - step] * len(streams)
-                    drawn = pool.map(Stream.batches, streams, count)
-                    runs = [advance(*each) for each in zip(runs, drawn, strict=True)]
-                step = last
-                if step in self.steps:
-                    taken.append([_measured(of_seed, evaluation) for of_seed in runs])
-                progress(total * step // max(self.steps), total)
-        return self._dataset(taken).assign_attrs(torch_kernels=capability())
+                    drawn = pool.map(Stream.batches, streams, [last - before] * len(streams))
+                    now.runs = [advance(*each) for each in zip(now.runs, drawn, strict=True)]
+                if last in self.steps:
+                    now.taken.append([_measured(of_seed, evaluation) for of_seed in now.runs])
+                now.step = last
+                progress(total * last // max(self.steps), total)
+                kept.offer(_PART, last, now.save)
+        return self._dataset(now.taken).assign_attrs(torch_kernels=capability())
 
     def _dataset(self, taken: list[list[dict[str, np.ndarray]]]) -> xr.Dataset:
         """The Dataset of the measurements `taken`: a list over steps of lists over seeds."""
@@ -169,6 +176,47 @@ def _segment_ends(steps: Sequence[int]) -> list[int]:
 _Runs = tuple[tuple[Any, Any], ...]
 # `_torch_stream.Batches`, whose module cannot be imported without PyTorch.
 _Batches = tuple[Any, ...]
+
+
+@dataclasses.dataclass
+class _UnderWay:
+    """All runs between two segments.
+
+    Attributes:
+        streams: The `_torch_stream.Stream` of each seed.
+        runs: The runs of each seed.
+        step: The updates made, and measured if due; -1 at the start.
+        taken: The measurements: a list over steps of lists over seeds.
+    """
+
+    streams: Sequence[Any]
+    runs: list[_Runs]
+    step: int = -1
+    taken: list[list[dict[str, np.ndarray]]] = dataclasses.field(default_factory=list)
+
+    def save(self) -> Plain:
+        """The state, which waits for the runs."""
+        return {
+            "step": self.step,
+            "streams": [stream.save() for stream in self.streams],
+            "runs": to_plain(self.runs),
+            "taken": self.taken,
+        }
+
+    def restore(self, saved: Plain) -> None:
+        """Sets a saved state; warns if it is of other runs."""
+        try:
+            self.runs = from_plain(self.runs, saved["runs"])
+        except (ValueError, KeyError, TypeError) as error:
+            warnings.warn(
+                f"The checkpoint of {_PART} cannot be used ({error}); it starts again.",
+                UnusedCheckpointWarning,
+                stacklevel=2,
+            )
+            return
+        for stream, each in zip(self.streams, saved["streams"], strict=True):
+            stream.restore(each)
+        self.step, self.taken = saved["step"], saved["taken"]
 
 
 def _both_starts(P: np.ndarray, Q: np.ndarray) -> LinearTransformer:

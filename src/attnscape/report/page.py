@@ -16,8 +16,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from attnscape import files
-from attnscape.paper.catalog import ARTIFACTS, Section, section_of
+from attnscape.paper.catalog import ARTIFACTS, SECTIONS, Section, section_of
 from attnscape.paper.verdict import Verdict
+from attnscape.report.agenda import Agenda
 from attnscape.report.contents import Picture, content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
@@ -54,7 +55,9 @@ def render(out: Path) -> str:
     runs = {run.run_id: run for manifest in made for run in manifest.runs.values()}
     head = _Head.of(manifests)
     verdicts, faults = _verdicts(out, manifests)
+    so_far, unread = _so_far(out)
     missing = {n: t for n, t in ARTIFACTS.items() if n not in {m.name for m in made}}
+    missing = missing if head.kind == "paper" else {}
     sections = [_Section.of(manifest, out) for manifest in made]
     return (
         _environment()
@@ -64,14 +67,20 @@ def render(out: Path) -> str:
             catalog=ARTIFACTS,
             manifests=manifests,
             groups=_groups(sections),
-            missing=missing if head.kind == "paper" else {},
+            missing=missing,
             failed=[
                 manifest
                 for name, manifest in manifests.items()
-                if not manifest.was_made and not (head.kind == "paper" and name in missing)
+                if not manifest.was_made and name not in missing
             ],
             verdicts=verdicts,
-            faults=faults,
+            faults=[*faults, *unread],
+            so_far=so_far,
+            begun={
+                name: SECTIONS[name]
+                for name in so_far
+                if name not in missing and not (name in manifests and manifests[name].was_made)
+            },
             plans=_plans_in_words(made),
             runs=sorted(runs.values(), key=lambda run: (run.name, run.run_id)),
             versions=_versions(runs.values()),
@@ -123,6 +132,20 @@ def _verdicts(out: Path, manifests: Mapping[str, Manifest]) -> tuple[list[Verdic
         return read_verdicts(out, manifests), []
     except ValueError as error:
         return [], [f"The verdicts cannot be read ({error}); `attnscape reproduce` judges again."]
+
+
+def _so_far(out: Path) -> tuple[dict[str, str], list[str]]:
+    """Of each artifact whose runs are not all finished, a sentence; and why there are none."""
+    try:
+        agenda = Agenda.read(out)
+    except ValueError as error:
+        return {}, [f"The agenda of this folder cannot be read ({error})."]
+    found = {} if agenda is None else agenda.so_far(out)
+    return {
+        name: f"So far {count(done)} of {count(runs)} run{'s' * (runs > 1)} finished."
+        for name, (done, runs) in found.items()
+        if done < runs
+    }, []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from attnscape.errors import UsageError
 from attnscape.statistics import PUBLIC_CODE, SmoothnessFit, fit_smoothness
 from attnscape.torch._diagonal import condition_number
 from attnscape.torch._objective import Objective
-from attnscape.torch._variables import VARIABLES, Record
+from attnscape.torch._variables import Record, Records
 
 
 class Probe:
@@ -110,7 +110,7 @@ class Probe:
         self.condition: str = condition
         self.probes: int | None = probes
         self._schedules = schedules
-        self._records: dict[int, Record] = {}
+        self._records = Records()
         self._pseudo_optimizers: tuple[str, ...] = ()
         self._step = start
         self._kept = objective.snapshot()
@@ -165,6 +165,26 @@ class Probe:
                 )
         self._records[step] = record
         return record
+
+    def save(self) -> dict[str, Any]:
+        """All that it has measured and will need: numbers, texts, arrays, lists and dicts."""
+        return {
+            "step": self._step,
+            "pseudo_optimizers": list(self._pseudo_optimizers),
+            "records": self._records.plain(),
+            "kept": [t.cpu().reshape(-1).view(torch.uint8).numpy() for t in self._kept],
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Sets what `save` has returned, in a probe that was made in the same way."""
+        self._step = saved["step"]
+        self._pseudo_optimizers = tuple(saved["pseudo_optimizers"])
+        self._records = Records.read(saved["records"])
+        now = self.objective.snapshot() if saved["kept"] else []
+        for tensor, each in zip(now, saved["kept"], strict=True):
+            bits = torch.from_numpy(each.copy())
+            tensor.copy_(bits.view(tensor.dtype).reshape(tensor.shape))
+        self._kept = now
 
     def _due(self, step: int) -> bool:
         return any(_is_due(step, every) for every in self._schedules)
@@ -233,13 +253,7 @@ class Probe:
         coordinates `layer`, the names of the module's parameters, and `layer_size`: as many entries
         of the dim parameter belong to each layer, in this order.
         """
-        variables = {}
-        for name, (long_name, dims) in VARIABLES.items():
-            found = {s: np.asarray(r[name]) for s, r in self._records.items() if name in r}
-            if found:
-                missing = np.full_like(next(iter(found.values())), np.nan, dtype=np.float64)
-                values = np.stack([found.get(step, missing) for step in self._records])
-                variables[name] = (("step", *dims), values, {"long_name": long_name})
+        variables = self._records.variables()
         coordinates: dict[str, np.ndarray | list[str] | tuple[str, np.ndarray]] = {
             "step": np.array(list(self._records), np.int64)
         }

@@ -6,7 +6,6 @@ length, a seed that goes on from there ends with the bits of one that was never 
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import functools
 import time

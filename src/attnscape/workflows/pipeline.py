@@ -24,6 +24,7 @@ from attnscape.paper import claims
 from attnscape.paper.catalog import NETWORKS
 from attnscape.paper.own import run_ids, with_own_parts
 from attnscape.paper.verdict import Verdict
+from attnscape.report.agenda import RUNS, AgendaFile
 from attnscape.report.made import Made
 from attnscape.report.manifest import (
     Manifest,
@@ -85,8 +86,9 @@ def reproduce(
     """
     files.writable_directory(out)
     failed, name_by_runs = [], dict[Any, str]()
-    with RunQueue(out / "runs", cluster) as queue:
-        _add_all(artifacts, plan, queue)
+    agenda = AgendaFile(out, [artifact.name for artifact in artifacts])
+    with RunQueue(out / RUNS, cluster, agenda.add_and_save) as queue:
+        _add_all(artifacts, plan, queue, agenda)
         for position, artifact in enumerate(artifacts, start=1):
             try:
                 if plan.own:
@@ -99,7 +101,7 @@ def reproduce(
                 log(f"{artifact.name} ({position} of {len(artifacts)}): {artifact.title}")
                 run = functools.partial(
                     load_or_run_all,
-                    directory=out / "runs",
+                    directory=out / RUNS,
                     artifact=artifact.name,
                     log=log,
                     queue=queue,
@@ -120,18 +122,22 @@ def reproduce(
                 log(f"{artifact.name}: {picture}, {duration(time.perf_counter() - start)}")
             manifest.save(out)
             write_page(out)
+    agenda.remove()
     # The claims are about the paper's parts.
     return Reproduced([] if plan.own else _judge(out), failed, write_page(out))
 
 
-def _add_all(artifacts: Sequence[Artifact[Any]], plan: Plan, queue: RunQueue) -> None:
+def _add_all(
+    artifacts: Sequence[Artifact[Any]], plan: Plan, queue: RunQueue, agenda: AgendaFile
+) -> None:
     """Lets the queue compute the runs of all artifacts that need no search first, in order."""
-    if plan.own:
-        return
-    for artifact in artifacts:
+    for artifact in artifacts if not plan.own else ():
         with contextlib.suppress(UsageError):  # told when it is the artifact's turn
             if not are_due(plan, artifact):
-                queue.add(artifact.experiments(plan).values())
+                runs = artifact.experiments(plan).values()
+                agenda.add(artifact.name, runs)
+                queue.add(runs)
+    agenda.save()
 
 
 def _success(artifact: Artifact[Any], out: Path, plan: Plan, command: str, made: Made) -> Manifest:

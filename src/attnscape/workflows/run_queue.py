@@ -45,10 +45,16 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
     Args:
         directory: The folder of the results.
         cluster: Where runs are computed; by default in processes of this machine.
+        planned: Called with an artifact and its runs before they are computed.
     """
 
-    def __init__(self, directory: Path, cluster: Cluster | None = None) -> None:
-        self._directory, self._cluster = directory, cluster
+    def __init__(
+        self,
+        directory: Path,
+        cluster: Cluster | None = None,
+        planned: Callable[[str, Collection[Computation]], object] = lambda artifact, runs: None,
+    ) -> None:
+        self._directory, self._cluster, self._planned = directory, cluster, planned
         # A run without company is better computed in this process, which has all processors.
         self._fewest = 2 if cluster is None else 1
         self._waiting: dict[str, Computation] = {}  # by run id, the next one first
@@ -78,6 +84,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             UsageError: If a run cannot be made, or a process ended unexpectedly.
             LostError: If a cluster cannot be reached any more.
         """
+        self._planned(artifact, runs)
         due = self._due(runs)
         wanted = due | {run.run_id: run for run in runs if run.run_id in self._begun}
         self._waiting = due | self._waiting

@@ -1,17 +1,23 @@
-"""What is known of the runs of a folder from its files: results, checkpoints, failures."""
+"""What is known of the runs of a folder from its files: results, checkpoints, locks, failures."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from attnscape.experiments import checkpoints
+from attnscape.experiments import checkpoints, locks
 from attnscape.files import Writer
+from attnscape.report.agenda import RUNS, Agenda, PlannedRun, finished_runs
 from attnscape.report.manifest import read_all
 
-_PLACES = (".", "runs", "networks")  # where commands put results, below --out
+_PLACES = (".", RUNS, "networks")  # where commands put results, below --out
+
+
+State = Literal["finished", "under way", "stopped", "elsewhere", "failed", "left"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,30 +26,82 @@ class Run:
 
     Attributes:
         state: `stopped` if the process that computed it is gone, `elsewhere` if that was on another
-            host, so that nobody knows.
+            host, so that nobody knows; `left` if a command will compute it.
         name: The name of its file, or of the artifact.
-        written: When the file was written, in seconds since the epoch.
+        written: When the file was written, or the run began, in seconds since the epoch; None if
+            unknown.
         done: Steps of all seeds at the checkpoint.
         total: Those there are; 0 if unknown.
         seconds_left: The time for the rest, at the speed until the checkpoint; None if unknown.
         why: Why it failed.
     """
 
-    state: Literal["finished", "under way", "stopped", "elsewhere", "failed"]
+    state: State
     name: str
-    written: float
+    written: float | None
     done: int = 0
     total: int = 0
     seconds_left: float | None = None
     why: str = ""
 
 
-def runs_in(out: Path) -> list[Run]:
-    """The runs in the folder of a command, the latest first."""
-    found = [*_failed(out)]
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command that makes artifacts and has not ended.
+
+    Attributes:
+        state: What it is.
+        seconds: How long ago it began.
+        artifacts: For each artifact the finished runs and all of them; None if they are not known
+            yet.
+        made: The artifacts that are made from these runs.
+        runs: All runs that are known, by the beginnings of their ids.
+    """
+
+    state: Literal["under way", "stopped", "elsewhere"]
+    seconds: float
+    artifacts: Mapping[str, tuple[int, int] | None]
+    made: frozenset[str]
+    runs: Mapping[str, PlannedRun]
+
+
+def command_in(out: Path) -> Command | None:
+    """The command that makes artifacts in a folder, if there is one.
+
+    Raises:
+        ValueError: If its agenda cannot be read.
+    """
+    if (agenda := Agenda.read(out)) is None:
+        return None
+    so_far = agenda.so_far(out)
+    artifacts = {name: so_far.get(name) for name in agenda.artifacts}
+    made = frozenset(
+        name
+        for name, manifest in read_all(out).items()
+        if manifest.was_made
+        and (runs := agenda.artifacts.get(name)) is not None
+        and {run.run_id for run in runs} <= {run.run_id for run in manifest.runs.values()}
+    )
+    seconds = max(0.0, time.time() - agenda.began)
+    return Command(_state(agenda.writer), seconds, artifacts, made, agenda.runs)
+
+
+def runs_in(out: Path, planned: Mapping[str, PlannedRun] | None = None) -> list[Run]:
+    """The runs in the folder of a command, the latest first, and those that are left, in order.
+
+    Args:
+        out: The folder.
+        planned: Runs that a command needs, by the beginnings of their ids.
+    """
+    found, planned = [*_failed(out)], dict(planned or {})
     for place in _PLACES:
-        found += [*_finished(out / place), *_begun(out / place)]
-    return sorted(found, key=lambda run: -run.written)
+        folder = out / place
+        begun = _begun(folder, planned)
+        found += [*_finished(folder), *begun.values()]
+        for run in (*finished_runs(folder), *begun):
+            planned.pop(run, None)
+    left = [Run("left", each.file, None, 0, each.steps) for each in planned.values()]
+    return [*sorted(found, key=lambda run: -(run.written or 0.0)), *left]
 
 
 def _finished(folder: Path) -> Iterator[Run]:
@@ -51,24 +109,39 @@ def _finished(folder: Path) -> Iterator[Run]:
         yield Run("finished", path.stem, path.stat().st_mtime)
 
 
-def _begun(folder: Path) -> Iterator[Run]:
+def _begun(folder: Path, planned: Mapping[str, PlannedRun]) -> dict[str, Run]:
+    """The runs that have no result yet, by the beginnings of their ids."""
+    finished, found = finished_runs(folder), dict[str, Run]()
     for of_run in (folder / checkpoints.FOLDER).glob("*"):
-        if any(folder.glob(f"*-{of_run.name}.nc")):
-            continue  # it was stopped after the result was written
-        if not (saved := checkpoints.read_folder(of_run)):
+        # If there is a result, it was stopped after that was written.
+        if of_run.name not in finished and (saved := checkpoints.read_folder(of_run)):
+            newest = saved[0]
+            found[of_run.name] = Run(
+                _state(newest.progress["writer"]),
+                f"{newest.about.get('name', 'run')}-{of_run.name}",
+                newest.progress.get("written") or 0.0,
+                newest.progress["done"],
+                newest.progress["total"],
+                newest.progress.get("seconds_left"),
+            )
+    for lock in locks.taken(folder):  # of runs that keep no checkpoints, too
+        run = lock[:16]
+        if run in finished or not re.fullmatch("[0-9a-f]{16}", run):
             continue
-        newest = saved[0]
-        writer = Writer.read(newest.progress["writer"])
-        here = writer is not None and writer.host == Writer.this().host
-        gone = writer is not None and writer.is_gone
-        yield Run(
-            "stopped" if gone else "under way" if here else "elsewhere",
-            f"{newest.about.get('name', 'run')}-{of_run.name}",
-            newest.progress.get("written") or 0.0,
-            newest.progress["done"],
-            newest.progress["total"],
-            newest.progress.get("seconds_left"),
-        )
+        if run in found:
+            found[run] = dataclasses.replace(found[run], state="under way")
+        else:
+            name = planned[run].file if run in planned else f"(run {run})"
+            found[run] = Run("under way", name, None)
+    return found
+
+
+def _state(writer: str) -> Literal["under way", "stopped", "elsewhere"]:
+    """The state of what a process has begun."""
+    known = Writer.read(writer)
+    if known is None or known.host != Writer.this().host:
+        return "elsewhere"
+    return "stopped" if known.is_gone else "under way"
 
 
 def _failed(out: Path) -> Iterator[Run]:
