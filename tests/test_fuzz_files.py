@@ -29,7 +29,7 @@ from attnscape.tasks import table_task
 from attnscape.training.checkpoints import UnusedCheckpointWarning
 from attnscape.workflows.members import NAME, Members
 from attnscape.workflows.status import runs_in
-from tests.checkpoint_support import Walk
+from tests.checkpoint_support import Walk, from_bytes, to_bytes
 
 FIRST, SECOND = list(ARTIFACTS)[:2]
 LEAVES = st.one_of(
@@ -195,7 +195,7 @@ def checkpoint(tmp_path, monkeypatch):
     kept.describe(["walk-0", "walk-1"], walk.steps, None)
     kept.offer("walk-0", 2, lambda: {"step": 2, "place": np.array(0.5)})
     (path,) = checkpoints.folder_of(tmp_path, walk.run_id).iterdir()
-    content = plain_file.from_bytes(path.read_bytes())
+    content = from_bytes(path.read_bytes())
     content["states"]["walk-0"]["place"] = 0.5
     return path, content
 
@@ -207,7 +207,7 @@ def test_checkpoints_that_lack_something_or_have_something_else(checkpoint, data
     path, content = checkpoint
     out = path.parents[2]
     try:
-        path.write_bytes(plain_file.to_bytes(data.draw(changed(content))))
+        path.write_bytes(to_bytes(data.draw(changed(content))))
     except plain_file.NotSavableError:
         hypothesis.reject()
     with warnings.catch_warnings():
@@ -302,7 +302,7 @@ def test_a_number_beyond_all_floats_is_no_number(folder, tmp_path):
 def test_a_checkpoint_without_its_plan_is_not_used(checkpoint, part):
     path, content = checkpoint
     del content["plan"][part]
-    path.write_bytes(plain_file.to_bytes(content))
+    path.write_bytes(to_bytes(content))
     sentence = f"cannot be used: another program wrote it: it has no {part} of the right type; what"
     with pytest.warns(UnusedCheckpointWarning, match=sentence):
         kept = CheckpointFolder(path.parents[2], content["run_id"], content["attributes"])

@@ -76,7 +76,7 @@ class InitialGradients:
         self._workload, self._data, self._batch, self._seed = workload, data, size.batch, seed
         self._module = initial_module(workload, data, size, seed)
         self._parameters = tuple(p for p in self._module.parameters() if p.requires_grad)
-        self.state = ModuleState(self._module)
+        self.state: ModuleState = ModuleState(self._module)
         self.size: int = sum(p.numel() for p in self._parameters)
 
     def of_pass(self, made: int) -> Iterator[Float[Tensor, " p"]]:

@@ -49,7 +49,7 @@ class SeedNoise:
     ) -> None:
         self._gradients, self._samples, self._room = gradients, samples, room
         self._keeps_all = in_a_pass <= room
-        self.made = 0
+        self.made: int = 0
         self._total = torch.zeros(gradients.size, dtype=torch.float64)
         self._kept = list[Tensor]()
         self._batches = 0
