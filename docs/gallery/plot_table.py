@@ -1,0 +1,44 @@
+"""A real table instead of a law
+=============================
+
+Rows of a table can stand in for drawn covariates: here the monthly changes of nine shares and
+indices, which come with matplotlib. They are strongly correlated, so the Gram matrix of a prompt is
+far from the identity, and plain gradient descent feels it.
+"""
+
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.cbook import get_sample_data
+
+from attnscape import LinearTransformer, train
+from attnscape.measures import EvaluationLoss, every
+from attnscape.tasks import TableTask
+
+prices = pd.read_csv(get_sample_data("Stocks.csv", asfileobj=False), comment="#")
+changes = np.log(prices.drop(columns="Date")).diff().dropna()
+task = TableTask(changes.to_numpy(), context=20)
+
+result = train(
+    task,
+    partial(LinearTransformer.init, layers=2, dim=task.dim),
+    ["sgdm", "adam"],
+    learning_rates=[0.002, 0.01],
+    seeds=range(3),
+    steps=400,
+    batch=256,
+    measures=[EvaluationLoss(every(20))],
+)
+figure, axes = plt.subplots(layout="constrained")
+loss = result["loss"]
+rates = loss.sel(step=400).median("seed").idxmin("learning_rate")
+for name in ("sgdm", "adam"):
+    best = loss.sel(optimizer=name, learning_rate=rates.sel(optimizer=name))
+    (line,) = axes.plot(best.step, best.mean("seed"), label=name)
+    low, high = best.min("seed"), best.max("seed")
+    axes.fill_between(best.step, low, high, color=line.get_color(), alpha=0.2, lw=0)
+axes.set(yscale="log", xlabel="step", ylabel="loss on a fixed batch")
+axes.legend()
+plt.show()
