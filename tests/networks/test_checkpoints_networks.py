@@ -284,7 +284,7 @@ main.main()
 """
 WORDS = (
     *("networks", "train", "softmax-regression", "--size", "tiny", "--seeds", "1"),
-    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "4000"),
+    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "400"),
 )
 
 

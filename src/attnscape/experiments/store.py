@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -144,7 +145,7 @@ def file_name(experiment: Computation) -> str:
 def find(experiment: Computation, directory: Path | str) -> Path | None:
     """The file with the experiment's result, even if the experiment had another name; or None."""
     path = Path(directory) / file_name(experiment)
-    if path.exists():  # which spares the look at all names
+    if os.path.exists(path):  # which spares the look at all names; False if they are too long
         return path
     return next(iter(sorted(Path(directory).glob(f"*-{spec.short(experiment.run_id)}.nc"))), None)
 
