@@ -103,7 +103,7 @@ def test_settings_of_a_context_manager_are_kept(threads_used):
 
 
 def test_memory_limits_how_many_seeds_are_trained_at_once(threads_used, monkeypatch):
-    monkeypatch.setattr(sizes, "available_memory", lambda: sizes.PROCESS + 10_000_000)
+    monkeypatch.setattr(sizes, "available_memory", lambda: sizes.PROCESS + 5_000_000)
     trained(batch=10_000)
     assert threads_used == [1]
 
