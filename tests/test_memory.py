@@ -166,7 +166,7 @@ assert np.array_equal(read()["values"][0], values)
 
 @linux
 def test_large_files_are_written_and_read_without_copies(tmp_path):
-    """Before, a result of 80 MB took 240 MB more to be written and read."""
+    """A copy of the file in memory would be as large as the numbers."""
     command = [sys.executable, "-c", FILES, tmp_path]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     size, saved, loaded, written, read = map(int, printed.split())
