@@ -275,8 +275,10 @@ def test_a_damaged_checkpoint_is_told_and_not_used(stopped, tmp_path):
 
 
 # The command of users, but with a checkpoint at every tenth of a second.
+# Where the tests run in the background, children would ignore Ctrl-C.
 COMMAND = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from attnscape.cli import main
 from attnscape.experiments import checkpoints
 checkpoints._SECONDS, checkpoints._TIMES = 0.1, 1
@@ -284,7 +286,7 @@ main.main()
 """
 WORDS = (
     *("networks", "train", "softmax-regression", "--size", "tiny", "--seeds", "1"),
-    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "400"),
+    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "1000"),
 )
 
 
