@@ -20,7 +20,7 @@ linux = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="
 # Trains twice, so that the second time nothing is compiled anew but the step, and prints by how
 # much each training raised the largest memory.
 TRAINING = """
-import functools, resource, sys
+import functools, sys
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.measures import EvaluationLoss, TrainingLoss, every
 
