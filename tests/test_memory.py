@@ -15,6 +15,7 @@ from attnscape.training._layout import Layout, Recorded
 from attnscape.training._records import Records
 from support import needs_kernels
 
+ROOT = Path(__file__).parents[1]  # where `benchmarks` is
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
 
 # Trains twice, so that the second time nothing is compiled anew but the step, and prints by how
@@ -23,6 +24,7 @@ TRAINING = """
 import functools, sys
 from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.measures import EvaluationLoss, TrainingLoss, every
+from benchmarks.memory import peak
 
 def peak_after(steps):
     train(
@@ -30,8 +32,7 @@ def peak_after(steps):
         [0.01], [0], steps=steps, batch=8, evaluation_batch=8,
         measures=[EvaluationLoss(every(1)), TrainingLoss(every(1))],
     )
-    (line,) = [l for l in open("/proc/self/status") if l.startswith("VmHWM")]
-    return 1024 * int(line.split()[1])
+    return peak()
 
 few = peak_after(1000)
 few = peak_after(1000)
@@ -44,7 +45,8 @@ def test_a_measurement_takes_the_memory_of_its_numbers():
     """Before, each took 4.5 kB: two arrays, with JAX's buffers behind them."""
     more = 10_000
     command = [sys.executable, "-c", TRAINING, str(1000 + more)]
-    grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    grown = int(done.stdout)
     assert grown < 1000 * more
 
 
@@ -127,17 +129,15 @@ def test_records_are_read_as_they_were_written(tmp_path, step):
 
 # Writes, or reads, a Dataset and prints by how much that raised the largest memory, and its bytes.
 FILES = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 import xarray as xr
 from attnscape.experiments import plain_file, store
+from benchmarks.memory import peak
 
 def grown(action):
     Path("/proc/self/clear_refs").write_text("5")  # the largest memory is the present one again
-    def peak():
-        (line,) = [l for l in Path("/proc/self/status").open() if l.startswith("VmHWM")]
-        return 1024 * int(line.split()[1])
     before = peak()
     kept = action()
     return peak() - before
@@ -169,8 +169,8 @@ assert np.array_equal(read()["values"][0], values)
 def test_large_files_are_written_and_read_without_copies(tmp_path):
     """A copy of the file in memory would be as large as the numbers."""
     command = [sys.executable, "-c", FILES, tmp_path]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    size, saved, loaded, written, read = map(int, printed.split())
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    size, saved, loaded, written, read = map(int, done.stdout.split())
     assert size == 8e7
     assert saved < 0.2 * size
     assert loaded < 1.3 * size
@@ -192,8 +192,7 @@ print(found["estimate"], found["memory"], found["before"])
 @pytest.mark.parametrize(("runs", "batch"), [(2, 8), (2, 500_000), (20_000, 8)])
 def test_the_estimate_is_half_of_a_process_at_least_and_a_fifth_more_at_most(runs, batch):
     command = [sys.executable, "-c", ESTIMATED, str(runs), str(batch)]
-    root = Path(__file__).parents[1]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     estimate, memory, before = map(int, done.stdout.split())
     assert before < estimate
     assert memory / 2 < estimate < 1.2 * memory

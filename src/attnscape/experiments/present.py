@@ -33,21 +33,24 @@ class Present:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._names = frozenset[str]()
+        self._runs = frozenset[str]()
         self._good_until = -float("inf")
 
     def __contains__(self, run_id: str) -> bool:
         """Whether there is a result of the run with this id, under any name."""
         began = time.monotonic()
         if began > self._good_until:
-            found = list[str]()
-            with contextlib.suppress(FileNotFoundError), os.scandir(self._directory) as entries:
-                found = [entry.name for entry in entries]
-            self._names = frozenset(
-                name.removesuffix(".nc").rpartition("-")[2]
-                for name in found
-                if name.endswith(".nc")
-            )
+            self._runs = finished_runs(self._directory)
             ended = time.monotonic()
             self._good_until = ended + _TIMES * (ended - began)
-        return spec.short(run_id) in self._names
+        return spec.short(run_id) in self._runs
+
+
+def finished_runs(directory: Path) -> frozenset[str]:
+    """The beginnings of the ids of the runs whose results are in a folder; it need not exist."""
+    found = list[str]()
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        found = [entry.name for entry in entries]
+    return frozenset(
+        name.removesuffix(".nc").rpartition("-")[2] for name in found if name.endswith(".nc")
+    )

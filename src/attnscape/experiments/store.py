@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from attnscape.experiments.partial import load_so_far
 from attnscape.files import atomic, check_place, user_cache, writable_directory
 from attnscape.training import Progress, part_of, silent
 from attnscape.training.provenance import SCHEMA_VERSION, provenance
+
+_LOCK = re.compile(r"([0-9a-f]{16})(-seed-\d+)?")  # of a run, or of one of its seeds
 
 
 def load_or_run(
@@ -75,6 +78,12 @@ def is_under_way(experiment: Computation, directory: Path) -> bool:
     """Whether others, processes or threads, are computing the experiment, or seeds of it, here."""
     names = spec.short(experiment.run_id), *seed_locks(experiment)
     return any(locks.is_taken(directory, name) for name in names)
+
+
+def locked_runs(directory: Path) -> set[str]:
+    """The beginnings of the ids of the runs that somebody computes here, or seeds of them."""
+    found = (_LOCK.fullmatch(name) for name in locks.taken(directory))
+    return {match[1] for match in found if match}
 
 
 def seed_locks(experiment: Computation, seeds: Sequence[int] | None = None) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
 from attnscape.training import Checkpoints
-from attnscape.training.checkpoints import NoCheckpoints, UnusedCheckpointWarning
+from attnscape.training.checkpoints import NoCheckpoints, say_unused
 from attnscape.trees import Plain
 
 
@@ -63,11 +62,7 @@ class Resuming:
         try:
             made.restore(found["state"])
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            warnings.warn(
-                f"The checkpoint of {part} cannot be used ({error}); it starts again.",
-                UnusedCheckpointWarning,
-                stacklevel=2,
-            )
+            say_unused(part, error)
             return make()
         return made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -53,12 +52,7 @@ class TorchSteps:
             self._scale(factor)
             return again.detach() * factor
 
-        if self._closure is None:
-            self._optimizer.step()
-        elif self._closure.kind is inspect.Parameter.KEYWORD_ONLY:
-            self._optimizer.step(closure=closure)
-        else:
-            self._optimizer.step(closure)
+        pytorch.step(self._optimizer, self._closure, closure)
         return loss.item()
 
     @contextlib.contextmanager

@@ -142,12 +142,7 @@ class _Run:
 
         self._fill(first[1])
         with self._generators.in_use():
-            if self._closure is None:
-                self._optimizer.step()
-            elif self._closure.kind is inspect.Parameter.KEYWORD_ONLY:
-                self._optimizer.step(closure=closure)
-            else:
-                self._optimizer.step(closure)
+            step(self._optimizer, self._closure, closure)
         self._read()
         if self._closure is not None and self._closure.default is self._closure.empty and not calls:
             _mention_closure(type(self._optimizer))
@@ -258,6 +253,20 @@ def closure_of(kind: type[torch.optim.Optimizer]) -> inspect.Parameter | None:
     rest = [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_POSITIONAL]
     # A decorator may hide the names; then a single positional argument is the closure.
     return rest[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY, default=None) if rest else None
+
+
+def step(
+    optimizer: torch.optim.Optimizer,
+    parameter: inspect.Parameter | None,
+    closure: Callable[[], Any],
+) -> None:
+    """Makes a step, with the closure if `parameter` (`closure_of`) takes it."""
+    if parameter is None:
+        optimizer.step()
+    elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+        optimizer.step(closure=closure)
+    else:
+        optimizer.step(closure)
 
 
 @functools.cache

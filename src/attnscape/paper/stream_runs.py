@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,7 +27,7 @@ from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER, Transformation, clipped
 from attnscape.tasks import Moments
 from attnscape.training import Checkpoints, Progress, silent
-from attnscape.training.checkpoints import NoCheckpoints, UnusedCheckpointWarning
+from attnscape.training.checkpoints import NoCheckpoints, say_unused
 from attnscape.trees import Plain, from_plain, to_plain
 
 CHANGE = 1e-7  # relative change of the initial values
@@ -208,11 +207,7 @@ class _UnderWay:
         try:
             self.runs = from_plain(self.runs, saved["runs"])
         except (ValueError, KeyError, TypeError) as error:
-            warnings.warn(
-                f"The checkpoint of {_PART} cannot be used ({error}); it starts again.",
-                UnusedCheckpointWarning,
-                stacklevel=2,
-            )
+            say_unused(_PART, error)
             return
         for stream, each in zip(self.streams, saved["streams"], strict=True):
             stream.restore(each)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attnscape import spec
 from attnscape.experiments.computation import Computation
+from attnscape.experiments.present import finished_runs
 from attnscape.files import Writer
 from attnscape.report.entries import read_entries, write_entries
 from attnscape.report.reading import typed
@@ -129,8 +130,3 @@ class AgendaFile:
 def has_agenda(out: Path) -> bool:
     """Whether a command makes artifacts in a folder, or was stopped."""
     return os.path.lexists(out / _FILE)
-
-
-def finished_runs(folder: Path) -> set[str]:
-    """The beginnings of the ids of the runs whose results are in a folder."""
-    return {path.stem[-len(spec.short("0" * 64)) :] for path in folder.glob("*.nc")}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,7 +21,7 @@ from attnscape.training._engine import Engine, States
 from attnscape.training._layout import Layout, part_of
 from attnscape.training._records import Records
 from attnscape.training._threads import for_each_seed, one_blas_thread
-from attnscape.training.checkpoints import Checkpoints, UnusedCheckpointWarning
+from attnscape.training.checkpoints import Checkpoints, say_unused
 from attnscape.training.status import Progress
 from attnscape.trees import Plain
 
@@ -149,11 +148,7 @@ def _begin(
             runs = engine.restore(seed, saved["runs"])
             return _UnderWay(saved["step"], saved["segment"], runs)
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            warnings.warn(
-                f"The checkpoint of seed {seed} cannot be used ({error}); the seed starts again.",
-                UnusedCheckpointWarning,
-                stacklevel=2,
-            )
+            say_unused(part_of(seed), error)
     return _UnderWay(0, 1, engine.start(seed))
 
 

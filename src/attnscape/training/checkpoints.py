@@ -7,6 +7,7 @@ found belongs to the same computation, made by the same versions: the checkpoint
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +16,15 @@ from attnscape.trees import Plain
 
 class UnusedCheckpointWarning(RuntimeWarning):
     """A checkpoint cannot be written or used, so work may have to be done again."""
+
+
+def say_unused(part: str, error: Exception) -> None:
+    """Warns that the checkpoint of a part cannot be used, and why."""
+    warnings.warn(
+        f"The checkpoint of {part} cannot be used ({error}); it starts again.",
+        UnusedCheckpointWarning,
+        stacklevel=3,
+    )
 
 
 @runtime_checkable

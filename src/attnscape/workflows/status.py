@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from attnscape.experiments import checkpoints, locks
+from attnscape.experiments import checkpoints, store
+from attnscape.experiments.present import finished_runs
 from attnscape.files import Writer
-from attnscape.report.agenda import RUNS, Agenda, PlannedRun, finished_runs
+from attnscape.report.agenda import RUNS, Agenda, PlannedRun
 from attnscape.report.manifest import read_all
 
 _PLACES = (".", RUNS, "networks")  # where commands put results, below --out
@@ -124,10 +124,8 @@ def _begun(folder: Path, planned: Mapping[str, PlannedRun]) -> dict[str, Run]:
                 newest.progress["total"],
                 newest.progress.get("seconds_left"),
             )
-    for lock in locks.taken(folder):  # of runs that keep no checkpoints, too
-        run = lock[:16]
-        if run in finished or not re.fullmatch("[0-9a-f]{16}", run):
-            continue
+    # Those that keep no checkpoints, too.
+    for run in sorted(store.locked_runs(folder) - finished):
         if run in found:
             found[run] = dataclasses.replace(found[run], state="under way")
         else:
