@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,11 @@ def public(room: str) -> dict[str, Any]:
 
 def _is_of(room: str, name: str, thing: Any) -> bool:
     """Whether a name is the room's own, not one that it imports; constants do not know whose."""
-    return name.isupper() or getattr(thing, "__module__", "").startswith(room)
+    return _is_constant(name, thing) or getattr(thing, "__module__", "").startswith(room)
+
+
+def _is_constant(name: str, thing: Any) -> bool:
+    return name.isupper() and name != "TYPE_CHECKING" and not inspect.isclass(thing)
 
 
 def _page(room: str) -> str:
@@ -90,6 +95,8 @@ def _text(room: str) -> str:
 
 
 def _entry(room: str, name: str, thing: Any) -> str:
+    if _is_constant(name, thing):
+        return f".. py:data:: {room}.{name}\n\n   {_words(thing)}"
     if not (thing.__doc__ or "").strip():
         raise ExtensionError(f"{room}.{name} has no docstring; the reference would be silent.")
     if _home(name, thing) != room:
@@ -100,6 +107,15 @@ def _entry(room: str, name: str, thing: Any) -> str:
     if inspect.isroutine(thing):
         return f".. autofunction:: {room}.{name}"
     return f".. autodata:: {room}.{name}"
+
+
+def _words(constant: Any) -> str:
+    """What a constant holds: the keys of a mapping, all of a tuple, or its value."""
+    if isinstance(constant, Mapping):
+        return "By name: " + ", ".join(f"``{key}``" for key in constant) + "."
+    if isinstance(constant, tuple):
+        return "One of " + ", ".join(f"``{each}``" for each in constant) + "."
+    return f"``{constant!r}``"
 
 
 def _link(name: str, thing: Any) -> str:

@@ -28,7 +28,7 @@ result = train(
 along = result["pseudo_step_smoothness"].squeeze(["optimizer", "learning_rate"])
 figure, axes = plt.subplots(layout="constrained")
 for name in asked:
-    of_name = along.sel(pseudo_optimizer=name)
+    of_name = along.sel(pseudo_step=name)
     (line,) = axes.plot(of_name.step, of_name.median("seed"), label=name)
     low, high = of_name.min("seed"), of_name.max("seed")
     axes.fill_between(of_name.step, low, high, color=line.get_color(), alpha=0.15, lw=0)

@@ -1,9 +1,9 @@
 """A real table instead of a law
 =============================
 
-Rows of a table can stand in for drawn covariates: here the monthly changes of nine shares and
-indices, which come with matplotlib. They are strongly correlated, so the Gram matrix of a prompt is
-far from the identity, and plain gradient descent feels it.
+Rows of a table can be the prompts: here the monthly changes of eight shares, which come with
+matplotlib, and as the response that of the S&P 500 index. Shares are strongly correlated, so the
+Gram matrix of a prompt is far from the identity, and plain gradient descent feels it.
 """
 
 from functools import partial
@@ -18,8 +18,10 @@ from attnscape.measures import EvaluationLoss, every
 from attnscape.tasks import TableTask
 
 prices = pd.read_csv(get_sample_data("Stocks.csv", asfileobj=False), comment="#")
-changes = np.log(prices.drop(columns="Date")).diff().dropna()
-task = TableTask(changes.to_numpy(), context=20)
+changes = np.log(prices.drop(columns=["Date", "^IXIC"])).diff().dropna()
+changes = (changes - changes.mean()) / changes.std()
+index = changes.pop("^GSPC")
+task = TableTask(changes.to_numpy(), index.to_numpy(), context=20)
 
 result = train(
     task,
@@ -33,7 +35,7 @@ result = train(
 )
 figure, axes = plt.subplots(layout="constrained")
 loss = result["loss"]
-rates = loss.sel(step=400).median("seed").idxmin("learning_rate")
+rates = loss.sel(step=400, drop=True).median("seed").idxmin("learning_rate")
 for name in ("sgdm", "adam"):
     best = loss.sel(optimizer=name, learning_rate=rates.sel(optimizer=name))
     (line,) = axes.plot(best.step, best.mean("seed"), label=name)

@@ -148,7 +148,7 @@ def _begin(
             runs = engine.restore(seed, saved["runs"])
             return _UnderWay(saved["step"], saved["segment"], runs)
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            say_unused(part_of(seed), error)
+            say_unused(f"seed {seed}", error)
     return _UnderWay(0, 1, engine.start(seed))
 
 
