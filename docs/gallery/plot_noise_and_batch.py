@@ -1,9 +1,9 @@
 """Gradient noise against batch size
 =================================
 
-If gradients had finite variance and nothing else, the norm of their noise would fall like the root
-of the batch size, and its distribution would become that of a Gaussian vector's norm. With the
-heavy-tailed covariates of Setting 3 the median falls as it should; the upper tail stays far off.
+With finite variance, the norm of the noise falls like the root of the batch size in the end (grey).
+With the heavy-tailed covariates of Setting 3, most small batches hold none of the rare prompts that
+dominate the noise: its median falls more slowly than that, and its 99 % quantile faster.
 """
 
 from functools import partial

@@ -53,6 +53,6 @@ for name, optimizer_of in (
     axes[0].plot(found.step, found.loss, label=name)
     axes[1].plot(found.step, found.directional_smoothness, label=name)
 axes[0].set(xlabel="step", ylabel="loss")
-axes[1].set(xlabel="step", ylabel="directional smoothness", yscale="symlog")
+axes[1].set(xlabel="step", ylabel="directional smoothness")
 axes[0].legend()
 plt.show()

@@ -2,8 +2,8 @@
 =============================
 
 Rows of a table can be the prompts: here the monthly changes of eight shares, which come with
-matplotlib, and as the response that of the S&P 500 index. Shares are strongly correlated, so the
-Gram matrix of a prompt is far from the identity, and plain gradient descent feels it.
+matplotlib, and as the response that of the S&P 500 index. What can be learned is learned in a few
+dozen steps, and SGD with momentum does it as well as Adam: not every task has a gap.
 """
 
 from functools import partial
