@@ -1,7 +1,7 @@
 """`python -m benchmarks.plan [--only PART ...] [--page]`: what 100 million runs take.
 
 Measures on this machine, simulates a cluster of 10,000 workers, and keeps the numbers in
-docs/plan.json, each part as soon as it is there; docs/PLAN.md is written from that file alone.
+docs/plan.json, each part as soon as it is there; docs/how_to/plan.md is written from that alone.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main(
     only: Annotated[tuple[str, ...], tyro.conf.arg(help=f"of {', '.join(_PARTS)}")] = (),
     page: Annotated[bool, tyro.conf.arg(help="measure nothing, only write the page")] = False,
 ) -> None:
-    """Measures, simulates, and writes docs/plan.json and docs/PLAN.md."""
+    """Measures, simulates, and writes docs/plan.json and docs/how_to/plan.md."""
     file = _DOCS / "plan.json"
     content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     content["plan"] = {"runs": RUNS, "steps": STEPS, "workers": WORKERS, "chunk_runs": CHUNK_RUNS}
@@ -94,8 +94,8 @@ def main(
         print("simulation ...", flush=True)
         content["simulated"] = simulated(values)
         file.write_text(json.dumps(content, indent=1) + "\n")
-    (_DOCS / "PLAN.md").write_text(plan_page.page(content))
-    print(_DOCS / "PLAN.md")
+    (_DOCS / "how_to" / "plan.md").write_text(plan_page.page(content))
+    print(_DOCS / "how_to" / "plan.md")
 
 
 if __name__ == "__main__":

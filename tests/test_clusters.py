@@ -58,6 +58,13 @@ def cluster():
         yield made
 
 
+@pytest.fixture(scope="module")
+def alone():
+    """A cluster of one worker."""
+    with opened("local:1") as made:
+        yield made
+
+
 def silent(words):
     """Says nothing."""
 
@@ -250,6 +257,11 @@ def test_what_no_other_process_finds_is_left_to_this_one(cluster):
     assert not cluster.takes(unknown)
 
 
+def lines_of(trial):
+    """The processes that have begun it."""
+    return trial.begun.read_text().splitlines()
+
+
 def pids(client):
     return client.run(os.getpid)
 
@@ -288,30 +300,73 @@ def test_a_training_goes_on_after_its_worker_was_killed_with_the_same_bits(clust
     assert result_of(LONG, tmp_path) == result_of(LONG, tmp_path / "one")
 
 
-def test_a_process_is_replaced_when_it_has_served_often(tmp_path):
-    with opened("local:1") as made:
-        often = Cluster(made._client, made._made, served=1)
-        before = pids(made._client)
-        for steps in (1, 2):
-            each = dataclasses.replace(TINY, steps=steps)
-            with RunQueue(tmp_path, often) as queue:
-                queue.compute([each], "trial", silent)
-            assert store.find(each, tmp_path) is not None
-        until(lambda: pids(made._client) and pids(made._client).values() != before.values())
-        often.stop()
+def test_a_chunk_that_waits_beside_a_deadly_one_is_not_given_up_for_it(alone, tmp_path):
+    """Dask blames a worker's death on all that the worker held."""
+    deadly = Trial("deadly", tmp_path / "begun", tmp_path / "never")
+    beside = Trial("beside", tmp_path / "waited", tmp_path / "begun")
+    with RunQueue(tmp_path, alone) as queue:
+        queue.add([deadly, beside])
+        assert len(alone._under_way) == 2
+        for time_ in range(1, 4):
+            until(lambda n=time_: deadly.begun.exists() and len(lines_of(deadly)) == n)
+            os.kill(int(lines_of(deadly)[-1]), signal.SIGKILL)
+        with pytest.raises(UsageError, match=r"^deadly was given up after 3 tries") as told:
+            queue.compute([deadly, beside], "trial", silent)
+    assert "beside" not in str(told.value)
+    assert store.find(beside, tmp_path) is not None
 
 
-def test_a_worker_with_other_settings_refuses(tmp_path):
+def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
+    often = Cluster(alone._client, alone._made, served=1)
+    before = pids(alone._client)
+    for steps in (1, 2):
+        each = dataclasses.replace(TINY, steps=steps)
+        with RunQueue(tmp_path, often) as queue:
+            queue.compute([each], "trial", silent)
+        assert store.find(each, tmp_path) is not None
+    until(lambda: pids(alone._client) and pids(alone._client).values() != before.values())
+    often.stop()
+
+
+def test_a_worker_with_other_settings_refuses(alone, tmp_path):
     """Of two workers only the one that is like this process computes."""
-    with opened("local:1") as made:
-        env = {**dict(os.environ), "ATTNSCAPE_KERNELS": "off"}
-        with worker_of(made._client.scheduler.address, env):
-            until(lambda: len(made._addresses()) == 2)
-            for steps in range(1, 5):
-                with RunQueue(tmp_path, made) as queue:
-                    queue.compute([dataclasses.replace(TINY, steps=steps)], "trial", silent)
-            assert len(made._refusals) == 1
-            assert "kernels" in next(iter(made._refusals.values()))
+    with worker_of(alone._client.scheduler.address, {**os.environ, "ATTNSCAPE_KERNELS": "off"}):
+        until(lambda: len(alone._addresses()) == 2)
+        for steps in range(1, 5):
+            with RunQueue(tmp_path, alone) as queue:
+                queue.compute([dataclasses.replace(TINY, steps=steps)], "trial", silent)
+        assert len(alone._refusals) == 1
+        assert "kernels" in next(iter(alone._refusals.values()))
+        assert alone.words == "2 workers, 1 of them refused"
+
+
+def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, tmp_path):
+    """Once a worker has refused, a chunk is for the others; new ones count when those are gone."""
+    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
+    mine = set(alone._client.nthreads())
+    with worker_of(alone._client.scheduler.address):
+        until(lambda: len(alone._addresses()) == 2)
+        alone._refusals.update(dict.fromkeys(set(alone._addresses()) - mine, "its disk is full"))
+        with RunQueue(tmp_path, alone) as queue:
+            queue.add([trial])
+            until(lambda: trial.begun.exists() and trial.begun.read_text())
+            os.kill(int(trial.begun.read_text()), signal.SIGKILL)
+            trial.go.touch()
+            queue.compute([trial], "trial", silent)
+    assert len(set(lines_of(trial))) == 2
+    assert store.find(trial, tmp_path) is not None
+
+
+def test_a_cluster_whose_processes_cannot_start_again_is_told(tmp_path):
+    def lose():
+        with opened("local:1") as made:
+            for nanny in made._made.workers.values():
+                made._client.sync(nanny.close)
+            with RunQueue(tmp_path, made) as queue:
+                queue.compute([TINY], "trial", silent)
+
+    with pytest.raises(UsageError, match=r"^All processes of the cluster have ended"):
+        lose()
 
 
 @contextlib.contextmanager

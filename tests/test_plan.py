@@ -22,7 +22,9 @@ def test_the_page_is_written_from_the_stored_numbers():
     pytest.importorskip("distributed", reason="Dask is not installed")
     from benchmarks.plan_page import page
 
-    assert (DOCS / "PLAN.md").read_text() == page(json.loads((DOCS / "plan.json").read_text()))
+    assert (DOCS / "how_to" / "plan.md").read_text() == page(
+        json.loads((DOCS / "plan.json").read_text())
+    )
 
 
 @pytest.mark.parametrize(("workers", "chunks"), [(1, 3), (4, 12), (5, 12)])

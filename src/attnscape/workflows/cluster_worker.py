@@ -104,6 +104,7 @@ def compute(message: Message) -> Outcome:
                 job: Job = from_bytes(message.job)
                 if message.has_own and _run_id_here(job.run) != message.run_id:
                     return Outcome(worker.address, refused=_OTHER_FILES)
+                worker.log_event(message.topic, (message.key, 0, worker.address))
                 job(_progress(message, worker))
         except UsageError as error:
             if error.__cause__ is not None:  # of the machine or of a user's part: it may go better
@@ -158,7 +159,7 @@ def _progress(message: Message, worker: Any) -> Progress:
         nonlocal said
         if time.monotonic() - said >= message.pause:
             said = time.monotonic()
-            worker.log_event(message.topic, (message.key, done, total))
+            worker.log_event(message.topic, (message.key, done, worker.address))
 
     return progress
 

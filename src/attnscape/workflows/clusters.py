@@ -18,28 +18,25 @@ from typing import TYPE_CHECKING, Any
 from attnscape.errors import UsageError
 from attnscape.experiments.computation import Computation
 from attnscape.files import writable_directory
-from attnscape.loading import format_user_error
-from attnscape.workflows.cluster_worker import Message, Outcome, compute, setup
+from attnscape.workflows.cluster_chunks import (
+    TRIES,
+    AgainError,
+    Chunk,
+    RefusedError,
+    answer,
+    copy,
+    judge,
+)
+from attnscape.workflows.cluster_worker import Message, compute, setup
 from attnscape.workflows.places import Job, LostError, Submitted
 from attnscape.workflows.sending import Sender
 
 if TYPE_CHECKING:
     import distributed
 
-TRIES = 3  # of a chunk
 _SERVED = 20  # chunks that a process of a worker computes before it is replaced
 _GLANCE = 1.0  # seconds between two looks at the workers, and between two messages of one
 MESSAGES = 500  # on progress that all workers send in a second, at most: each costs the scheduler
-
-
-class _Chunk:
-    """A job under way, or several tries of it."""
-
-    def __init__(self, job: Job, message: Message) -> None:
-        self.job, self.message = job, message
-        self.done = 0  # run-steps
-        self.ended: Future[object] = Future()
-        self.task: Any = None  # Dask drops tasks that nobody holds
 
 
 class Cluster:
@@ -62,7 +59,7 @@ class Cluster:
     ) -> None:
         self._client, self._made, self._served, self._abreast = client, made, served, abreast
         self._lock = threading.Lock()
-        self._under_way = dict[str, _Chunk]()  # by key
+        self._under_way = dict[str, Chunk]()  # by key
         self._refusals = dict[str, str]()  # by the worker's address
         self._finished, self._stopped = 0, False
         self._workers: tuple[float, tuple[str, ...]] = (-_GLANCE, ())  # and when they were asked
@@ -72,9 +69,11 @@ class Cluster:
 
     @property
     def words(self) -> str:
-        """How many workers."""
-        count = len(self._addresses())
-        return f"{count} workers" if count != 1 else "1 worker"
+        """How many workers, and how many of them cannot compute what is asked for."""
+        workers = self._addresses()
+        count = f"{len(workers)} workers" if len(workers) != 1 else "1 worker"
+        refused = len(self._refusals.keys() & set(workers))
+        return f"{count}, {refused} of them refused" if refused else count
 
     def status(self) -> str:
         """What is done and under way."""
@@ -91,10 +90,12 @@ class Cluster:
         """Whether a further job may be submitted: one more than there are workers.
 
         Raises:
-            LostError: If the scheduler does not answer any more.
+            LostError: If the scheduler does not answer any more, or all processes have ended.
         """
         if self._client.status != "running":
             raise LostError
+        if self._abreast is not None and self._all_ended():
+            raise LostError("All processes of the cluster have ended, and no new one starts")
         return len(self._under_way) <= self._expected()
 
     def submit(self, job: Job, /, waiting: int = 0) -> Submitted:
@@ -117,7 +118,7 @@ class Cluster:
 
         def end(_: object) -> None:
             if all(chunk.ended.done() for chunk in chunks) and not whole.done():
-                _copy(chunks, whole)
+                copy(chunks, whole)
 
         for chunk in chunks:
             chunk.ended.add_done_callback(end)
@@ -133,6 +134,10 @@ class Cluster:
             sender.close()
         self._senders = {}
 
+    def _all_ended(self) -> bool:
+        """Whether nobody is left who would start a process in the place of one that died."""
+        return all(each.status.name in ("closed", "failed") for each in self._made.workers.values())
+
     def _expected(self) -> int:
         """The workers that there are, or that are about to be."""
         return max(1, len(self._addresses()), len(getattr(self._made, "plan", ())))
@@ -142,11 +147,36 @@ class Cluster:
         asked, found = self._workers
         if time.monotonic() - asked >= _GLANCE:
             with contextlib.suppress(Exception):  # `has_room` tells that the scheduler is lost
-                found = tuple(_answer(self._client.nthreads()))
+                found = tuple(answer(self._client.nthreads()))
             self._workers = time.monotonic(), found
+            self._free()
         return found
 
-    def _chunk(self, job: Job) -> _Chunk:
+    def _able(self) -> frozenset[str]:
+        """The workers that have refused nothing."""
+        return frozenset(self._addresses()) - self._refusals.keys()
+
+    def _free(self) -> None:
+        """Sends chunks again that only workers may compute which are all gone.
+
+        Workers die, and a new process that takes the place of one has another address.
+        """
+        if not (able := self._able()):
+            return
+        with self._lock:
+            stranded = [
+                chunk
+                for chunk in self._under_way.values()
+                if chunk.only and chunk.only.isdisjoint(self._workers[1])
+            ]
+            for chunk in stranded:
+                chunk.only = able  # no other thread sends it
+        for chunk in stranded:
+            before = chunk.task
+            self._send(chunk)
+            before.cancel(force=True)
+
+    def _chunk(self, job: Job) -> Chunk:
         if job.directory not in self._senders:
             writable_directory(job.directory)
             self._senders[job.directory] = Sender(job.directory)
@@ -158,91 +188,52 @@ class Cluster:
             *(content, job.run.run_id, has_own, setup(), sender.folder),
             *(self._topic, key, pause, self._served),
         )
-        return _Chunk(job, message)
+        return Chunk(job, message)
 
-    def _send(self, chunk: _Chunk) -> None:
-        able = [each for each in self._addresses() if each not in self._refusals]
+    def _send(self, chunk: Chunk) -> None:
         with self._lock:
             self._under_way[chunk.message.key] = chunk
+        chunk.only = self._able() if self._refusals else frozenset()
+        chunk.sent += 1
         chunk.task = self._client.submit(
             compute,
             chunk.message,
-            # A key is used once: a chunk that was refused has the same message.
-            key=f"{chunk.message.key}-{len(self._refusals)}",
-            workers=able if self._refusals else None,
+            # A key is used once: a chunk that is sent again has the same message.
+            key=f"{chunk.message.key}-{chunk.sent}",
+            workers=list(chunk.only) or None,
             retries=TRIES - 1,
             pure=False,
         )
         chunk.task.add_done_callback(lambda task: self._ended(chunk, task))
 
-    def _ended(self, chunk: _Chunk, task: distributed.Future[Any]) -> None:
+    def _ended(self, chunk: Chunk, task: distributed.Future[Any]) -> None:
         """Called by Dask, on a thread of its own."""
+        if task is not chunk.task:  # it was sent again
+            return
         try:
-            error = self._judge(chunk, task)
-        except Exception as failure:  # the scheduler is lost in between
-            error = LostError(str(failure))
-        if isinstance(error, _RefusedError):
+            error = judge(chunk, task)
+        except Exception:  # the scheduler is lost in between
+            error = LostError()
+        if isinstance(error, RefusedError):
             self._refusals[error.worker] = str(error)
-            if set(self._addresses()) - self._refusals.keys():
+        if isinstance(error, AgainError):
+            if self._able() or not isinstance(error, RefusedError):  # new ones come after a death
                 self._send(chunk)
                 return
             error = UsageError(f"No worker can compute {chunk.job}: {error}.")
         with self._lock:
             del self._under_way[chunk.message.key]
             self._finished += error is None
+        chunk.task = None
         chunk.done = chunk.job.run_steps
         if error is None:
             chunk.ended.set_result(None)
         else:
             chunk.ended.set_exception(error)
 
-    def _judge(self, chunk: _Chunk, task: distributed.Future[Any]) -> Exception | None:
-        """The error that a try ended with, if any."""
-        if task.status == "finished":
-            outcome: Outcome = _answer(task.result())
-            if outcome.refused:
-                return _RefusedError(outcome.worker, outcome.refused)
-            return UsageError(f"{chunk.job}: {outcome.failed}") if outcome.failed else None
-        if task.status == "error":
-            return UsageError(
-                f"{chunk.job} was given up after {TRIES} tries: {_why(_answer(task.exception()))}."
-            )
-        return LostError(task.status)
-
-    def _hear(self, event: tuple[float, tuple[str, int, int]]) -> None:
-        """Called by Dask when a worker tells how far it is."""
-        key, done, _ = event[1]
+    def _hear(self, event: tuple[float, tuple[str, int, str]]) -> None:
+        """Called by Dask when a worker tells how far it is, first when it begins."""
+        key, done, worker = event[1]
         if key in self._under_way:
             self._under_way[key].done = done
-
-
-def _answer(found: Any) -> Any:
-    """What a synchronous client has returned: its functions return coroutines in others."""
-    return found
-
-
-class _RefusedError(Exception):
-    def __init__(self, worker: str, why: str) -> None:
-        super().__init__(f"{worker} refused: {why}")
-        self.worker = worker
-
-
-def _copy(chunks: list[_Chunk], whole: Future[object]) -> None:
-    """Ends a job as its chunks have ended."""
-    errors = [error for chunk in chunks if (error := chunk.ended.exception())]
-    lost = [error for error in errors if not isinstance(error, UsageError)]
-    if lost:
-        whole.set_exception(lost[0])
-    elif errors:
-        whole.set_exception(UsageError(" ".join(map(str, errors))))
-    else:
-        whole.set_result(None)
-
-
-def _why(error: BaseException) -> str:
-    import distributed
-
-    if isinstance(error, distributed.KilledWorker):
-        return "the workers that computed it died, perhaps because memory ran out"
-    words = str(error) if isinstance(error, UsageError) else format_user_error(error)
-    return words.rstrip(".")
+            self._under_way[key].begun.add(worker)

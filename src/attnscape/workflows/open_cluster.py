@@ -30,6 +30,8 @@ _QUIET = {
     # xarray writes files in this process without asking the scheduler for a lock.
     "scheduler": "synchronous",
 }
+# Else Dask takes a worker away for good which is between two processes this long after one ended.
+_PATIENT = {"distributed.deploy.lost-worker-timeout": "1000 days"}
 _MOST = 1_000  # local workers; more is a slip of the finger
 
 
@@ -53,15 +55,18 @@ def opened(text: str | None) -> Generator[Cluster | None]:
     try:
         import dask.config
 
-        from attnscape.workflows.clusters import TRIES, Cluster
+        from attnscape.workflows.cluster_chunks import TRIES
+        from attnscape.workflows.clusters import Cluster
     except ImportError:
         raise UsageError(
             "--cluster needs Dask; install it by pip install 'attnscape[cluster]'."
         ) from None
     # What it tells of dying workers and lost connections, attnscape says in a sentence.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    patience = _PATIENT if text.startswith(_LOCAL) else {}
+    failures = {"distributed.scheduler.allowed-failures": TRIES - 1}
     with (
-        dask.config.set({**_QUIET, "distributed.scheduler.allowed-failures": TRIES - 1}),
+        dask.config.set({**_QUIET, **failures, **patience}),
         contextlib.ExitStack() as stack,
     ):
         client, made = _client(text, stack)
@@ -71,8 +76,7 @@ def opened(text: str | None) -> Generator[Cluster | None]:
             yield cluster
         except LostError as error:
             raise UsageError(
-                "The scheduler of the cluster does not answer any more; everything that is "
-                "finished is kept, so run the same command again."
+                f"{error}; everything that is finished is kept, so run the same command again."
             ) from error
 
 

@@ -88,7 +88,10 @@ class Submitted:
 
 
 class LostError(Exception):
-    """The processes of a place cannot be reached any more."""
+    """The processes of a place cannot be reached any more; the message says why, without a stop."""
+
+    def __init__(self, why: str = "The scheduler of the cluster does not answer any more") -> None:
+        super().__init__(why)
 
 
 class Place(Protocol):
