@@ -75,4 +75,4 @@ $(VENV)/installed-bench: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/examples docs/reference
+	rm -rf $(VENV) build docs/_build docs/examples docs/paper docs/reference

@@ -26,9 +26,10 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "mathml",
+    "paper_pages",
     "public_names",
 ]
-exclude_patterns = ["_build", "PAPER.md"]
+exclude_patterns = ["_build", "stored_run"]
 default_role = "py:obj"  # `names` in docstrings are links where they are public names
 suppress_warnings = ["config.cache"]
 

@@ -7,6 +7,8 @@ import functools
 import io
 import itertools
 import json
+import re
+from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal
@@ -19,7 +21,7 @@ from matplotlib.figure import Figure
 
 import browser
 from attnscape.files import sha256
-from attnscape.paper.catalog import ARTIFACTS
+from attnscape.paper.catalog import ARTIFACTS, SECTIONS, explanation_of
 from attnscape.paper.verdict import WORDS, Choice, Verdict
 from attnscape.report.entries import read_entries, write_entries
 from attnscape.report.manifest import Manifest, Run, Table, read_all, read_verdicts, save_verdicts
@@ -186,6 +188,42 @@ def test_every_verdict_is_there_in_words(page: Parsed):
     for word in WORDS:
         assert f"1 {word}" in page.text
     assert "Holds for the mean and for the median over seeds." in page.text
+
+
+def test_it_opens_on_what_holds_and_what_does_not(page: Parsed):
+    opening = page.text[page.text.index("In a minute") : page.text.index("Rests on")]
+    places = [opening.index(f"1 {word}") for word in WORDS]
+    assert places == sorted(places)
+    linked = {a["href"] for a in page.all("a")}
+    assert linked >= {f"#claim-{number}" for number in range(1, len(WORDS) + 1)}
+
+
+def test_a_page_of_many_figures_opens_on_the_three_that_say_most(tmp_path: Path):
+    names = ["fig2-searched", "fig9", "fig5", "fig3", "fig2"]
+    for name in names[:3]:
+        made(tmp_path, name, 2, None).save(tmp_path)
+    assert 'class="glance"' not in render(tmp_path)  # it is as short itself
+    for name in names[3:]:
+        made(tmp_path, name, 2, None).save(tmp_path)
+    html = render(tmp_path)
+    opening = html[html.index('class="glance"') : html.index('aria-label="On this page"')]
+    assert re.findall(r'<a href="#([\w-]+)">', opening) == ["fig2", "fig3", "fig5"]
+    assert [int(width) <= 600 for width in re.findall(r'width="(\d+)"', opening)] == [True] * 3
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_artifact_has_an_explanation(name: str):
+    pages = Path(__file__).parents[1] / "docs" / "explanations"
+    assert (pages / f"{explanation_of(name)}.md").exists()
+
+
+def test_the_explanation_is_a_link_where_the_site_has_an_address(folder: Path, monkeypatch):
+    page = "docs/explanations/loss_curves.md"
+    assert f"<code>{page}</code>" in render(folder)
+    facts = Message()
+    facts["Project-URL"] = "Documentation, https://attnscape.example/"
+    monkeypatch.setattr("attnscape.report.page.metadata", lambda name: facts)
+    assert 'href="https://attnscape.example/explanations/loss_curves.html"' in render(folder)
 
 
 def test_verdicts_that_turn_with_a_choice_say_what_each_comes_to(page: Parsed):

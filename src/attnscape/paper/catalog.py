@@ -89,3 +89,27 @@ def section_of(name: str) -> Section:
     if name in EXTENDED:
         return "extended"
     return "networks" if name in NETWORKS else "bench" if name == BENCH else "paper"
+
+
+# What explains an artifact: a page of the site, in docs/explanations.
+_EXPLAINED: Mapping[str, str] = MappingProxyType(
+    {
+        "loss_curves": (
+            "fig2 fig2-searched fig7 fig8-left fig8-right fig9 fig12 fig15 table2 ablation "
+            "without-momentum rotation batch-size softmax-heads plateaus population second-order "
+            "schedules fig1 fig2-left momentum full-batch bench"
+        ),
+        "heavy_tails": "fig3 fig10 fig13 fig3-left fig6",
+        "condition_number": "tab-condition tab-condition-exact fig11 fig14 tab-condition-left",
+        "directional_smoothness": "fig5 smoothness-speed",
+        "generalised_smoothness": "fig16 fig16-spectral fig16-left",
+        "other_measures": "edge-of-stability attention-scores landscape-along-training",
+        "prediction": "side-by-side transfer",
+        "reduced_form": "table1",
+    }
+)
+
+
+def explanation_of(name: str) -> str:
+    """The page of `docs/explanations`, without its suffix, that explains what an artifact shows."""
+    return next(page for page, names in _EXPLAINED.items() if name in names.split())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
 import warnings
+from collections.abc import Generator
 from pathlib import Path
 
 import pandas as pd
@@ -57,13 +59,35 @@ class Picture:
 
     @classmethod
     def of(cls, png: bytes) -> Picture:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-                    width, height = image.size
-        except UnidentifiedImageError as error:
-            raise ValueError("it is no PNG") from error
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise ValueError("it claims to be too large for a picture") from error
+        with _opened(png) as image:
+            width, height = image.size
         return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)
+
+    @classmethod
+    def small(cls, png: bytes, width: int = 600) -> Picture:
+        """A smaller copy, at most so wide."""
+        copy = io.BytesIO()
+        with _opened(png) as image:
+            small = image.convert("RGB")
+            small.thumbnail((width, image.height))
+            small.quantize(256, dither=Image.Dither.NONE).save(copy, "PNG", optimize=True)
+        return cls.of(copy.getvalue())
+
+
+@contextlib.contextmanager
+def _opened(png: bytes) -> Generator[Image.Image]:
+    """Context manager: the picture.
+
+    Raises:
+        ValueError: If it is none, or one that would fill the memory.
+        OSError: If it is cut off.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                yield image
+    except UnidentifiedImageError as error:
+        raise ValueError("it is no PNG") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError("it claims to be too large for a picture") from error

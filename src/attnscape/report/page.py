@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterable, Mapping
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Literal
 
 import jinja2
-from markupsafe import Markup, escape
 
 from attnscape import files
-from attnscape.paper.catalog import ARTIFACTS, SECTIONS, Section, section_of
+from attnscape.paper.catalog import ARTIFACTS, SECTIONS, Section, explanation_of, section_of
 from attnscape.paper.verdict import Verdict
 from attnscape.report.agenda import Agenda
 from attnscape.report.contents import Picture, content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
+from attnscape.report.prose import prose
+from attnscape.report.summary import Summary
 
 NAME = "report.html"
 _DOWNLOADS = {
@@ -74,6 +75,7 @@ def render(out: Path) -> str:
                 if not manifest.was_made and name not in missing
             ],
             verdicts=verdicts,
+            summary=Summary.of(verdicts, [each.manifest for each in sections if each.picture], out),
             faults=[*faults, *unread],
             so_far=so_far,
             begun={
@@ -191,6 +193,11 @@ class _Section:
         return "The statement" if extended else "The paper says"
 
     @property
+    def explanation(self) -> str:
+        """The page of the site that explains it."""
+        return explanation_of(self.manifest.name)
+
+    @property
     def shown(self) -> str:
         """The first paragraph of the caption, on what is shown."""
         return self.manifest.caption.partition("\n\n")[0]
@@ -242,31 +249,18 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(prose=_prose, number=number, count=count, plain=_plain)
+    environment.filters.update(prose=prose, number=number, count=count, plain=_plain)
     environment.globals["badges"] = _BADGES
     environment.globals["comparison"] = _with_intervals
+    environment.globals["site"] = _site()
     return environment
 
 
-def _prose(text: str) -> Markup:
-    """A caption's text as HTML: `code`, powers, and indices such as R_SGD are marked up."""
-    parts = re.split(_MARKED, text)
-    # The groups of each match: text before it, code, power, letter and index.
-    html = [escape(parts[0])]
-    for code, power, letter, index, after in zip(
-        *(parts[start::5] for start in range(1, 6)), strict=True
-    ):
-        if code is not None:
-            html.append(Markup("<code>{}</code>").format(code))
-        elif power is not None:
-            html.append(Markup("<sup>{}</sup>").format(power))
-        else:
-            html.append(Markup("{}<sub>{}</sub>").format(letter, index))
-        html.append(escape(after))
-    return Markup("").join(html)
-
-
-_MARKED = r"`([^`]+)`|\^([-+\N{MINUS SIGN}]?\w+)|\b([A-Za-z])_(\w+)"
+def _site() -> str | None:
+    """The address of the site, as the package's metadata have it."""
+    urls = metadata("attnscape").get_all("Project-URL") or []
+    named = dict(url.split(", ", 1) for url in urls)
+    return named.get("Documentation", "").rstrip("/") or None
 
 
 def _plain(text: str) -> str:

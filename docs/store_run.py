@@ -1,0 +1,49 @@
+"""`python docs/store_run.py RESULTS...`: keeps what the pages on the paper need of results.
+
+Those are manifests, verdicts, figures (with 256 colours, a third of the size) and short tables; the
+runs themselves stay where they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from attnscape.report.contents import content_of, short_table
+from attnscape.report.manifest import Manifest, read_all
+
+STORED = Path(__file__).parent / "stored_run"
+
+
+def store(results: Path) -> None:
+    """Adds the artifacts of a folder to the stored run."""
+    for manifest in read_all(results).values():
+        if not manifest.was_made or manifest.failure:
+            sys.exit(f"{manifest.name} in {results} was not made; make it, then store the folder.")
+        kept = dict[str, str]()
+        if "png" in manifest.files:
+            kept["png"] = manifest.files["png"]
+            with Image.open(results / kept["png"]) as image:
+                image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+                    STORED / kept["png"], optimize=True
+                )
+        elif "csv" in manifest.files and short_table(content_of(manifest, "csv", results)):
+            kept["csv"] = manifest.files["csv"]
+            shutil.copy(results / kept["csv"], STORED / kept["csv"])
+        _without_digests(manifest, kept).save(STORED)
+    if (results / "claims.json").exists():
+        shutil.copy(results / "claims.json", STORED / "claims.json")
+
+
+def _without_digests(manifest: Manifest, files: dict[str, str]) -> Manifest:
+    return dataclasses.replace(manifest, files=files, digests={})
+
+
+if __name__ == "__main__":
+    STORED.mkdir(exist_ok=True)
+    for folder in sys.argv[1:]:
+        store(Path(folder))
