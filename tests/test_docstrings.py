@@ -30,7 +30,8 @@ OPTIONAL = {
     "attnscape.optimizers.pytorch": "torch",
 }
 OPTIONAL |= {
-    f"attnscape.workflows.{name}": "distributed" for name in ("clusters", "cluster_worker")
+    f"attnscape.workflows.{name}": "distributed"
+    for name in ("clusters", "cluster_chunks", "cluster_worker")
 }
 OPTIONAL |= {"attnscape.optimizers._random_states": "torch", "attnscape._moved": ""}
 

@@ -33,12 +33,14 @@ class Chunk:
     """
 
     def __init__(self, job: Job, message: Message) -> None:
-        self.job, self.message = job, message
-        self.done, self.sent = 0, 0
+        self.job: Job = job
+        self.message: Message = message
+        self.done: int = 0
         self.ended: Future[object] = Future()
         self.task: Any = None
-        self.begun = set[str]()
-        self.only = frozenset[str]()
+        self.sent: int = 0
+        self.begun: set[str] = set()
+        self.only: frozenset[str] = frozenset()
 
 
 class AgainError(Exception):
