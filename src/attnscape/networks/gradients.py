@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attnscape.networks.module_state import ModuleState
 from attnscape.networks.streams import initial_module, one_pass, order_of_pass, seed_dropout
-from attnscape.networks.workload import Batch, Data, Size, Workload
+from attnscape.networks.workload import Batch, Data, Size, Workload, loss_of
 from attnscape.torch._derivatives import flat_gradient
 from attnscape.torch._state import undisturbed
 
@@ -51,7 +51,7 @@ class UpdateGradients:
         """Adds the gradient of a batch to `.grad`."""
         seed_dropout(self._seed, step, *number)
         self._module.train()
-        loss = self._workload.loss(self._module, batch)
+        loss = loss_of(self._workload, self._module, batch)
         loss.backward()
         return loss
 
@@ -111,4 +111,4 @@ class InitialGradients:
         with undisturbed(self._module):
             seed_dropout(self._seed, number)
             self._module.train()
-            return flat_gradient(self._workload.loss(self._module, batch), self._parameters)
+            return flat_gradient(loss_of(self._workload, self._module, batch), self._parameters)
