@@ -5,6 +5,7 @@ Figures and styles are embedded; downloads are links to the files beside it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import re
@@ -203,14 +204,14 @@ class _Section:
 
 def _plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
     """For each recipe: the recipe, seeds and steps of the artifacts' runs, in words."""
-    runs: dict[str, list[Run]] = {}
+    made: dict[str, list[Manifest]] = {}
     for manifest in manifests:
-        recipe = str(manifest.plan.get("recipe", "unknown"))
-        runs.setdefault(recipe, []).extend(manifest.runs.values())
+        made.setdefault(str(manifest.plan.get("recipe", "unknown")), []).append(manifest)
     words = []
-    for recipe, its_runs in runs.items():
-        seeds = sorted({run.seeds for run in its_runs})
-        steps = sorted({run.steps for run in its_runs} - {0})  # 0: at initialisation
+    for recipe, those in made.items():
+        seeds = sorted({seeds for manifest in those for seeds in _seeds(manifest)})
+        steps = sorted({run.steps for each in those for run in each.runs.values()} - {0})
+        # A run of 0 steps is of the initial weights.
         parts = [f"recipe {recipe}"]
         if seeds:
             parts.append(f"{_range(seeds)} seed" + "s" * (seeds[-1] > 1))
@@ -218,6 +219,18 @@ def _plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
             parts.append(f"{_range(steps)} step" + "s" * (steps[-1] > 1))
         words.append(", ".join(parts))
     return words
+
+
+def _seeds(manifest: Manifest) -> set[int]:
+    """How many seeds there are of each thing that was run.
+
+    A run of a real network has one seed, which ends its key; those beside it have the same start.
+    """
+    counts = collections.Counter[str]()
+    for key, run in manifest.runs.items():
+        start, bar, _ = key.rpartition("|")
+        counts[start if bar else key] += run.seeds
+    return set(counts.values())
 
 
 def _range(values: list[int]) -> str:
