@@ -5,7 +5,6 @@ Figures and styles are embedded; downloads are links to the files beside it.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import os
 import re
@@ -23,6 +22,7 @@ from attnscape.report.agenda import Agenda
 from attnscape.report.contents import Picture, content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
+from attnscape.report.plans import plans_in_words
 
 NAME = "report.html"
 _DOWNLOADS = {
@@ -82,7 +82,7 @@ def render(out: Path) -> str:
                 for name in so_far
                 if name not in missing and not (name in manifests and manifests[name].was_made)
             },
-            plans=_plans_in_words(made),
+            plans=plans_in_words(made),
             runs=sorted(runs.values(), key=lambda run: (run.name, run.run_id)),
             versions=_versions(runs.values()),
         )
@@ -179,7 +179,7 @@ class _Section:
             manifest,
             picture,
             table,
-            _plans_in_words([manifest])[0],
+            plans_in_words([manifest])[0],
             [(label, there[suffix]) for suffix, label in _DOWNLOADS.items() if suffix in there],
             [run for run in manifest.runs.values() if os.path.isfile(out / run.file)],
             faults,
@@ -200,41 +200,6 @@ class _Section:
     def details(self) -> list[str]:
         """The other paragraphs, on how it was made."""
         return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
-
-
-def _plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
-    """For each recipe: the recipe, seeds and steps of the artifacts' runs, in words."""
-    made: dict[str, list[Manifest]] = {}
-    for manifest in manifests:
-        made.setdefault(str(manifest.plan.get("recipe", "unknown")), []).append(manifest)
-    words = []
-    for recipe, those in made.items():
-        seeds = sorted({seeds for manifest in those for seeds in _seeds(manifest)})
-        steps = sorted({run.steps for each in those for run in each.runs.values()} - {0})
-        # A run of 0 steps is of the initial weights.
-        parts = [f"recipe {recipe}"]
-        if seeds:
-            parts.append(f"{_range(seeds)} seed" + "s" * (seeds[-1] > 1))
-        if steps:
-            parts.append(f"{_range(steps)} step" + "s" * (steps[-1] > 1))
-        words.append(", ".join(parts))
-    return words
-
-
-def _seeds(manifest: Manifest) -> set[int]:
-    """How many seeds there are of each thing that was run.
-
-    A run of a real network has one seed, which ends its key; those beside it have the same start.
-    """
-    counts = collections.Counter[str]()
-    for key, run in manifest.runs.items():
-        start, bar, _ = key.rpartition("|")
-        counts[start if bar else key] += run.seeds
-    return set(counts.values())
-
-
-def _range(values: list[int]) -> str:
-    return count(values[0]) if len(values) == 1 else f"{count(values[0])} to {count(values[-1])}"
 
 
 def _versions(runs: Iterable[Run]) -> dict[str, str]:
