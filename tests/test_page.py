@@ -245,6 +245,9 @@ def test_seeds_of_networks_whose_runs_have_one_each_are_counted(tmp_path: Path):
     manifest.save(tmp_path)
     html = render(tmp_path)
     assert "recipe code, 5 seeds, 400 steps" in Parsed(html).text
+    others = {f"setting-1|{end}": run("setting-1") for end in ("fresh", "fixed")}
+    dataclasses.replace(manifest, runs=others).save(tmp_path)
+    assert "recipe code, 6 seeds, 10,000 steps" in Parsed(render(tmp_path)).text
     assert '<td class="words">final loss</td>' in html
 
 

@@ -17,8 +17,8 @@ def plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
     words = []
     for recipe, those in made.items():
         seeds = sorted({seeds for manifest in those for seeds in _seeds(manifest)})
+        # 0 steps: at initialisation.
         steps = sorted({run.steps for each in those for run in each.runs.values()} - {0})
-        # A run of 0 steps is of the initial weights.
         parts = [f"recipe {recipe}"]
         if seeds:
             parts.append(f"{_range(seeds)} seed" + "s" * (seeds[-1] > 1))
@@ -31,12 +31,12 @@ def plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
 def _seeds(manifest: Manifest) -> set[int]:
     """How many seeds there are of each thing that was run.
 
-    A run of a real network has one seed, which ends its key; those beside it have the same start.
+    Where a run has one seed, as on real networks, the seed ends its key; the others' keys start alike.
     """
     counts = collections.Counter[str]()
     for key, run in manifest.runs.items():
-        start, bar, _ = key.rpartition("|")
-        counts[start if bar else key] += run.seeds
+        start, _, end = key.rpartition("|")
+        counts[start if start and end.isdigit() else key] += run.seeds
     return set(counts.values())
 
 
