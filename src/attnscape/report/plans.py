@@ -31,7 +31,7 @@ def plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
 def _seeds(manifest: Manifest) -> set[int]:
     """How many seeds there are of each thing that was run.
 
-    Where a run has one seed, as on real networks, the seed ends its key; the others' keys start alike.
+    Where a run has one seed, as on real networks, its seed ends its key, behind a bar.
     """
     counts = collections.Counter[str]()
     for key, run in manifest.runs.items():
