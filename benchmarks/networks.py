@@ -1,11 +1,13 @@
 """Seconds of one training step of every network: `python -m benchmarks.networks`.
 
-What it prints is what `attnscape.networks.costs` holds.
+What it prints is what `attnscape.networks.costs` holds. Names of networks behind it leave out the
+others, as in `python -m benchmarks.networks squad-distilbert`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 
 import numpy as np
@@ -35,10 +37,10 @@ def step_seconds(workload: Workload, size: Size, steps: int) -> float:
     return float(np.median(np.diff(times)[1:]))
 
 
-def main() -> None:
-    """Prints a row for every built-in workload."""
-    for name, workload in WORKLOADS.items():
-        seconds = []
+def main(*names: str) -> None:
+    """Prints a row for every built-in workload, or for those that are named."""
+    for name in names or WORKLOADS:
+        workload, seconds = WORKLOADS[name], []
         for label in SIZES:
             size = workload.sizes[label]
             if label == "published" and name == "squad-distilbert":
@@ -49,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

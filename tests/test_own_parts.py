@@ -222,7 +222,7 @@ def test_tables_of_the_papers_settings_have_no_own_parts(attnscape, tmp_path, pa
         ("--covariates cauchy", "--covariates is 'cauchy'; it must be gaussian, sphere, one-hot, "
          "radial, or your own as my_file.py:thing."),
         ("--response cubic", "--response is 'cubic'; it must be linear, relu-network, or your"),
-        ("--covariates {parts}:low", "has no 'low'; it defines attends, failing, law,"),
+        ("--covariates {parts}:low", "has no 'low'; it defines attends, attention, failing,"),
         ("--covariates {parts}:failing", "The distribution of covariates failed: KeyError: 'luck' "
          "({parts}, line 42)."),
         ("--covariates {parts}:wrong", "The covariates gave shape (8, 20); the task asks for"),

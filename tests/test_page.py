@@ -275,6 +275,20 @@ def test_a_folder_that_holds_only_a_bench_has_a_page_of_its_own_kind(tmp_path: P
     assert 'id="bench"' in html
 
 
+def test_seeds_of_networks_whose_runs_have_one_each_are_counted(tmp_path: Path):
+    one = dataclasses.replace(run("network"), seeds=1, steps=400)
+    runs = {f"mnist-lenet5|{name}|{seed}": one for name in ("sgdm", "adam") for seed in range(5)}
+    quantity = pd.DataFrame({"network": ["LeNet5"], "quantity": ["final loss"], "ours": [0.5]})
+    manifest = dataclasses.replace(made(tmp_path, SECOND, 1, quantity), runs=runs)
+    manifest.save(tmp_path)
+    html = render(tmp_path)
+    assert "recipe code, 5 seeds, 400 steps" in Parsed(html).text
+    others = {f"setting-1|{end}": run("setting-1") for end in ("fresh", "fixed")}
+    dataclasses.replace(manifest, runs=others).save(tmp_path)
+    assert "recipe code, 6 seeds, 10,000 steps" in Parsed(render(tmp_path)).text
+    assert '<td class="words">final loss</td>' in html
+
+
 def test_a_mixed_folder_shows_the_papers_artifacts_and_the_bench(folder: Path):
     bench(folder).save(folder)
     html = render(folder)

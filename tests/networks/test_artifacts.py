@@ -107,11 +107,12 @@ def test_side_by_side_has_each_statistic_of_each_system(folder, monkeypatch):
 
 
 def test_transfer_correlates_the_losses_that_it_shows(folder):
+    pytest.importorskip("pytorch_optimizer", reason="pytorch-optimizer is not installed")
     artifact = dataclasses.replace(
         TRANSFER,
         workloads=SOFTMAX,
         linear_settings=(SETTING_2,),
-        optimizers=("sgdm", "sign", "adam", "lion", "normalised"),
+        optimizers=("sgdm", "sign", "adam", "lion", "soap"),
     )
     made = reproduce(artifact, folder, PLAN)
     matrices = {
@@ -132,6 +133,7 @@ def test_transfer_correlates_the_losses_that_it_shows(folder):
     shown = next(iter(made.tables.values()))
     cell = shown.set_index("system")["Softmax regression"]["Setting 2"]
     assert cell.startswith(f"{expected:.2f}")
+    assert "SOAP is pytorch-optimizer's" in made.caption
     assert {"png", "csv"} <= set(made.files)
 
 

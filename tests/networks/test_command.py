@@ -1,5 +1,6 @@
 """`attnscape networks` from the command line."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -70,12 +71,40 @@ def test_full_batches_and_pseudo_steps_are_asked_for_by_options(attnscape, tmp_p
         (("networks", "train", TOY, "--size", "published"), "toy has no size 'published'"),
         (("networks", "train", TOY, "--tune", "--learning-rates", "1"), "--tune replaces --learni"),
         (("networks", "train", TOY, "--noise-every", "-1"), "--noise-every is -1; it must be at"),
+        (
+            ("networks", "train", TOY, "--pseudo-every", "2"),
+            "--pseudo-every has no effect without --pseudo-optimizers; add it.",
+        ),
+        (
+            ("networks", "train", TOY, "--pseudo-optimizers", "sgd"),
+            "--pseudo-optimizers has no effect without --pseudo-every; add it.",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(words, sentence, attnscape, tmp_path):
     with pytest.raises((UsageError, SystemExit)) as raised:
         attnscape(*words, *(("--out", tmp_path) if len(words) > 2 else ()))
     assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("loss=lambda module, batch: module(batch[0])", "The loss of toy is a tensor of shape (16"),
+        ("metric=Metric('none', lambda *_: None)", "The metric of toy is None; it must be a tens"),
+    ],
+    ids=["loss", "metric"],
+)
+def test_a_loss_or_metric_that_is_no_number_is_told(change, sentence, attnscape, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "import dataclasses\nfrom attnscape.networks import Metric\nfrom networks.toy import TOY\n"
+        f"mine = dataclasses.replace(TOY, {change})\n"
+    )
+    with pytest.raises((UsageError, SystemExit), match=re.escape(sentence)):
+        attnscape("networks", "train", f"{path}:mine", "--steps", "2", "--out", tmp_path)
+    with pytest.raises((UsageError, SystemExit), match=r"no 'other'; it defines TOY, mine\."):
+        attnscape("networks", "train", f"{path}:other", "--out", tmp_path)
 
 
 def test_without_pytorch_the_command_says_what_to_install(attnscape, monkeypatch):

@@ -55,6 +55,7 @@ class Unused(Fixed):
         ({"sizes": {}}, "is a workload", "add `small`"),
         ({"data": lambda source: 3}, "data", "data gives int; it needs name, digest"),
         ({"data": lambda source: toy_data(source, 10)}, "data", "fewer than a batch of 16"),
+        ({"loss": lambda m, b: m(b[0])}, "loss", "is a tensor of shape (16, 1); it must be one"),
         ({"model": lambda facts: 3}, "model", "model gives int; it must give a torch.nn.Module"),
         ({"model": Fixed}, "model", "Every state of PyTorch's generator gives the same weights"),
         ({"model": lambda facts: nn.Tanh()}, "model", "has no parameter that requires"),

@@ -25,9 +25,10 @@ from networks.toy import TOY, toy_data, toy_model  # noqa: E402
 EPS = float(np.finfo(np.float32).eps)
 
 
-def measured(workload=TOY, batch=8, seeds=(3,), samples=6, examples=64):
+def measured(workload=TOY, batch=8, seeds=(3,), samples=6, examples=64, batches=None):
     size = dataclasses.replace(TOY.sizes["small"], batch=batch)
-    return NetworkNoise(workload, True, toy_data("packaged", examples), size, seeds, samples)
+    data = toy_data("packaged", examples)
+    return NetworkNoise(workload, True, data, size, seeds, samples, batches)
 
 
 def plain_gradients(workload, batches, seed=3, batch=8):
@@ -146,6 +147,29 @@ def test_little_memory_changes_which_gradients_are_correlated_and_nothing_else(m
     assert np.isnan(measured().run()["noise_trace_of_square"]).all()
 
 
+@pytest.mark.parametrize("room", [100, 3], ids=["kept", "made-twice"])
+def test_of_a_long_pass_the_first_batches_can_be_used(monkeypatch, room):
+    parameters = measured(DROPS).run().attrs["parameters"]
+    monkeypatch.setattr(noise, "_KEPT", room * 4 * parameters)
+    computation, calls = measured(DROPS, batches=5), []
+    got = computation.run(lambda done, total: calls.append((done, total)))
+    one_pass = plain_gradients(DROPS, [(0, place, place) for place in range(5)])
+    fresh = plain_gradients(DROPS, [(1 + k, 0, 5 + k) for k in range(6)])
+    for name, gradients in (("noise_norm", one_pass), ("fresh_noise_norm", fresh)):
+        norms = np.linalg.norm(gradients - one_pass.mean(axis=0), axis=1)
+        np.testing.assert_allclose(got[name].sel(seed=3), norms, rtol=1e-5)
+    assert got.attrs["used_of_pass"] == "first 5 of 8 batches"
+    assert calls[-1] == (computation.run_steps, computation.run_steps)
+    assert len(calls) == computation.run_steps + 1
+
+
+def test_a_pass_that_is_used_whole_says_nothing_of_it():
+    whole, capped = measured(), measured(batches=8)
+    assert "batches" not in whole.identity.content["noise"]
+    assert capped.run().drop_attrs().identical(whole.run().drop_attrs())
+    assert "used_of_pass" not in capped.run().attrs
+
+
 def test_many_parameters_have_no_eigenvalues():
     wide = dataclasses.replace(TOY, model=lambda facts: toy_model(facts, hidden=100))
     got = measured(wide).run()
@@ -209,7 +233,10 @@ def test_noise_is_stored_and_found_again(tmp_path):
     again = store.load_or_run(measured(), tmp_path, lambda *_: pytest.fail("it runs"))
     assert again.identical(first)
     assert first.attrs["data"] == "toy data"
-    others = [{"seeds": (4,)}, {"samples": 7}, {"batch": 4}, {"workload": MEAN}, {"examples": 48}]
+    others = [
+        *({"seeds": (4,)}, {"samples": 7}, {"batch": 4}, {"workload": MEAN}, {"examples": 48}),
+        *({"batches": 5}, {"batches": 6}),
+    ]
     ids = {measured(**changes).run_id for changes in [{}, *others]}
     assert len(ids) == 1 + len(others)
     size = dataclasses.replace(TOY.sizes["small"], batch=8)
@@ -228,6 +255,7 @@ def test_measuring_leaves_the_global_generators_alone():
     ("changes", "sentence"),
     [
         ({"samples": 3}, "samples is 3; give at least 4"),
+        ({"batches": 3}, "batches is 3; give at least 4"),
         ({"seeds": (1, 1)}, "give at least one, and none twice"),
         ({"batch": 64}, "toy data gives 1 batches of 64 examples, but noise needs at least 2"),
     ],

@@ -1,6 +1,8 @@
 """Runs of networks in processes of their own: the same results, nothing lost, errors told."""
 
 import dataclasses
+import pickle
+from types import MappingProxyType
 
 import numpy as np
 import optax
@@ -10,7 +12,8 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from attnscape.errors import UsageError
 from attnscape.experiments import store
-from attnscape.networks import WORKLOADS, NetworkRun, Schedules
+from attnscape.networks import WORKLOADS, NetworkRun, Schedules, train_workload
+from attnscape.networks.grid import run_one_by_one
 from attnscape.optimizers import NAMED
 from attnscape.workflows import run_queue
 from attnscape.workflows.runs import load_or_run_all
@@ -42,6 +45,29 @@ def test_processes_of_their_own_give_the_bits_of_this_one(run, tmp_path):
         alone = each.run()
         np.testing.assert_array_equal(found[key]["loss"].values, alone["loss"].values)
         np.testing.assert_array_equal(found[key]["metric"].values, alone["metric"].values)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "schedules": Schedules(pseudo=2),
+            "pseudo_optimizers": MappingProxyType({"adam": NAMED["adam"]}),
+        },
+    ],
+    ids=["defaults", "pseudo-steps"],
+)
+def test_every_run_of_built_in_parts_can_go_to_another_process(options):
+    def run_all(runs):
+        for each in runs.values():
+            assert each.at_once > 0
+            assert pickle.loads(pickle.dumps(each)).run_id == each.run_id
+        return run_one_by_one(runs)
+
+    train_workload(
+        WORKLOAD, ["sgd"], (0.1,), (0,), size="tiny", steps=4, run_all=run_all, **options
+    )
 
 
 def test_what_cannot_be_sent_to_another_process_is_run_here(run, tmp_path):

@@ -29,6 +29,8 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
 _BELONGS_TO: Mapping[str, tuple[tuple[str, ...], str]] = {
     "squared_radius": (("covariates", "weights"), "radial"),
 }
+# Options that are nothing without each other.
+_TOGETHER = (("pseudo_every", "pseudo_optimizers"),)
 
 
 def check_combination(options: Any, words: Sequence[str]) -> None:
@@ -62,6 +64,13 @@ def check_combination(options: Any, words: Sequence[str]) -> None:
         if owners and all(getattr(options, owner) != value for owner in owners):
             places = " or ".join(f"{_option(owner)} {value}" for owner in owners)
             raise UsageError(f"{_option(name)} has no effect without {places}; add it.")
+    for pair in _TOGETHER:
+        there = [name for name in pair if getattr(options, name, None)]
+        if len(there) == 1:
+            (lacking,) = set(pair) - set(there)
+            raise UsageError(
+                f"{_option(there[0])} has no effect without {_option(lacking)}; add it."
+            )
     if getattr(options, "target", None) is not None and options.table is None:
         raise UsageError(f"--target names the column {options.target!r} of no table; add --table.")
 

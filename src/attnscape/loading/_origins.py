@@ -28,7 +28,9 @@ def source_of(thing: Callable[..., object]) -> str:
     code = getattr(thing, "__code__", None) or getattr(
         getattr(thing, "__init__", None), "__code__", None
     )
-    return f"{code.co_filename}, line {code.co_firstlineno}" if code else ""
+    if code is None or code.co_filename.startswith("<"):  # such as the `__init__` of a dataclass
+        return ""
+    return f"{code.co_filename}, line {code.co_firstlineno}"
 
 
 def name_of(thing: Any) -> str:

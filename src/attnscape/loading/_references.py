@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attnscape.errors import UsageError
-from attnscape.loading._origins import ROOM_PREFIX
+from attnscape.loading._origins import ROOM_PREFIX, is_installed_file
 from attnscape.loading._rooms import Loader, Room, rooms
 from attnscape.loading._sources import brought_in
 from attnscape.loading._user_errors import format_user_error, own_frames
@@ -142,12 +142,15 @@ def _import_module(name: str) -> types.ModuleType:
 
 
 def _defined(module: types.ModuleType) -> str:
-    """The public names that a module defines, in words."""
-    own = [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and _home(value).startswith(f"{module.__name__}.")
-    ]
+    """The public names that a module defines, in words; of a user's file, values too."""
+    in_file = not is_installed_file(getattr(module, "__file__", None) or "")
+
+    def is_own(value: object) -> bool:
+        if in_file and not hasattr(value, "__name__"):
+            return type(value).__module__ != "__future__"
+        return _home(value).startswith(f"{module.__name__}.")
+
+    own = [n for n, value in vars(module).items() if not n.startswith("_") and is_own(value)]
     return ", ".join(sorted(own)) or "nothing by a public name"
 
 

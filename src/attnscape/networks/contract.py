@@ -13,7 +13,7 @@ from torch import nn
 
 from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.streams import initial_module
-from attnscape.networks.workload import Batch, Data, Size, SizeName, Source, Workload
+from attnscape.networks.workload import Batch, Data, Size, SizeName, Source, Workload, described
 from attnscape.validation import CheckResult
 from attnscape.validation._result import require, run_check
 
@@ -150,7 +150,7 @@ def _loss(parts: _Parts) -> str:
     loss = parts.workload.loss(module, parts.batch)
     require(
         _is(loss, torch.Tensor) and loss.numel() == 1 and bool(torch.isfinite(loss)),
-        f"The loss of a batch is {loss!r}; it must be one finite number.",
+        f"The loss of a batch is {described(loss)}; it must be one finite number.",
     )
     loss.backward()
     unused = [n for n, p in module.named_parameters() if p.requires_grad and p.grad is None]
@@ -173,7 +173,7 @@ def _metric(parts: _Parts) -> str:
         value = parts.workload.metric.of(module, test)
     require(
         _is(value, torch.Tensor) and value.numel() == 1 and bool(torch.isfinite(value)),
-        f"The metric of a batch is {value!r}; it must be one finite number.",
+        f"The metric of a batch is {described(value)}; it must be one finite number.",
     )
     return f"{parts.workload.metric.name} at initialisation is {value.item():.3g}."
 

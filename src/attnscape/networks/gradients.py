@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from attnscape.networks.module_state import ModuleState
 from attnscape.networks.streams import initial_module, one_pass, order_of_pass, seed_dropout
-from attnscape.networks.workload import Batch, Data, Size, Workload
+from attnscape.networks.workload import Batch, Data, Size, Workload, loss_of
 from attnscape.torch._derivatives import flat_gradient
 from attnscape.torch._state import undisturbed
 
@@ -50,7 +51,7 @@ class UpdateGradients:
         """Adds the gradient of a batch to `.grad`."""
         seed_dropout(self._seed, step, *number)
         self._module.train()
-        loss = self._workload.loss(self._module, batch)
+        loss = loss_of(self._workload, self._module, batch)
         loss.backward()
         return loss
 
@@ -66,27 +67,31 @@ class InitialGradients:
         data: Its data.
         size: Its size.
         seed: Determines weights, batches and dropout.
+        batches: The first batches of the pass that are used, or None for all.
 
     Attributes:
         state: What the network remembers between two gradients.
         size: Numbers of a gradient.
     """
 
-    def __init__(self, workload: Workload, data: Data, size: Size, seed: int) -> None:
+    def __init__(
+        self, workload: Workload, data: Data, size: Size, seed: int, *, batches: int | None = None
+    ) -> None:
         self._workload, self._data, self._batch, self._seed = workload, data, size.batch, seed
+        self._most = batches
         self._module = initial_module(workload, data, size, seed)
         self._parameters = tuple(p for p in self._module.parameters() if p.requires_grad)
         self.state: ModuleState = ModuleState(self._module)
         self.size: int = sum(p.numel() for p in self._parameters)
 
     def of_pass(self, made: int) -> Iterator[Float[Tensor, " p"]]:
-        """Those of the first pass of training, each with the dropout of its update.
+        """Those of the first pass of training that are used, each with the dropout of its update.
 
         Args:
             made: How many were made before.
         """
         batches = self._data.batches(self._batch, order_of_pass(self._seed, 0))
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(itertools.islice(batches, self._most)):
             if number >= made:
                 yield self._of(batch, number)
 
@@ -106,4 +111,4 @@ class InitialGradients:
         with undisturbed(self._module):
             seed_dropout(self._seed, number)
             self._module.train()
-            return flat_gradient(self._workload.loss(self._module, batch), self._parameters)
+            return flat_gradient(loss_of(self._workload, self._module, batch), self._parameters)

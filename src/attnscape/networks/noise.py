@@ -36,7 +36,8 @@ class NetworkNoise:
 
     - `one-pass` (Kunstner et al., 2023): all complete batches of the first pass of training. The
       full gradient g is the mean of exactly these n gradients, so that the mean of the squared
-      norms of g_B - g is (n - 1)/n of the trace of the covariance.
+      norms of g_B - g is (n - 1)/n of the trace of the covariance. With `batches`, only that many
+      of them, the first ones.
     - `fresh`: independent batches, each the first of a pass in an order of its own. The full
       gradient is that of `one-pass`.
 
@@ -53,9 +54,12 @@ class NetworkNoise:
         size: Its size; only its batch, model and data matter.
         seeds: Each determines weights, batches and dropout.
         samples: Fresh batches of each seed, at least 4.
+        batches: The first batches of the pass that are used, at least 4; None for all of it. The
+            full gradient is then the mean of fewer gradients, which makes squared norms of `fresh`
+            larger by about 1/batches of the trace.
 
     Raises:
-        UsageError: If seeds or samples are out of range.
+        UsageError: If seeds, samples or batches are out of range.
 
     Examples:
         >>> from dataclasses import replace
@@ -76,14 +80,16 @@ class NetworkNoise:
     size: Size
     seeds: tuple[int, ...]
     samples: int
+    batches: int | None = None
 
     def __post_init__(self) -> None:
         check_seeds("seeds", self.seeds)
-        if self.samples < 4:
-            raise UsageError(
-                f"samples is {self.samples}; give at least 4, the fewest gradients from which the "
-                "square of a covariance can be estimated."
-            )
+        for name, value in (("samples", self.samples), ("batches", self.batches)):
+            if value is not None and value < 4:
+                raise UsageError(
+                    f"{name} is {value}; give at least 4, the fewest gradients from which the "
+                    "square of a covariance can be estimated."
+                )
 
     @property
     def name(self) -> str:
@@ -108,8 +114,8 @@ class NetworkNoise:
     @property
     def run_steps(self) -> int:
         """Its gradients."""
-        passes = 1 if self._in_a_pass <= self._room else 2
-        return len(self.seeds) * (passes * self._in_a_pass + self.samples)
+        passes = 1 if self._used <= self._room else 2
+        return len(self.seeds) * (passes * self._used + self.samples)
 
     @property
     def at_once(self) -> int:
@@ -152,6 +158,8 @@ class NetworkNoise:
             - `noise_covariance_eigenvalues`, (convention, seed, eigenvalue), of the sample
               covariance, ascending.
             - `covariance_samples`, (convention,): the gradients in the last two.
+
+            The attribute `used_of_pass` says how many batches were used, if not all of the pass.
 
         Raises:
             UsageError: If the data give fewer than two batches.
@@ -197,6 +205,8 @@ class NetworkNoise:
             dims = ("convention", "seed", "eigenvalue")
             variables["noise_covariance_eigenvalues"] = (dims, values, words)
         labels = {"convention": list(CONVENTIONS), "seed": list(self.seeds)}
+        if self._used < self._in_a_pass:
+            attributes["used_of_pass"] = f"first {self._used} of {self._in_a_pass} batches"
         return xr.Dataset(variables, labels).assign_attrs(
             attributes,
             title=self.workload.title,
@@ -210,8 +220,10 @@ class NetworkNoise:
         part = part_of(seed)
 
         def made() -> SeedNoise:
-            gradients = InitialGradients(self.workload, self.data, self.size, seed)
-            return SeedNoise(gradients, self._in_a_pass, self.samples, self._room)
+            gradients = InitialGradients(
+                self.workload, self.data, self.size, seed, batches=self.batches
+            )
+            return SeedNoise(gradients, self._used, self.samples, self._room)
 
         def after() -> None:
             progress(noise.made)
@@ -235,6 +247,11 @@ class NetworkNoise:
         return self.data.examples // self.size.batch
 
     @property
+    def _used(self) -> int:
+        """Batches of the pass that are used."""
+        return self._in_a_pass if self.batches is None else min(self.batches, self._in_a_pass)
+
+    @property
     def _room(self) -> int:
         """As many gradients as are kept."""
         of_one = sum(each.size * each.dtype.itemsize for each in self._parameters.values())
@@ -249,4 +266,7 @@ class NetworkNoise:
         return sum(each.size for each in self._parameters.values())
 
     def _numbers(self) -> dict[str, Any]:
-        return {"seeds": list(self.seeds), "samples": self.samples}
+        numbers: dict[str, Any] = {"seeds": list(self.seeds), "samples": self.samples}
+        if self.batches is not None:  # an option that is not used is left out
+            numbers["batches"] = self.batches
+        return numbers

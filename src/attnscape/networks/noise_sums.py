@@ -36,7 +36,7 @@ class SeedNoise:
 
     Args:
         gradients: The gradients of the seed.
-        in_a_pass: How many a pass has.
+        in_a_pass: How many of a pass are used.
         samples: Fresh ones.
         room: As many are kept in memory.
 

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import nn
 
 from attnscape.networks.curvature import layer_condition_numbers
-from attnscape.networks.workload import Batch, Workload
+from attnscape.networks.workload import Batch, Workload, loss_of, metric_of
 from attnscape.torch import Probe
 from attnscape.training import Status
 from attnscape.trees import Plain
@@ -44,8 +44,8 @@ class Records:
         """Records loss and metric, in eval mode; returns the loss."""
         self._module.eval()
         with torch.no_grad():
-            losses = [self._workload.loss(self._module, b).item() for b in self._training]
-            values = [self._workload.metric.of(self._module, b).item() for b in self._test]
+            losses = [loss_of(self._workload, self._module, b).item() for b in self._training]
+            values = [metric_of(self._workload, self._module, b).item() for b in self._test]
         loss = float(np.mean(losses))
         self._numbers[step] = {"loss": loss, "metric": float(np.mean(values))}
         return loss

@@ -95,6 +95,8 @@ class NetworkRun:
 
     def __post_init__(self) -> None:
         check_pseudo(self.schedules.pseudo, self.pseudo_optimizers)
+        # A run goes to other processes, where not every mapping can follow.
+        object.__setattr__(self, "pseudo_optimizers", dict(self.pseudo_optimizers))
 
     @property
     def name(self) -> str:

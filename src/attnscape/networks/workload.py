@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from attnscape.errors import UsageError
+
 Batch = tuple[Tensor, ...]
 """Inputs and targets of some examples; the first axis of every tensor is the example."""
 
@@ -137,3 +139,37 @@ class Workload:
     loss: Callable[[nn.Module, Batch], Tensor]
     metric: Metric
     sizes: Mapping[str, Size]
+
+
+def loss_of(workload: Workload, module: nn.Module, batch: Batch) -> Tensor:
+    """The loss of a batch.
+
+    Raises:
+        UsageError: If it is not one number.
+    """
+    return _one_number(workload.loss(module, batch), "loss", workload.name)
+
+
+def metric_of(workload: Workload, module: nn.Module, batch: Batch) -> Tensor:
+    """The metric of a batch.
+
+    Raises:
+        UsageError: If it is not one number.
+    """
+    return _one_number(workload.metric.of(module, batch), "metric", workload.name)
+
+
+def _one_number(value: object, what: str, name: str) -> Tensor:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value
+    raise UsageError(
+        f"The {what} of {name} is {described(value)}; it must be a tensor of one number, such as "
+        "the mean over the batch."
+    )
+
+
+def described(value: object) -> str:
+    """What a user's loss or metric gave, in words that stay short."""
+    if not isinstance(value, Tensor):
+        return repr(value)
+    return f"{value.item():g}" if value.numel() == 1 else f"a tensor of shape {tuple(value.shape)}"

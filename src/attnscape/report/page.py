@@ -21,6 +21,7 @@ from attnscape.report.agenda import Agenda
 from attnscape.report.contents import Picture, content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
+from attnscape.report.plans import plans_in_words
 from attnscape.report.prose import prose
 from attnscape.report.summary import Summary
 
@@ -83,7 +84,7 @@ def render(out: Path) -> str:
                 for name in so_far
                 if name not in missing and not (name in manifests and manifests[name].was_made)
             },
-            plans=_plans_in_words(made),
+            plans=plans_in_words(made),
             runs=sorted(runs.values(), key=lambda run: (run.name, run.run_id)),
             versions=_versions(runs.values()),
         )
@@ -180,7 +181,7 @@ class _Section:
             manifest,
             picture,
             table,
-            _plans_in_words([manifest])[0],
+            plans_in_words([manifest])[0],
             [(label, there[suffix]) for suffix, label in _DOWNLOADS.items() if suffix in there],
             [run for run in manifest.runs.values() if os.path.isfile(out / run.file)],
             faults,
@@ -206,29 +207,6 @@ class _Section:
     def details(self) -> list[str]:
         """The other paragraphs, on how it was made."""
         return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
-
-
-def _plans_in_words(manifests: Iterable[Manifest]) -> list[str]:
-    """For each recipe: the recipe, seeds and steps of the artifacts' runs, in words."""
-    runs: dict[str, list[Run]] = {}
-    for manifest in manifests:
-        recipe = str(manifest.plan.get("recipe", "unknown"))
-        runs.setdefault(recipe, []).extend(manifest.runs.values())
-    words = []
-    for recipe, its_runs in runs.items():
-        seeds = sorted({run.seeds for run in its_runs})
-        steps = sorted({run.steps for run in its_runs} - {0})  # 0: at initialisation
-        parts = [f"recipe {recipe}"]
-        if seeds:
-            parts.append(f"{_range(seeds)} seed" + "s" * (seeds[-1] > 1))
-        if steps:
-            parts.append(f"{_range(steps)} step" + "s" * (steps[-1] > 1))
-        words.append(", ".join(parts))
-    return words
-
-
-def _range(values: list[int]) -> str:
-    return count(values[0]) if len(values) == 1 else f"{count(values[0])} to {count(values[-1])}"
 
 
 def _versions(runs: Iterable[Run]) -> dict[str, str]:

@@ -67,22 +67,19 @@ class NetworkConditionTable(NetworkArtifact[NetworkConditions]):
 
     def tables(self, analysis: NetworkConditions, plan: Plan) -> Mapping[str, pd.DataFrame]:
         rows = []
-        keys = ["workload", "layer", "step"]
-        for (name, layer, step), each in analysis.layers.groupby(keys, sort=False):
-            ratio = (
-                geometric_mean(each["ratio"].to_numpy()) if each["ratio"].notna().any() else None
-            )
-            rows.append(
-                {
-                    "network": analysis.made[str(name)].attrs["title"],
-                    "layer": layer,
-                    "step": step,
-                    "R_SGD / R_Adam": "not resolved" if ratio is None else str(ratio),
-                }
-            )
-        return {
-            "For each layer: geometric mean over the seeds that resolve it.": pd.DataFrame(rows)
-        }
+        for (name, step), of_network in analysis.layers.groupby(["workload", "step"], sort=False):
+            layers = of_network.groupby("layer", sort=False)["ratio"]
+            cells = {
+                str(layer): str(geometric_mean(each.to_numpy()))
+                for layer, each in layers
+                if each.notna().any()
+            }
+            if lacking := layers.ngroups - len(cells):
+                cells[f"{lacking} of {layers.ngroups} layers"] = "not resolved by any seed"
+            start = {"network": analysis.made[str(name)].attrs["title"], "step": step}
+            rows += [{**start, "layer": layer, "R_SGD / R_Adam": c} for layer, c in cells.items()]
+        table = pd.DataFrame(rows, columns=["network", "layer", "step", "R_SGD / R_Adam"])
+        return {"For each layer: geometric mean over the seeds that resolve it.": table}
 
     def caption(self, analysis: NetworkConditions, plan: Plan) -> str:
         names = ", ".join(each.attrs["title"] for each in analysis.made.values())
@@ -113,12 +110,16 @@ def _layers(made: Mapping[str, xr.Dataset]) -> pd.DataFrame:
             )
             for optimizer in WITH_MOMENTUM
         }
-        both = xr.Dataset(numbers).to_dataframe().reset_index()
+        # Steps at which other things are measured have no numbers.
+        measured = (
+            dataset["layer_largest"]
+            .notnull()
+            .any([dim for dim in dataset["layer_largest"].dims if dim != "step"])
+        )
+        steps = dataset["step"][measured & (dataset["step"] > 0)]
+        both = xr.Dataset(numbers).sel(step=steps).to_dataframe().reset_index()
         frames.append(both.assign(workload=name, ratio=both["sgdm"] / both["adam"]))
     frame = pd.concat(frames, ignore_index=True)
-    # Steps at which other things are measured have no numbers.
-    measured = frame.groupby("step")["sgdm"].transform(lambda each: each.notna().any())
-    frame = frame[measured & (frame["step"] > 0)]
     return frame[["workload", "layer", "step", "seed", "sgdm", "adam", "ratio"]]
 
 

@@ -90,15 +90,18 @@ class NetworkNoiseHistograms(NetworkArtifact[NetworkNoiseAnalysis]):
         """The frame has one row for each stochastic gradient.
 
         The columns are workload, data, convention (`fresh`: batches drawn anew; `one-pass`: the
-        batches of one pass, whose mean is the full gradient), seed, noise_norm, normal_quantile,
-        gaussian_norm_quantile; norms ascend within a seed. The quantiles belong to the norm's rank.
+        batches of one pass, whose mean is the full gradient, or, as it says then, the first ones),
+        seed, noise_norm, normal_quantile, gaussian_norm_quantile; norms ascend within a seed. The
+        quantiles belong to the norm's rank.
         """
         frames, tails = [], {}
         for name, dataset in results.items():
             for convention in ("fresh", "one-pass"):
                 each = _of_seeds(dataset, convention)
-                frames.append(each.assign(workload=name, data=dataset.attrs["data"]))
-                tails[name, convention] = _tails(each)
+                label = _label(dataset, convention)
+                data = dataset.attrs["data"]
+                frames.append(each.assign(workload=name, data=data, convention=label))
+                tails[name, label] = _tails(each)
         columns = ["workload", "data", "convention", "seed", "noise_norm", "normal_quantile"]
         columns += ["gaussian_norm_quantile"]
         frame = pd.concat(frames, ignore_index=True)[columns]
@@ -131,14 +134,25 @@ class NetworkNoiseHistograms(NetworkArtifact[NetworkNoiseAnalysis]):
             for (name, convention), tails in analysis.tails.items()
         )
         details = (
-            "Shown: batches drawn anew, first seed. In one pass the full gradient is the mean of "
-            "the same batches. Networks are in train mode, with dropout. Gaussian noise: the same "
-            "trace of the covariance and the same, unbiased, sum of squared eigenvalues, so its "
-            "upper tail is somewhat too light if eigenvalues differ. Intervals (95 %): kurtosis "
-            "over samples, for these models; excess of the quantile over seeds. "
+            "Shown: batches drawn anew, first seed. The full gradient is the mean of the batches "
+            f"of one pass{self._of_first_batches(analysis)}. Networks are in train mode, with "
+            "dropout. Gaussian noise: the same trace of the covariance and the same, unbiased, sum "
+            "of squared eigenvalues, so its upper tail is somewhat too light if they differ. "
+            "Intervals (95 %): kurtosis over samples, for these models; excess of the quantile "
+            "over seeds. "
             f"Size `{plan.network_size}`, data `{plan.data}`. {words}."
         )
         return f"{first}\n\n{details} {self.left_out(analysis.made)}".strip()
+
+    def _of_first_batches(self, analysis: NetworkNoiseAnalysis) -> str:
+        """For which networks only the first batches of the pass were used; empty if for none."""
+        parts = [
+            f"; for {each.attrs['title']}, whose gradients take long, of the {used}, which makes "
+            "fresh norms slightly larger"
+            for each in analysis.made.values()
+            if (used := each.attrs.get("used_of_pass"))
+        ]
+        return "".join(parts)
 
 
 def seed_norms(dataset: xr.Dataset, convention: str) -> dict[int, tuple[np.ndarray, ScaledChi]]:
@@ -160,13 +174,18 @@ def seed_norms(dataset: xr.Dataset, convention: str) -> dict[int, tuple[np.ndarr
     return found
 
 
+def _label(dataset: xr.Dataset, convention: str) -> str:
+    """The convention, and which batches of the pass were used if not all."""
+    used = dataset.attrs.get("used_of_pass", "") if convention == "one-pass" else ""
+    return f"{convention}, {used}" if used else convention
+
+
 def _of_seeds(dataset: xr.Dataset, convention: str) -> pd.DataFrame:
     frames = []
     for seed, (norms, gaussian) in seed_norms(dataset, convention).items():
         frames.append(
             pd.DataFrame(
                 {
-                    "convention": convention,
                     "seed": seed,
                     "noise_norm": np.sort(norms),
                     "normal_quantile": normal_qq(norms).theoretical,

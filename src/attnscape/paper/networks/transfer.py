@@ -24,6 +24,7 @@ from attnscape.paper.networks.base import NetworkArtifact
 from attnscape.paper.networks.base import titles as network_titles
 from attnscape.paper.networks.jobs import RunKey
 from attnscape.paper.networks.losses import final_losses
+from attnscape.paper.networks.optimizers import has_soap, soap
 from attnscape.paper.settings import DEPTHS, MAIN, SPHERE
 from attnscape.paper.variants import SOFTMAX
 from attnscape.statistics import RankCorrelation, rank_correlation
@@ -41,6 +42,7 @@ OPTIMIZERS = (
     "adafactor",
     "muon",
     "schedule-free",
+    "soap",
 )
 _STEPS = 1_000  # of the linear model
 _KINDS = ("spearman", "kendall")
@@ -74,6 +76,16 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
 
     linear_settings: tuple[Setting, ...] = (*MAIN, SPHERE, DEPTHS[0], SOFTMAX)
     optimizers: tuple[str, ...] = OPTIMIZERS
+
+    def obstacle(self, plan: Plan) -> str:
+        if found := super().obstacle(plan):
+            return found
+        if "soap" not in self.optimizers or has_soap():
+            return ""
+        return (
+            f"{self.name} ranks SOAP, which pytorch-optimizer has; install the extra with "
+            "pip install 'attnscape[networks]'."
+        )
 
     def searches(self, plan: Plan) -> Mapping[str, RateSearch]:
         factories = self._factories
@@ -111,7 +123,7 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
 
     @property
     def _factories(self) -> dict[str, Factory]:
-        return {name: NAMED[name] for name in self.optimizers}
+        return {name: soap() if name == "soap" else NAMED[name] for name in self.optimizers}
 
     def analyse(self, results: Results) -> TransferAnalysis:
         """The frame has one row for each system, optimizer and seed.
@@ -192,6 +204,9 @@ class Transfer(NetworkArtifact[TransferAnalysis]):
             "can be too narrow: in the worst of the cases simulated, with 24 seeds, intervals at "
             "95 % cover 79 % with 10 optimizers and 32 % with 20. The p-value is over permutations "
             "of the optimizers.",
+            "SOAP is pytorch-optimizer's, with that package's defaults (betas 0.95, weight decay "
+            "0.01 times the rate; its first step only begins the preconditioners)."
+            * ("soap" in self.optimizers),
             f"Linear model: {self._linear_steps(analysis):,} steps, batches of 1,000 prompts, "
             "clipped at the setting's norm. "
             f"Networks: half of the steps of size `{plan.network_size}`, data `{plan.data}`, "
