@@ -120,6 +120,11 @@ def _connected(where: Any) -> distributed.Client:
             f"No scheduler answers at {where} ({str(error) or type(error).__name__}); start one "
             "there with `dask scheduler`, or correct --cluster."
         ) from error
+    except Exception as error:  # whatever another version makes of the first words
+        raise UsageError(
+            f"The scheduler at {where} does not understand this process ({error}); start it with "
+            f"the same version of Dask's distributed, which is {distributed.__version__} here."
+        ) from error
 
 
 def _local(text: str) -> Any:
