@@ -62,7 +62,8 @@ def opened(text: str | None) -> Generator[Cluster | None]:
             "--cluster needs Dask; install it by pip install 'attnscape[cluster]'."
         ) from None
     # What it tells of dying workers and lost connections, attnscape says in a sentence.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # which has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     patience = _PATIENT if text.startswith(_LOCAL) else {}
     failures = {"distributed.scheduler.allowed-failures": TRIES - 1}
     with (
