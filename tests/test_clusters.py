@@ -588,6 +588,18 @@ def test_no_scheduler_at_an_address_is_told(monkeypatch):
         pass
 
 
+def test_processes_that_do_not_start_are_told(monkeypatch):
+    """As when one is killed while it starts."""
+
+    def start(**options):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.LocalCluster", start)
+    sentence = r"^The processes of --cluster local:2 do not start \(Nanny failed to start.*memory"
+    with pytest.raises(UsageError, match=sentence), opened("local:2"):
+        pass
+
+
 def test_a_scheduler_of_another_version_of_dask_is_told(monkeypatch):
     def client(*arguments, **options):
         raise TypeError("Scheduler.identity() got an unexpected keyword argument 'n_workers'")

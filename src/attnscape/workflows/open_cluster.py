@@ -143,15 +143,21 @@ def _local(text: str) -> Any:
             "--cluster local computes on processors, and JAX has an accelerator here; leave "
             "--cluster out, or set JAX_PLATFORMS to cpu."
         )
-    return distributed.LocalCluster(
-        n_workers=int(number),
-        threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
-        processes=True,
-        memory_limit=0,  # attnscape looks at the memory that is free
-        dashboard_address=":0",
-        silence_logs=logging.CRITICAL,
-        env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
-    )
+    try:
+        return distributed.LocalCluster(
+            n_workers=int(number),
+            threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
+            processes=True,
+            memory_limit=0,  # attnscape looks at the memory that is free
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+            env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+        )
+    except (OSError, RuntimeError) as error:  # a process was killed, or found no memory
+        raise UsageError(
+            f"The processes of --cluster {text} do not start ({error}); see whether there is memory "
+            "for so many, and run the same command again."
+        ) from error
 
 
 def workers_abreast(text: str) -> int | None:
