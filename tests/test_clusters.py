@@ -32,7 +32,7 @@ from attnscape.loading import load_object
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
 from attnscape.training import Status
-from attnscape.workflows.cluster_chunks import AgainError, Chunk, judge
+from attnscape.workflows.cluster_chunks import AgainError, Chunk, RefusedError, judge
 from attnscape.workflows.cluster_worker import Outcome
 from attnscape.workflows.clusters import Cluster
 from attnscape.workflows.open_cluster import opened, workers_abreast
@@ -368,6 +368,18 @@ def test_deaths_count_only_if_the_chunk_got_no_further(tmp_path):
     assert isinstance(dies("tcp://a", 50, 53), AgainError)
     assert isinstance(error := dies("tcp://b", 50, 53), UsageError)
     assert "was given up after 3 tries" in str(error)
+
+
+def test_a_folder_that_was_removed_is_told_and_no_fault_of_the_worker(tmp_path):
+    refused = SimpleNamespace(
+        status="finished", result=lambda: Outcome("tcp://a", refused="it does not see the folder")
+    )
+    chunk = Chunk(Job(TINY, tmp_path), SimpleNamespace(token=tmp_path / ".cluster-0"))
+    chunk.message.token.mkdir()
+    assert isinstance(judge(chunk, refused), RefusedError)
+    chunk.message.token.rmdir()
+    assert isinstance(error := judge(chunk, refused), UsageError)
+    assert f"tiny has lost its folder {tmp_path}, which was removed" in str(error)
 
 
 def test_a_chunk_that_is_sent_again_while_its_last_try_ends_is_under_way(tmp_path):

@@ -82,6 +82,11 @@ def judge(chunk: Chunk, task: distributed.Future[Any]) -> Exception | None:
     """
     if task.status == "finished":
         outcome: Outcome = answer(task.result())
+        if outcome.refused and not chunk.message.token.exists():
+            return UsageError(
+                f"{chunk.job} has lost its folder {chunk.message.token.parent}, which was removed "
+                "or cleared; run the same command again, and leave the folder as it is meanwhile."
+            )
         if outcome.refused:
             return RefusedError(outcome.worker, outcome.refused)
         return UsageError(f"{chunk.job}: {outcome.failed}") if outcome.failed else None

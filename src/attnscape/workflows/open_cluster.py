@@ -155,8 +155,8 @@ def _local(text: str) -> Any:
         )
     except (OSError, RuntimeError) as error:  # a process was killed, or found no memory
         raise UsageError(
-            f"The processes of --cluster {text} do not start ({error}); see whether there is memory "
-            "for so many, and run the same command again."
+            f"The processes of --cluster {text} do not start ({error}); see whether there is "
+            "memory for so many, and run the same command again."
         ) from error
 
 
