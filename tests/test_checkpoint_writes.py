@@ -189,6 +189,18 @@ def test_it_writes_after_thirty_seconds_of_work_and_takes_two_percent_at_most(tm
     assert written == [30.0, 80.0, 130.0, 180.0]
 
 
+def test_time_before_the_first_step_counts(tmp_path):
+    """A process that compiles for long and lives shortly would else never get on."""
+    clock = Clock()
+    folder = folder_with(tmp_path, clock)
+    path = tmp_path / ".checkpoints" / ("a" * 16) / "under-way-a.checkpoint"
+    for now in (29.9, 30.0):
+        assert not path.exists()
+        clock.now = now
+        folder.offer("a", 10, dict)
+    assert path.exists()
+
+
 def test_parts_that_finish_between_two_writes_are_written_together(tmp_path):
     clock = Clock()
     folder = folder_with(tmp_path, clock)

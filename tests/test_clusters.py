@@ -20,20 +20,26 @@ import xarray as xr
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
+import distributed
+
 from attnscape import LinearTransformer, RegressionTask, spec
 from attnscape.errors import UsageError
 from attnscape.experiments import checkpoints, store
 from attnscape.experiments.experiment import Experiment
+from attnscape.files import Writer
 from attnscape.identity import Identity
 from attnscape.loading import load_object
 from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
 from attnscape.training import Status
+from attnscape.workflows.cluster_chunks import AgainError, Chunk, RefusedError, judge
+from attnscape.workflows.cluster_worker import Outcome
 from attnscape.workflows.clusters import Cluster
 from attnscape.workflows.open_cluster import opened, workers_abreast
-from attnscape.workflows.places import Job
+from attnscape.workflows.places import Job, LostError, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
+from attnscape.workflows.sending import Sender
 from cluster_support import FACTORY, equal_results, numbers_of, option_of
 
 TINY = Experiment(
@@ -107,7 +113,7 @@ def test_local_processes_cut_an_experiment_only_if_processors_would_be_idle(
     client = SimpleNamespace(
         subscribe_topic=lambda topic, hear: None,
         nthreads=lambda: addresses,
-        submit=lambda *args, **options: sent.append(args[1].key) or Future(),
+        submit=lambda *args, **options: sent.append(options["key"]) or Future(),
         cancel=lambda tasks, force: None,
     )
     cluster = Cluster(client, abreast=abreast)
@@ -252,6 +258,35 @@ def test_own_parts_are_loaded_by_their_path(cluster, tmp_path):
             queue.compute([changed], "trial", silent)
 
 
+def test_data_of_commands_that_were_killed_are_removed(tmp_path):
+    this = Writer.this()
+    gone = dataclasses.replace(this, started=this.started + 1)
+    elsewhere = dataclasses.replace(gone, host="0" * 8)
+    kept = [tmp_path / f".cluster-{each}-b" for each in (this, elsewhere)]
+    for folder in (*kept, tmp_path / f".cluster-{gone}-a_1"):
+        folder.mkdir()
+        (folder / "data-0.pickle").touch()
+    sender = Sender(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, sender.folder])
+
+
+def test_a_folder_keeps_the_name_that_other_machines_know(tmp_path):
+    (tmp_path / "there").mkdir()
+    (link := tmp_path / "link").symlink_to(tmp_path / "there")
+    jobs = []
+
+    def submit(job, waiting):
+        jobs.append(job)
+        job(lambda done, total: None)
+        (done := Future()).set_result(None)
+        return Submitted(done, lambda: (0, 0))
+
+    place = SimpleNamespace(takes=lambda run: True, has_room=True, submit=submit)
+    with RunQueue(link, place) as queue:
+        queue.add([TINY])
+    assert [job.directory for job in jobs] == [link]
+
+
 def test_what_no_other_process_finds_is_left_to_this_one(cluster):
     unknown = SimpleNamespace(identity=Identity({}, ("it depends on the time",)))
     assert not cluster.takes(unknown)
@@ -314,6 +349,60 @@ def test_a_chunk_that_waits_beside_a_deadly_one_is_not_given_up_for_it(alone, tm
             queue.compute([deadly, beside], "trial", silent)
     assert "beside" not in str(told.value)
     assert store.find(beside, tmp_path) is not None
+
+
+def test_deaths_count_only_if_the_chunk_got_no_further(tmp_path):
+    task = SimpleNamespace(
+        status="error", exception=lambda: distributed.KilledWorker("chunk", None, 2)
+    )
+    chunk = Chunk(Job(TINY, tmp_path), None)
+
+    def dies(worker, *reports):
+        chunk.tries += 1
+        for done in (0, *reports):
+            chunk.hear(done, worker)
+        return judge(chunk, task)
+
+    for life in range(10):  # each goes on from a checkpoint before the furthest step
+        assert isinstance(dies(f"tcp://{life}", 5 * life, 5 * life + 8), AgainError)
+    assert isinstance(dies("tcp://a", 50, 53), AgainError)
+    assert isinstance(error := dies("tcp://b", 50, 53), UsageError)
+    assert "was given up after 3 tries" in str(error)
+
+
+def test_a_folder_that_was_removed_is_told_and_no_fault_of_the_worker(tmp_path):
+    refused = SimpleNamespace(
+        status="finished", result=lambda: Outcome("tcp://a", refused="it does not see the folder")
+    )
+    chunk = Chunk(Job(TINY, tmp_path), SimpleNamespace(token=tmp_path / ".cluster-0"))
+    chunk.message.token.mkdir()
+    assert isinstance(judge(chunk, refused), RefusedError)
+    chunk.message.token.rmdir()
+    assert isinstance(error := judge(chunk, refused), UsageError)
+    assert f"tiny has lost its folder {tmp_path}, which was removed" in str(error)
+
+
+def test_a_chunk_that_is_sent_again_while_its_last_try_ends_is_under_way(tmp_path):
+    client = SimpleNamespace(
+        subscribe_topic=lambda topic, hear: None,
+        nthreads=lambda: ["tcp://worker"],
+        submit=lambda *args, **options: Future(),
+    )
+    cluster = Cluster(client)
+    cluster.submit(Job(TINY, tmp_path))
+    (chunk,) = cluster._under_way.values()
+
+    class Ends:
+        status = "finished"
+
+        def result(self):
+            cluster._send(chunk)
+            return Outcome("tcp://worker")
+
+    chunk.task = Ends()
+    cluster._ended(chunk, chunk.task)
+    assert list(cluster._under_way.values()) == [chunk]
+    assert not chunk.ended.done()
 
 
 def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
@@ -413,6 +502,68 @@ def test_a_lost_scheduler_is_told_and_the_same_command_goes_on(tmp_path):
     assert store.find(trial, tmp_path) is None
 
 
+NO_ATTNSCAPE = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "attnscape":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monkeypatch):
+    monkeypatch.setattr("attnscape.workflows.clusters._LACKING", 0.5)
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    (tmp_path / "sitecustomize.py").write_text(NO_ATTNSCAPE)
+    words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
+    without = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    said = []
+    with started(*words, "--host", "127.0.0.1", env=without), contextlib.ExitStack() as workers:
+
+        def log(sentence):
+            said.append(sentence)
+            if "no worker" in sentence:
+                workers.enter_context(worker_of(address))
+
+        until(lambda: answers(port))
+        with opened(address) as made, RunQueue(tmp_path, made) as queue:
+            queue.compute([TINY], "trial", log)
+    assert said[0] == "trial: running 1 run on 0 workers, 90 run-steps"
+    assert f"chunks wait for one, as `dask worker {address} --nthreads 1` starts it" in said[1]
+    assert len([each for each in said if "no worker" in each]) == 1
+    assert store.find(TINY, tmp_path) is not None
+
+
+def test_a_queue_ends_although_its_cluster_is_lost(tmp_path):
+    class Lost:
+        taken = 0
+
+        def takes(self, run):
+            return True
+
+        @property
+        def has_room(self):
+            if self.taken:
+                raise LostError
+            return True
+
+        def submit(self, job, waiting):
+            self.taken += 1
+            return Submitted(Future(), lambda: (0, 0))
+
+    def ends():
+        with RunQueue(tmp_path, Lost()) as queue:
+            queue.add([TINY])
+
+    thread = threading.Thread(target=ends, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def answers(port):
     with socket.socket() as asked:
         return asked.connect_ex(("127.0.0.1", port)) == 0
@@ -446,6 +597,28 @@ def test_no_scheduler_at_an_address_is_told(monkeypatch):
     monkeypatch.setattr("attnscape.workflows.open_cluster._PATIENCE", 1)
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(UsageError, match=f"No scheduler answers at {address}"), opened(address):
+        pass
+
+
+def test_processes_that_do_not_start_are_told(monkeypatch):
+    """As when one is killed while it starts."""
+
+    def start(**options):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.LocalCluster", start)
+    sentence = r"^The processes of --cluster local:2 do not start \(Nanny failed to start.*memory"
+    with pytest.raises(UsageError, match=sentence), opened("local:2"):
+        pass
+
+
+def test_a_scheduler_of_another_version_of_dask_is_told(monkeypatch):
+    def client(*arguments, **options):
+        raise TypeError("Scheduler.identity() got an unexpected keyword argument 'n_workers'")
+
+    monkeypatch.setattr("distributed.Client", client)
+    sentence = r"does not understand this process \(Scheduler.identity.*the same version of Dask's"
+    with pytest.raises(UsageError, match=sentence), opened("tcp://127.0.0.1:1"):
         pass
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,28 @@ def test_an_agenda_whose_process_is_gone_is_that_of_a_stopped_command(planned, m
     assert command_in(planned).state == "stopped"
     monkeypatch.setattr("attnscape.files._host", lambda: "0" * 8)
     assert command_in(planned).state == "elsewhere"
+
+
+def test_the_time_left_is_that_at_the_mean_speed_since_the_command_began(
+    planned, attnscape, monkeypatch
+):
+    """3600 run-steps are finished, and of one of two runs of 1200 those after the first quarter."""
+    assert command_in(planned).seconds_left is None  # nothing was made since
+    now = time.time()
+    agenda = AgendaFile(planned, ["fig2", "fig3"])
+    agenda._began = now - 100
+    agenda.add_and_save("fig2", [SMALL, *OTHERS])
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert command_in(planned).seconds_left == pytest.approx(100 * 2400 / 3600)
+    kept = checkpoints.CheckpointFolder(planned / "runs", OTHERS[0].run_id, {}, seconds=0.0)
+    kept._steps["seed-7"] = 100  # as it would be read from a checkpoint
+    kept.describe(["seed-7"], 400, None)
+    kept.offer("seed-7", 300, dict)
+    assert command_in(planned).seconds_left == pytest.approx(100 * 1500 / 4200)
+    said = " ".join(attnscape("status", "--out", planned).split())
+    assert "about 36 s of runs left at the mean speed since then, without 1 artifacts" in said
+    monkeypatch.setattr("attnscape.files._started", lambda process: 1)
+    assert command_in(planned).seconds_left is None  # it was stopped
 
 
 def test_a_damaged_agenda_is_told(planned, attnscape):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -60,6 +61,21 @@ def test_no_lock_outlives_its_owner(tmp_path, end):
         os.kill(process.pid, end)
         with locks.alone(tmp_path, "run"):  # waits until it is gone
             assert process.wait() != 0
+
+
+def test_a_folder_that_may_only_be_read_tells_what_is_under_way(tmp_path, monkeypatch):
+    """That of another user, whose locks this one cannot take."""
+
+    def refuse(lock, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", lock.lock_file)
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with held_by_another_process(tmp_path, "run") as process:
+        assert locks.taken(tmp_path) == {"run"}
+        process.kill()
+        process.wait()
+        assert (tmp_path / ".run.lock").exists()
+        assert locks.taken(tmp_path) == set()
 
 
 def test_a_lock_is_given_back_after_an_error(tmp_path):

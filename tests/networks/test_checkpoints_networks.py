@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import xarray as xr
 
 from support import needs_torch
 
@@ -21,6 +22,7 @@ from attnscape.networks.data import Examples  # noqa: E402
 from attnscape.optimizers import NAMED  # noqa: E402
 from attnscape.optimizers.pytorch import TorchOptimizer  # noqa: E402
 from attnscape.optimizers.references import get_optimizer  # noqa: E402
+from attnscape.training import Status  # noqa: E402
 from attnscape.training.checkpoints import UnusedCheckpointWarning  # noqa: E402
 from networks.toy import TOY, toy_data, toy_model  # noqa: E402
 from tests.checkpoint_support import Recorder  # noqa: E402
@@ -109,6 +111,35 @@ def test_all_measures_are_continued(full_batch):
     assert {"noise_norm", "condition_number", "pseudo_smoothness", "sharpness"} <= set(whole)
     for *_, state in recorder.offered[1::3]:
         assert it.run(checkpoints=Recorder({"seed-3": state})).identical(whole)
+
+
+def test_what_was_measured_so_far_is_shown(tmp_path, monkeypatch):
+    """Numbers of the result up to the checkpoint, and NaN where it has numbers of later steps."""
+    monkeypatch.setattr(checkpoints, "_TIMES", 1)
+    pseudo = {name: NAMED[name] for name in ("sgdm", "adam")}
+    it = run("adam", schedules=EVERYTHING, pseudo_optimizers=pseudo)
+    whole = it.run(checkpoints=(recorder := Recorder()))
+    with_names = {name for name in whole if {"parameter", "layer"} & {*whole[name].dims}}
+    for step in 0, 1, 8, 14:
+        kept = checkpoints.CheckpointFolder(
+            tmp_path, "a" * 64, {}, {"name": it.name, "spec": "{}"}, seconds=0.0
+        )
+        kept.describe(["seed-3"], 14, recorder.outline)
+        if step:
+            kept.offer("seed-3", step, lambda step=step: recorder.offered[step - 1][2])
+        so_far = store.load(tmp_path / f"run-{'a' * 16}.nc", partial=True)
+        assert so_far["status"].values.tolist() == [[[Status.under_way if step else 2]]]
+        assert so_far.attrs["partial_of"] == "a" * 64
+        assert so_far["step"].isin(whole["step"]).all()
+        for name in set(so_far) - {"status"}:
+            seen = (
+                whole[name].sel(step=so_far["step"]) if "step" in whole[name].dims else whole[name]
+            )
+            if "step" in seen.dims:
+                seen = seen.where(seen["step"] < step)
+            xr.testing.assert_identical(so_far[name].drop_attrs(), seen.drop_attrs())
+        kept.remove()
+    assert set(whole) - set(so_far) == with_names
 
 
 @pytest.mark.parametrize("forgotten", ["own", "buffers"])

@@ -5,10 +5,11 @@ written again and again) and files of finished parts (`finished-N.checkpoint`, n
 is complete or absent, and is used only by the same run under the same versions. `begun.note` says
 who has begun the run. The folder is removed when the result is there.
 
-A thread writes when it has worked for 30 seconds since it wrote last, and so seldom that writing
-takes at most 2 % of its time. Parts that finish in between are written together. A part under way
-is written again with all its records so far, without a copy in memory; 1 GB of them take seconds,
-so that this happens every few minutes, and room on the disk for two such files.
+A thread writes when 30 seconds have gone by since it wrote last, or since the run began, so that
+what was compiled before the first step is soon worth it; and so seldom that writing takes at most
+2 % of its time. Parts that finish in between are written together. A part under way is written
+again with all its records so far, without a copy in memory; 1 GB of them take seconds, so that this
+happens every few minutes, and room on the disk for two such files.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class CheckpointFolder:
         """Context manager: whether this thread should write now. Errors of it end no training."""
         now = self._clock()
         if not hasattr(self._threads, "next"):
-            self._threads.next = now + self._seconds
+            self._threads.next = self._began + self._seconds
         if self._off or now < self._threads.next:
             yield False
             return

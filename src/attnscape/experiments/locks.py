@@ -99,7 +99,20 @@ def is_taken(directory: Path, name: str) -> bool:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return True
+    except OSError:  # the folder of another user, which this one may only read
+        return _is_taken_of_another(path)
     lock.release()
+    return False
+
+
+def _is_taken_of_another(path: Path) -> bool:
+    import fcntl  # not on every system, where the error above has another reason
+
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file gives it back
+        except BlockingIOError:
+            return True
     return False
 
 

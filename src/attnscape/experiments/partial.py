@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import xarray as xr
@@ -38,7 +39,7 @@ def load_so_far(path: Path) -> xr.Dataset:
         if each.head == saved[0].head:  # those of other versions are not used
             states |= each.states
     try:
-        so_far = assemble_so_far(saved[0].plan["outline"], states)
+        so_far = _assembled(saved[0].plan["outline"], states)
         about = {key: str(saved[0].about[key]) for key in ("name", "spec")}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
@@ -48,3 +49,11 @@ def load_so_far(path: Path) -> xr.Dataset:
     return so_far.assign_attrs(
         about, partial_of=saved[0].head["run_id"], schema_version=SCHEMA_VERSION
     )
+
+
+def _assembled(outline: Plain, states: Mapping[str, Plain]) -> xr.Dataset:
+    if "layout" in outline:
+        return assemble_so_far(outline, states)
+    from attnscape.networks.so_far import dataset_so_far  # needs PyTorch
+
+    return dataset_so_far(outline, states)

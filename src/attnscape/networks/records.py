@@ -56,17 +56,16 @@ class Records:
 
     def save(self) -> Plain:
         """All numbers so far."""
-        names = self._long_names()
         of_steps = self._numbers.values()
         return {
             "step": np.array(list(self._numbers), np.int64),
-            **{name: np.array([each.get(name, np.nan) for each in of_steps]) for name in names},
+            **{name: np.array([each.get(name, np.nan) for each in of_steps]) for name in _NAMES},
         }
 
     def restore(self, saved: Plain) -> None:
         """Sets numbers that were saved."""
         self._numbers = {
-            int(step): {name: float(saved[name][place]) for name in self._long_names()}
+            int(step): {name: float(saved[name][place]) for name in _NAMES}
             for place, step in enumerate(saved["step"])
         }
 
@@ -88,7 +87,7 @@ class Records:
                 ],
                 {"long_name": words},
             )
-            for name, words in self._long_names().items()
+            for name, words in long_names(self._workload.metric.name).items()
         }
         dataset = xr.Dataset(variables, {"step": steps})
         if probe is not None:
@@ -98,13 +97,32 @@ class Records:
         status = Status.finished if diverged_at < 0 else Status.diverged
         return dataset.assign(status=np.int8(status), diverged_at=np.int32(diverged_at))
 
-    def _long_names(self) -> Mapping[str, str]:
-        return {
-            "loss": "loss on fixed training batches",
-            "metric": f"{self._workload.metric.name} on test examples",
-            "training_loss": "loss on the batch of the step",
-            "gradient_norm": "norm of the gradient on the batch of the step",
-        }
+
+def long_names(metric: str) -> Mapping[str, str]:
+    """What is recorded of each run, in words.
+
+    Args:
+        metric: The metric's name.
+    """
+    return {
+        "loss": "loss on fixed training batches",
+        "metric": f"{metric} on test examples",
+        "training_loss": "loss on the batch of the step",
+        "gradient_norm": "norm of the gradient on the batch of the step",
+    }
+
+
+_NAMES = tuple(long_names(""))
+
+
+def planned_steps(steps: int, every: int) -> list[int]:
+    """The steps at which a run is evaluated, if it does not diverge.
+
+    Args:
+        steps: Its updates.
+        every: Steps between two evaluations; 0 for the last step only.
+    """
+    return sorted({*(range(0, steps + 1, every) if every else ()), steps})
 
 
 def with_layers(measured: xr.Dataset) -> xr.Dataset:

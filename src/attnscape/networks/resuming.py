@@ -32,11 +32,18 @@ class Resuming:
         checkpoints: Where they are kept, if anywhere.
         parts: The names of the parts.
         steps: The steps of each part.
+        outline: What says how the measures so far are shown; None if they are not.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, parts: Sequence[str], steps: int) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None,
+        parts: Sequence[str],
+        steps: int,
+        outline: Plain = None,
+    ) -> None:
         self._checkpoints = checkpoints or NoCheckpoints()
-        self._checkpoints.describe(parts, steps, None)
+        self._checkpoints.describe(parts, steps, outline)
         self._found = {part: self._checkpoints.read(part) for part in parts}
 
     @contextlib.contextmanager

@@ -28,6 +28,7 @@ from attnscape.identity import (
 from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.pseudo import check_pseudo
 from attnscape.networks.resuming import Resuming
+from attnscape.networks.so_far import outline
 from attnscape.networks.streams import initial_module
 from attnscape.networks.training import Schedules, train_run
 from attnscape.networks.workload import Data, Size, Workload
@@ -164,7 +165,11 @@ class NetworkRun:
         self, progress: Progress = silent, checkpoints: Checkpoints | None = None
     ) -> xr.Dataset:
         """Runs the training, from where its checkpoint was left, to the same bits."""
-        resuming = Resuming(checkpoints, [part_of(self.seed)], self.steps)
+        shown = outline(
+            *(self.optimizer, self.learning_rate, self.seed),
+            *(self.steps, self.schedules.loss, self.workload.metric.name),
+        )
+        resuming = Resuming(checkpoints, [part_of(self.seed)], self.steps, shown)
         with resuming.threads():
             return self._run(progress, resuming).assign_attrs(how_made(self.workload, self.data))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -18,7 +18,7 @@ from attnscape.networks.generators import own_random_numbers
 from attnscape.networks.gradients import UpdateGradients
 from attnscape.networks.module_state import ModuleState
 from attnscape.networks.pseudo import PseudoSteps, check_pseudo
-from attnscape.networks.records import Records, labelled
+from attnscape.networks.records import Records, labelled, planned_steps
 from attnscape.networks.resuming import Resuming, Savable
 from attnscape.networks.steps import Steps, steps_of
 from attnscape.networks.streams import Batches, initial_module
@@ -191,7 +191,8 @@ class _Run:
         self._batches = None if full_batch else Batches(data, size.batch, seed)
         self._training = data.fixed(size.batch, size.evaluations)
         test = data.fixed(size.batch, size.evaluations, test=True)
-        self._records = Records(workload, module, self._training, test, self._planned())
+        planned = planned_steps(steps, schedules.loss)
+        self._records = Records(workload, module, self._training, test, planned)
         self._norm: float | None = None  # of the step's gradient, before clipping
         self._probe = self._made_probe()
         self._module_state = ModuleState(module)
@@ -287,10 +288,6 @@ class _Run:
             pseudo_every=chosen.pseudo,
             sharpness_every=chosen.sharpness,
         )
-
-    def _planned(self) -> Sequence[int]:
-        every = self._schedules.loss
-        return [*(range(0, self._steps + 1, every) if every else ()), self._steps]
 
 
 def _is_due(step: int, every: int) -> bool:

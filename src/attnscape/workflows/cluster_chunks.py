@@ -24,11 +24,14 @@ class Chunk:
         job: The job.
         message: What a worker is told.
         done: Run-steps that are done.
+        furthest: The most of them that were done in any try; the next one goes on from a checkpoint
+            before.
         ended: Its end.
         task: Dask's handle, as long as it is under way. Dask drops tasks that nobody holds, and
             computes one that is done and held again if the worker dies that knows its outcome.
         sent: How often it was given to Dask, which has tries of its own.
-        begun: The workers that have begun it.
+        tries: The same since it was furthest.
+        begun: The workers that have begun it, without those before the one that got furthest.
         only: The workers that may compute it, once others have refused.
     """
 
@@ -36,11 +39,21 @@ class Chunk:
         self.job: Job = job
         self.message: Message = message
         self.done: int = 0
+        self.furthest: int = 0
         self.ended: Future[object] = Future()
         self.task: Any = None
         self.sent: int = 0
+        self.tries: int = 0
         self.begun: set[str] = set()
         self.only: frozenset[str] = frozenset()
+
+    def hear(self, done: int, worker: str) -> None:
+        """Notes how far a worker is, first when it begins."""
+        self.done = done
+        if done > self.furthest:
+            # The deaths before have not kept it from going on: they count no more.
+            self.furthest, self.tries, self.begun = done, 0, set()
+        self.begun.add(worker)
 
 
 class AgainError(Exception):
@@ -64,7 +77,8 @@ def judge(chunk: Chunk, task: distributed.Future[Any]) -> Exception | None:
     """The error that a task of Dask's ended with, if any.
 
     Dask blames a death on all chunks that the worker held, those included that waited on it while
-    another one killed it; those are tried again, and so is one that was not seen to begin.
+    another one killed it; those are tried again, and so is one that was not seen to begin, or that
+    got further than before: workers may live shortly.
 
     Args:
         chunk: The chunk.
@@ -72,12 +86,17 @@ def judge(chunk: Chunk, task: distributed.Future[Any]) -> Exception | None:
     """
     if task.status == "finished":
         outcome: Outcome = answer(task.result())
+        if outcome.refused and not chunk.message.token.exists():
+            return UsageError(
+                f"{chunk.job} has lost its folder {chunk.message.token.parent}, which was removed "
+                "or cleared; run the same command again, and leave the folder as it is meanwhile."
+            )
         if outcome.refused:
             return RefusedError(outcome.worker, outcome.refused)
         return UsageError(f"{chunk.job}: {outcome.failed}") if outcome.failed else None
     if task.status == "error":
         failure = answer(task.exception())
-        if _is_death(failure) and len(chunk.begun) < TRIES and chunk.sent < TRIES:
+        if _is_death(failure) and len(chunk.begun) < TRIES and chunk.tries < TRIES:
             return AgainError(_DEATH)
         tries = max(TRIES, len(chunk.begun))  # those that a death of another cut short included
         return UsageError(f"{chunk.job} was given up after {tries} tries: {_why(failure)}.")

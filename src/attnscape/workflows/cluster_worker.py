@@ -9,7 +9,7 @@ import importlib.metadata
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,22 @@ def compute(message: Message) -> Outcome:
         finally:
             _leave_after(message.most, worker)
     return Outcome(worker.address)
+
+
+class Work:
+    """A chunk as bytes whose reading computes it, so that a scheduler needs no attnscape.
+
+    A scheduler reads what it passes on, the names of functions included.
+
+    Args:
+        message: The chunk.
+    """
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+
+    def __reduce__(self) -> tuple[Callable[[Message], Outcome], tuple[Message]]:
+        return compute, (self._message,)
 
 
 _OTHER_FILES = (

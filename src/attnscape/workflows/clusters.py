@@ -8,6 +8,7 @@ if its worker dies or it fails, two times; then the chunk is given up and the ot
 from __future__ import annotations
 
 import contextlib
+import pickle
 import threading
 import time
 import uuid
@@ -27,7 +28,7 @@ from attnscape.workflows.cluster_chunks import (
     copy,
     judge,
 )
-from attnscape.workflows.cluster_worker import Message, compute, setup
+from attnscape.workflows.cluster_worker import Message, Work, setup
 from attnscape.workflows.places import Job, LostError, Submitted
 from attnscape.workflows.sending import Sender
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import distributed
 
 _SERVED = 20  # chunks that a process of a worker computes before it is replaced
+_LACKING = 10.0  # seconds without a worker before that is said
 _GLANCE = 1.0  # seconds between two looks at the workers, and between two messages of one
 MESSAGES = 500  # on progress that all workers send in a second, at most: each costs the scheduler
 
@@ -58,11 +60,12 @@ class Cluster:
         abreast: int | None = None,
     ) -> None:
         self._client, self._made, self._served, self._abreast = client, made, served, abreast
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._under_way = dict[str, Chunk]()  # by key
         self._refusals = dict[str, str]()  # by the worker's address
         self._finished, self._stopped = 0, False
         self._workers: tuple[float, tuple[str, ...]] = (-_GLANCE, ())  # and when they were asked
+        self._seen = time.monotonic()  # when there was a worker
         self._senders = dict[Path, Sender]()  # by the folder of the results
         self._topic = f"attnscape-{uuid.uuid4().hex}"
         client.subscribe_topic(self._topic, self._hear)
@@ -74,6 +77,17 @@ class Cluster:
         count = f"{len(workers)} workers" if len(workers) != 1 else "1 worker"
         refused = len(self._refusals.keys() & set(workers))
         return f"{count}, {refused} of them refused" if refused else count
+
+    @property
+    def lack(self) -> str:
+        """A sentence if there has been no worker for a while; empty if there is one."""
+        if self._addresses() or time.monotonic() - self._seen < _LACKING:
+            return ""
+        address = self._client.scheduler.address
+        return (
+            f"no worker is connected to {address}; chunks wait for one, as "
+            f"`dask worker {address} --nthreads 1` starts it"
+        )
 
     def status(self) -> str:
         """What is done and under way."""
@@ -149,6 +163,8 @@ class Cluster:
             with contextlib.suppress(Exception):  # `has_room` tells that the scheduler is lost
                 found = tuple(answer(self._client.nthreads()))
             self._workers = time.monotonic(), found
+            if found:
+                self._seen = time.monotonic()
             self._free()
         return found
 
@@ -161,20 +177,14 @@ class Cluster:
 
         Workers die, and a new process that takes the place of one has another address.
         """
-        if not (able := self._able()):
+        if not self._able():
             return
-        with self._lock:
-            stranded = [
-                chunk
-                for chunk in self._under_way.values()
-                if chunk.only and chunk.only.isdisjoint(self._workers[1])
-            ]
-            for chunk in stranded:
-                chunk.only = able  # no other thread sends it
-        for chunk in stranded:
-            before = chunk.task
-            self._send(chunk)
-            before.cancel(force=True)
+        with self._lock:  # the chunk of a task that ends now is sent once
+            for chunk in [*self._under_way.values()]:
+                if chunk.only and chunk.only.isdisjoint(self._workers[1]):
+                    before = chunk.task
+                    self._send(chunk)
+                    before.cancel(force=True)
 
     def _chunk(self, job: Job) -> Chunk:
         if job.directory not in self._senders:
@@ -193,38 +203,38 @@ class Cluster:
     def _send(self, chunk: Chunk) -> None:
         with self._lock:
             self._under_way[chunk.message.key] = chunk
-        chunk.only = self._able() if self._refusals else frozenset()
-        chunk.sent += 1
-        chunk.task = self._client.submit(
-            compute,
-            chunk.message,
-            # A key is used once: a chunk that is sent again has the same message.
-            key=f"{chunk.message.key}-{chunk.sent}",
-            workers=list(chunk.only) or None,
-            retries=TRIES - 1,
-            pure=False,
-        )
-        chunk.task.add_done_callback(lambda task: self._ended(chunk, task))
+            chunk.only = self._able() if self._refusals else frozenset()
+            chunk.sent += 1
+            chunk.tries += 1
+            chunk.task = task = self._client.submit(
+                *(pickle.loads, pickle.dumps(Work(chunk.message))),
+                # A key is used once: a chunk that is sent again has the same message.
+                key=f"{chunk.message.key}-{chunk.sent}",
+                workers=list(chunk.only) or None,
+                retries=TRIES - 1,
+                pure=False,
+            )
+        task.add_done_callback(lambda task: self._ended(chunk, task))
 
     def _ended(self, chunk: Chunk, task: distributed.Future[Any]) -> None:
         """Called by Dask, on a thread of its own."""
-        if task is not chunk.task:  # it was sent again
-            return
         try:
             error = judge(chunk, task)
         except Exception:  # the scheduler is lost in between
             error = LostError()
         if isinstance(error, RefusedError):
             self._refusals[error.worker] = str(error)
-        if isinstance(error, AgainError):
-            if self._able() or not isinstance(error, RefusedError):  # new ones come after a death
+            if not self._able():  # after a death new ones come
+                error = UsageError(f"No worker can compute {chunk.job}: {error}.")
+        with self._lock:
+            if task is not chunk.task:  # it was sent again
+                return
+            if isinstance(error, AgainError):
                 self._send(chunk)
                 return
-            error = UsageError(f"No worker can compute {chunk.job}: {error}.")
-        with self._lock:
             del self._under_way[chunk.message.key]
             self._finished += error is None
-        chunk.task = None
+            chunk.task = None
         chunk.done = chunk.job.run_steps
         if error is None:
             chunk.ended.set_result(None)
@@ -234,6 +244,5 @@ class Cluster:
     def _hear(self, event: tuple[float, tuple[str, int, str]]) -> None:
         """Called by Dask when a worker tells how far it is, first when it begins."""
         key, done, worker = event[1]
-        if key in self._under_way:
-            self._under_way[key].done = done
-            self._under_way[key].begun.add(worker)
+        if (chunk := self._under_way.get(key)) is not None:
+            chunk.hear(done, worker)

@@ -62,7 +62,8 @@ def opened(text: str | None) -> Generator[Cluster | None]:
             "--cluster needs Dask; install it by pip install 'attnscape[cluster]'."
         ) from None
     # What it tells of dying workers and lost connections, attnscape says in a sentence.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # which has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     patience = _PATIENT if text.startswith(_LOCAL) else {}
     failures = {"distributed.scheduler.allowed-failures": TRIES - 1}
     with (
@@ -120,6 +121,11 @@ def _connected(where: Any) -> distributed.Client:
             f"No scheduler answers at {where} ({str(error) or type(error).__name__}); start one "
             "there with `dask scheduler`, or correct --cluster."
         ) from error
+    except Exception as error:  # whatever another version makes of the first words
+        raise UsageError(
+            f"The scheduler at {where} does not understand this process ({error}); start it with "
+            f"the same version of Dask's distributed, which is {distributed.__version__} here."
+        ) from error
 
 
 def _local(text: str) -> Any:
@@ -137,15 +143,21 @@ def _local(text: str) -> Any:
             "--cluster local computes on processors, and JAX has an accelerator here; leave "
             "--cluster out, or set JAX_PLATFORMS to cpu."
         )
-    return distributed.LocalCluster(
-        n_workers=int(number),
-        threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
-        processes=True,
-        memory_limit=0,  # attnscape looks at the memory that is free
-        dashboard_address=":0",
-        silence_logs=logging.CRITICAL,
-        env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
-    )
+    try:
+        return distributed.LocalCluster(
+            n_workers=int(number),
+            threads_per_worker=1,  # one chunk at a time, whose seeds have threads of XLA's
+            processes=True,
+            memory_limit=0,  # attnscape looks at the memory that is free
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+            env={"PJRT_NPROC": str(_threads(text)), "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+        )
+    except (OSError, RuntimeError) as error:  # a process was killed, or found no memory
+        raise UsageError(
+            f"The processes of --cluster {text} do not start ({error}); see whether there is "
+            "memory for so many, and run the same command again."
+        ) from error
 
 
 def workers_abreast(text: str) -> int | None:

@@ -142,7 +142,8 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
             run_id = run.run_id
             if isinstance(run, Experiment):
                 native.warn_if_missing()  # once for all processes
-            job = Job(run, self._directory.resolve())
+            # Links stay: other machines may have them lead elsewhere.
+            job = Job(run, self._directory.absolute())
             self._begun[run_id] = self._place.submit(job, len(self._waiting) - 1)
             del self._waiting[run_id]
 
@@ -184,7 +185,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         several_kinds = len({_kind(run) for run in left}) > 1
         unit = "" if several_kinds else "run-steps"
         cost, before = Cost(lambda words: log(f"{artifact}: {words}{where()}"), unit=unit), 0
-        cluster = self._cluster
+        cluster, lack = self._cluster, ""
 
         def where() -> str:
             return "" if cluster is None else f" ({cluster.status()})"
@@ -204,6 +205,9 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                 bar(done, total)
                 if cluster is not None:
                     bar.describe(f"{artifact}{where()}")
+                    before_that, lack = lack, cluster.lack
+                    if lack and not before_that:
+                        log(f"{artifact}: {lack}")
                 if done > before:  # while XLA compiles, a glance says nothing about the speed
                     cost(done, total)
                     before = done
@@ -257,7 +261,11 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                 self._stop()
             return
         try:
-            wait([task.future for task in self._under_way().values()])
+            while under_way := self._under_way():
+                wait([task.future for task in under_way.values()], _GLANCE)
+                _ = self._place.has_room  # a cluster that is lost ends nothing any more
+        except LostError:
+            return
         except KeyboardInterrupt:
             self._stop()
             raise

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from attnscape.errors import UsageError
-from attnscape.files import atomic
+from attnscape.files import Writer, atomic
 from attnscape.loading import load_object, reference_of
 from attnscape.workflows.places import Job
 
 _PART, _DATA = "part", "data"
+_FOLDER = ".cluster-"
 
 
 class Sender:
@@ -34,7 +35,9 @@ class Sender:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.folder: Path = Path(tempfile.mkdtemp(prefix=".cluster-", dir=directory))
+        _remove_leftovers(directory)
+        begin = f"{_FOLDER}{Writer.this()}-"
+        self.folder: Path = Path(tempfile.mkdtemp(prefix=begin, dir=directory))
         self.folder.chmod(0o755)  # for workers of another user
         self._written = dict[int, tuple[object, Path]]()  # keeps the data, so that no id recurs
 
@@ -69,6 +72,14 @@ class Sender:
                     partial.write_bytes(_to_bytes(data)[0])
             self._written[id(data)] = (data, path)
         return self._written[id(data)][1]
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Removes the data of processes of this host that were killed."""
+    for leftover in directory.glob(f"{_FOLDER}*"):
+        begun_by = leftover.name.removeprefix(_FOLDER).rpartition("-")[0]
+        if (writer := Writer.read(begun_by)) and writer.is_gone:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _to_bytes(thing: object, data: object = None, place: Path | None = None) -> tuple[bytes, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,6 +53,9 @@ class Command:
     Attributes:
         state: What it is.
         seconds: How long ago it began.
+        seconds_left: The time for the rest of its known runs, at the mean speed since it began;
+            None if it is not under way or has made nothing yet. Steps of other kinds of runs take
+            other times.
         artifacts: For each artifact the finished runs and all of them; None if they are not known
             yet.
         made: The artifacts that are made from these runs.
@@ -60,6 +64,7 @@ class Command:
 
     state: Literal["under way", "stopped", "elsewhere"]
     seconds: float
+    seconds_left: float | None
     artifacts: Mapping[str, tuple[int, int] | None]
     made: frozenset[str]
     runs: Mapping[str, PlannedRun]
@@ -82,8 +87,33 @@ def command_in(out: Path) -> Command | None:
         and (runs := agenda.artifacts.get(name)) is not None
         and {run.run_id for run in runs} <= {run.run_id for run in manifest.runs.values()}
     )
-    seconds = max(0.0, time.time() - agenda.began)
-    return Command(_state(agenda.writer), seconds, artifacts, made, agenda.runs)
+    state, seconds = _state(agenda.writer), max(0.0, time.time() - agenda.began)
+    left = seconds * _left(out / RUNS, agenda) if state == "under way" else math.inf
+    seconds_left = left if math.isfinite(left) else None
+    return Command(state, seconds, seconds_left, artifacts, made, agenda.runs)
+
+
+def _left(folder: Path, agenda: Agenda) -> float:
+    """The steps of known runs that are left, by those made since the command began."""
+    finished = {run.name.rpartition("-")[2]: run.written or 0.0 for run in _finished(folder)}
+    made = left = 0.0
+    for run_id, run in agenda.runs.items():
+        if run_id in finished:
+            made += run.steps * (finished[run_id] >= agenda.began)
+            continue
+        of_run = [
+            each.progress for each in checkpoints.read_folder(checkpoints.folder_of(folder, run_id))
+        ]
+        done = [each["done"] / max(each["total"], 1) for each in of_run]
+        # The note that is written when a run begins says what was done before.
+        since = [
+            share
+            for share, each in zip(done, of_run, strict=True)
+            if (each.get("written") or 0.0) >= agenda.began
+        ]
+        made += run.steps * (max(since) - min(since)) if since else 0.0
+        left += run.steps * (1 - max(done, default=0.0))
+    return left / made if made else math.inf
 
 
 def runs_in(out: Path, planned: Mapping[str, PlannedRun] | None = None) -> list[Run]:

@@ -48,8 +48,7 @@ def run(options: Status) -> None:
             table.add_row(state, f"{len(runs) - most} further runs", "", "", "")
     console.print(table)
     if command is not None:
-        says = _OF_COMMAND[command.state]
-        console.print(f"reproduce: {says}, began {duration(command.seconds)} ago.", highlight=False)
+        console.print(_of_command(command), highlight=False)
     for state, runs in of_state.items():
         if runs:
             console.print(f"{len(runs)} {state}{_SAYS[state]}", highlight=False)
@@ -69,6 +68,16 @@ _OF_COMMAND = {
     "stopped": "stopped; the same command goes on",
     "elsewhere": "under way, or stopped, on another machine or in another container",
 }
+
+
+def _of_command(command: Command) -> str:
+    words = f"reproduce: {_OF_COMMAND[command.state]}, began {duration(command.seconds)} ago"
+    if command.seconds_left is None:
+        return f"{words}."
+    unknown = sum(so_far is None for so_far in command.artifacts.values())
+    without = f", without {unknown} artifacts whose runs are not known yet" if unknown else ""
+    left = f"about {duration(command.seconds_left)} of runs left at the mean speed since then"
+    return f"{words}; {left}{without}."
 
 
 def _table_of_artifacts(command: Command, failed: set[str]) -> Table:
