@@ -122,7 +122,8 @@ class BatchSize(WithoutOwnParts, Artifact[BatchSizeAnalysis]):
             f"Fixed steps: {steps['steps'].iloc[0]:,} steps at every batch size. Fixed samples: "
             f"equally many prompts in all, so that the steps are {of_samples}.",
             "Slopes: least squares in each seed, mean over seeds; brackets: 95 % intervals; none "
-            "where a run diverged, because its seed has no slope.",
+            "where a run diverged, because its seed has no slope, or fewer than two batch sizes "
+            "are left.",
             *self._untrained(analysis.frame),
             f"Loss: median over {batches_in_words(dataset)} and over up to 20 steps in the last "
             "tenth.",

@@ -40,7 +40,7 @@ def figure(
         axes = result.subplots(1, len(titles), squeeze=False, sharex=one_scale, sharey=one_scale)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
             panel(axis, frame[frame["setting"] == setting])
-            _lines(axis, references.get(setting, ()))
+            lines(axis, references.get(setting, ()))
             axis.set_title(title)
         # After all panels: a limit ends the automatic scale, which panels may share.
         for axis, setting in zip(axes, titles, strict=True):
@@ -76,13 +76,14 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
         say_diverged(axis)
 
 
-def _lines(axis: Axes, references: Sequence[ReferenceLoss]) -> None:
+def lines(axis: Axes, references: Sequence[ReferenceLoss]) -> None:
     """Horizontal lines, their names right of the panel; 0 has no place on a log axis."""
     look: dict[str, Any] = {"color": _GREY, "fontsize": 7, "va": "center", "linespacing": 1}
     for each in references:
         if each.loss > 0:
             axis.axhline(each.loss, color=_GREY, linewidth=0.8, zorder=1)
-            name, place = textwrap.fill(each.name, 12), axis.get_yaxis_transform()
+            name = textwrap.fill(each.name, 12, break_long_words=False)
+            place = axis.get_yaxis_transform()
             axis.text(1.01, each.loss, name, transform=place, **look)
 
 
