@@ -160,6 +160,9 @@ class TableOfRates(SettingsTable):
         columns = ["setting", "optimizer", "learning_rate", "seed", "loss"]
         return Analysis(results, pd.concat(frames, ignore_index=True)[columns])
 
+    def against_rates(self, plan: Plan) -> str:
+        return ""  # the caption says it by the settings' titles
+
     def caption(self, analysis: Analysis, plan: Plan) -> str:
         words = [
             "Learning rates of every setting.\n\n"
