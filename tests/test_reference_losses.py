@@ -161,7 +161,7 @@ def test_with_fewer_examples_than_dimensions_least_squares_has_a_loss():
     ids=["nonlinear", "other weights", "not isotropic", "normal weights", "table", "Huber", "none"],
 )
 def test_every_task_has_the_references_that_can_be_had(task, names, small_samples):
-    found = {each.name.partition(",")[0]: each for each in reference_losses(task, 2)}
+    found = {each.name.partition(" with")[0]: each for each in reference_losses(task, 2)}
     assert sorted(found) == sorted(names)
     assert all(
         each.prompts == (RIDGE in name or name == TWO_STEPS) * small_samples
@@ -188,7 +188,7 @@ def test_fitted_predictors_have_their_expected_loss_and_its_error(small_samples)
     for each in reference_losses(task, 2):
         if each.name == ZERO:
             continue
-        errors = np.square(predicted[each.name.partition(",")[0]] - fresh.target)
+        errors = np.square(predicted[each.name.partition(" with")[0]] - fresh.target)
         spread = np.hypot(each.standard_error, errors.std() / np.sqrt(len(errors)))
         assert abs(each.expected - errors.mean()) < 4 * spread
         assert 0 < each.standard_error < 0.1 * each.expected

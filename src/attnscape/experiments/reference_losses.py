@@ -185,7 +185,7 @@ def _of_regression(task: Task, batch: Moments, samples: _Samples) -> list[Refere
     if not samples.usable:
         return found
     penalty = best_penalty(samples.fitted)
-    name = f"ridge, {_penalty_in_words(penalty)}"
+    name = f"ridge with {_penalty_in_words(penalty)}"
     return [*found, _judged(name, lambda m: ridge(m, penalty), batch, samples.judged)]
 
 

@@ -72,11 +72,12 @@ class LossCurves(SettingCurves[LossAnalysis]):
 
         The columns are setting, optimizer, learning_rate, seed, step, evaluation, loss.
         """
-        references = {
-            setting.name: reference_losses(setting.task, setting.layers)
-            for setting in self.settings
-            if self.with_references
-        }
+        settings = self.settings if self.with_references else ()
+        once: dict[tuple[int, int | None], tuple[ReferenceLoss, ...]] = {}  # tasks have no hash
+        for setting in settings:
+            if (key := (id(setting.task), setting.layers)) not in once:
+                once[key] = reference_losses(setting.task, setting.layers)
+        references = {each.name: once[id(each.task), each.layers] for each in settings}
         return LossAnalysis(results, tidy(results, ["loss"]), references)
 
     def sentence(self, analysis: LossAnalysis) -> str:
@@ -119,7 +120,7 @@ def _in_words(references: Mapping[str, tuple[ReferenceLoss, ...]]) -> str:
         )
     if any("preconditioned" in each.name for each in shown):
         words.append("preconditioned: by the best matrix that all steps share")
-    if any("ridge, " in each.name for each in shown):
+    if any(each.name.startswith("ridge") for each in shown):
         words.append("ridge regression on these examples has no intercept and the best penalty")
     if any("Bayes" in each.name for each in shown):
         words.append("Bayes is the posterior mean, without noise the least-squares solution")
@@ -134,7 +135,7 @@ def _in_words(references: Mapping[str, tuple[ReferenceLoss, ...]]) -> str:
 
 
 def _one_in_words(reference: ReferenceLoss) -> str:
-    words = f"{reference.name} {reference.loss:.3g}"
+    words = f"{reference.name}: {reference.loss:.3g}"
     if not reference.prompts:
         return words
     return (

@@ -35,6 +35,7 @@ def figure(frame: pd.DataFrame, title: str, references: Sequence[ReferenceLoss] 
             if name == "loss":
                 loss_curves.lines(axis, references)
                 loss_curves.leave_room(axis, frame[frame["panel"] == name])
+                loss_curves.names(axis, references)
             if name == "noise":
                 axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         result.suptitle(title, x=0.01, ha="left", fontsize="medium")
