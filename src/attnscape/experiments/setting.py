@@ -69,7 +69,7 @@ class Plan:
         data: Where the data of real networks come from: `packaged`, `hub`, or a folder.
 
     Raises:
-        UsageError: If `overrides` has an unknown convention or recipe.
+        UsageError: If `overrides` has an unknown convention or recipe, or a number is below 1.
 
     Examples:
         >>> from attnscape.experiments.setting import Plan
@@ -94,6 +94,10 @@ class Plan:
     data: str = "packaged"
 
     def __post_init__(self) -> None:
+        for name in ("seeds", "steps", "many_seeds", "evaluations"):
+            number = getattr(self, name)
+            if number is not None and number < 1:  # 0 would count as no number given
+                raise UsageError(f"{name} is {number}; it must be at least 1.")
         for convention, recipe in self.overrides.items():
             if convention not in CONVENTIONS or recipe not in RECIPES:
                 raise UsageError(

@@ -111,7 +111,8 @@ def as_measure(thing: object, **values: object) -> Measure:
         True
     """
     kind = _kind_of(thing)
-    made: Any = functools.partial(dataclasses.replace, thing) if thing is not kind else kind
+    instance: Any = thing
+    made: Any = kind if thing is kind else functools.partial(dataclasses.replace, instance)
     if missing := sorted(kind.__abstractmethods__):
         raise UsageError(
             f"{kind.__name__} has no method {' and no '.join(missing)}; a measure has __call__ and "
