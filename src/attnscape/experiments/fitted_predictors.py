@@ -17,6 +17,7 @@ from attnscape.tasks import Moments
 
 # Penalties that are tried, relative to the mean eigenvalue, before the best is refined.
 _PENALTIES = np.logspace(-8, 6, 57)
+_value_and_grad = eqx.filter_jit(objective.value_and_grad)
 
 
 def ridge(moments: Moments, penalty: float) -> Float[Array, " batch"]:
@@ -26,8 +27,7 @@ def ridge(moments: Moments, penalty: float) -> Float[Array, " batch"]:
     least-squares solution of the smallest norm, with an infinite one they are 0.
 
     Examples:
-        >>> import equinox as eqx
-    import jax.numpy as jnp
+        >>> import jax.numpy as jnp
         >>> from attnscape import Prompts
         >>> from attnscape.experiments.fitted_predictors import ridge
         >>> x, y = jnp.array([[[1.0], [3.0]]]), jnp.array([[2.0, 4.0]])  # G = 5, c = 7
@@ -108,15 +108,13 @@ def _descended(
     """Loss, preconditioner and rates at the minimum that L-BFGS reaches from `start`."""
     dim = len(start)
 
-    value_and_grad = eqx.filter_jit(objective.value_and_grad)
-
     def parts(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return point[:steps], point[steps:].reshape(dim, dim)
 
     def loss_and_slope(point: np.ndarray) -> tuple[float, np.ndarray]:
         rates, A = parts(point)
         model = gradient_descent(rates.tolist(), dim, A)
-        value, gradient = value_and_grad(model, moments)
+        value, gradient = _value_and_grad(model, moments)
         slopes = -np.asarray(gradient.Q).swapaxes(1, 2)  # of rate A, for each layer
         of_rates = np.einsum("lij,ij->l", slopes, A)
         return float(value), np.append(of_rates, np.einsum("l,lij->ij", rates, slopes))
