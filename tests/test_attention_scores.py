@@ -17,6 +17,7 @@ from attnscape.experiments.setting import Plan
 from attnscape.measures import AttentionScores, Iterate
 from attnscape.models import MultiHeadTransformer
 from attnscape.paper.extended.attention_scores import ATTENTION_SCORES
+from attnscape.report.draw import draw
 from attnscape.tasks import Gaussian, OneHot, Sphere
 from attnscape.validation import check_measure
 from attnscape.workflows.make import make
@@ -153,6 +154,12 @@ def test_ratios_are_those_of_the_final_and_of_the_first_shares():
 def test_diverged_runs_have_no_share_and_are_counted():
     results = dict(made_of_world("claimed")["attention-scores"])
     results["linear-sphere"] = diverging(results["linear-sphere"], "adam", seeds=2)
-    lost = {each.label: each for each in ATTENTION_SCORES.analyse(results).trained}
+    analysis = ATTENTION_SCORES.analyse(results)
+    lost = {each.label: each for each in analysis.trained}
     assert lost["linear, adam, over sphere"].note.startswith("not defined for 2 of 6 seeds")
     assert "not defined" not in lost["linear, sgdm, over sphere"].note
+    assert ATTENTION_SCORES.sentence(analysis).count("not defined for 2 of 6 seeds") == 1
+    # The line, a median over all seeds, ends with them: those that are left would look sparser.
+    linear = draw(ATTENTION_SCORES, analysis).axes[0]
+    ended = [np.isnan(line.get_ydata()[-1]) for line in linear.lines]
+    assert ended == [False, False, False, True, False, False]  # Gaussian, sphere, orthonormal

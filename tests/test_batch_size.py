@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from attnscape.experiments.setting import FULL, QUICK, Plan
+from attnscape.experiments.tuning import Search
 from attnscape.paper.extended.batch_size import BATCH_SIZE, slopes, trained
 from attnscape.paper.extended.budgets import BATCHES, SAMPLES, STEPS, Budgeted
 from attnscape.statistics import mean_interval
@@ -118,12 +119,31 @@ def test_batch_sizes_without_training_are_left_out_of_the_trend_and_named():
 
 
 def test_makes_all_files(tmp_path):
-    few = [each for each in _SETTINGS if each.base == "setting-1" and each.batch >= 512]
-    artifact = dataclasses.replace(
-        BATCH_SIZE,
-        settings=tuple(dataclasses.replace(each, batch=each.batch // 64) for each in few),
-    )
-    made = make(artifact, tmp_path, Plan(seeds=2, steps=200, evaluations=2), print)
+    # The middle of the batch sizes, which any selection of them has, with short runs.
+    few = tuple(each for each in _SETTINGS if each.base == "setting-1" and each.batch == 128)
+    rates = {"sgdm": 0.1, "adam": 0.02}
+    tried = pd.DataFrame(rates.items(), columns=["optimizer", "learning_rate"])
+    edge = Search(rates, tried.assign(seed=1000, loss=0.1), (), at_edge=("adam",))
+    plan = Plan(seeds=2, steps=200, evaluations=2, searches={few[0].name: edge})
+    made = make(dataclasses.replace(BATCH_SIZE, settings=few), tmp_path, plan, print)
     assert set(made.files) == {"csv", "txt", "png", "pdf"}
-    assert set(made.frame["batch"]) == {8, 32}
+    runs = made.frame.groupby(["budget", "batch", "steps"])["seed"].count()
+    assert dict(runs) == {("steps", 128, 40): 4, ("samples", 128, 163): 4}
     assert made.comparison is not None
+    assert "Search for setting-1-batch-128-steps: The best learning rate lies on the edge" in (
+        made.caption
+    )
+
+
+def test_one_batch_size_has_no_trend_and_says_so():
+    rng = np.random.default_rng(4)
+    few = tuple(each for each in _SETTINGS if each.base == "setting-1" and each.batch == 128)
+    results = {each.name: _results(0.0, rng)[each.name] for each in few}
+    artifact = dataclasses.replace(BATCH_SIZE, settings=few)
+    analysis = artifact.analyse(results)
+    assert [trend.n for trend in analysis.trends.values()] == [0, 0]
+    caption = artifact.caption(analysis, FULL)
+    assert (
+        "setting-1, fixed steps: none (n = 0); setting-1, fixed samples: none (n = 0)." in caption
+    )
+    assert "nan" not in caption

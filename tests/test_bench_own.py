@@ -186,6 +186,12 @@ def test_a_baseline_is_not_given_again():
         rank({"adam": NAMED["adam"]})
 
 
+@pytest.mark.parametrize("number", [{"seeds": 0}, {"steps": 0}, {"seeds": -1}])
+def test_rank_takes_no_zero_for_its_defaults(number):
+    with pytest.raises(UsageError, match=r"(seeds|steps) is (0|-1); it must be at least 1\."):
+        rank({}, RegressionTask(dim=2), **number)
+
+
 def test_from_python_and_from_the_command_line_come_the_same_numbers(attnscape, tmp_path):
     (tmp_path / "own.py").write_text(TASK)
     words = ("--seeds", 2, "--steps", 20, "--out", tmp_path / "out")

@@ -12,7 +12,7 @@ import xarray as xr
 from attnscape import LinearTransformer, Prompts, RegressionTask, train
 from attnscape.errors import UsageError
 from attnscape.experiments.experiment import Experiment
-from attnscape.experiments.setting import Plan
+from attnscape.experiments.setting import FULL, Plan
 from attnscape.measures import Curvature, EvaluationLoss, TrainingLoss, at, every
 from attnscape.optimizers import sgd
 from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY, FULL_BATCH
@@ -159,6 +159,21 @@ def test_sharpness_is_compared_with_the_edge_of_each_rate():
     of_adam = analysis.edges["setting-1", "adam", 0.001]
     assert (of_adam.lowest.estimate, of_adam.later.estimate) == pytest.approx((0.1, 1.0))
     assert of_adam.reached.estimate == 1
+
+
+def test_runs_that_were_never_below_the_edge_do_not_reach_it_from_below():
+    plain = np.tile([900.0, 300.0, 400.0, 400.0], (6, 1))  # the edge is 2 / 0.01 = 200
+    plain[:2] = [900, 100, 300, 300]
+    analysis = EDGE_OF_STABILITY.analyse({"setting-1": _result(plain, plain)})
+    assert analysis.edges["setting-1", "sgd", 0.01].reached.estimate == pytest.approx(2 / 6)
+
+
+def test_a_rate_at_which_all_runs_diverge_has_no_numbers_and_says_so():
+    plain = np.tile([20.0, 100.0, np.nan, np.nan], (6, 1))
+    analysis = EDGE_OF_STABILITY.analyse({"setting-1": _result(plain, plain)})
+    caption = EDGE_OF_STABILITY.caption(analysis, FULL)
+    assert "for gradient descent, none (n = 0) at 0.01" in caption
+    assert "nan" not in caption
 
 
 def test_a_diverged_run_has_no_later_sharpness():

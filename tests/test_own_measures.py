@@ -51,6 +51,24 @@ class Ambiguous(Entries):
     every: int = 3
 
 
+@dataclasses.dataclass(frozen=True)
+class Unfinished(Measure):
+    schedule: Schedule = every(3)
+
+    def __call__(self, iterate):
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Small(Entries):
+    def __post_init__(self):
+        if self.power > 2:
+            raise ValueError("power must be small")
+
+
+small = Small()
+
+
 def function(iterate):
     return {}
 """
@@ -118,6 +136,9 @@ def test_a_measure_of_ones_own_takes_fields(own):
         ("OWN:function", ".*function.* is no measure; it must be a frozen dataclass .*"),
         ("OWN:Changeable", ".*Changeable.* is no measure; it must be a frozen dataclass .*"),
         ("OWN:Ambiguous:every=3", ".* has a field every, a word that says when .*"),
+        ("OWN:Unfinished", "Unfinished has no method variables; a measure has __call__ and .*"),
+        ("OWN:Small:power=3", r"Small cannot be made \(ValueError: power must be small .*"),
+        ("OWN:small:power=3", r"Small cannot be made \(ValueError: power must be small .*"),
         ("OWN:Entries:power=big", ".*:Entries has power=big; power must be a number."),
     ],
 )

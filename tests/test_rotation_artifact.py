@@ -79,6 +79,12 @@ def test_a_diverged_run_leaves_no_interval():
     analysis = ONE.analyse(results(lost=(3,)))
     assert np.isnan(analysis.gaps["setting-1", ROTATED].low)
     assert not np.isnan(analysis.gaps["setting-1", OWN].low)
+    caption = ONE.caption(analysis, Plan())
+    assert "in the axes of P and Q, none (n = 6) in rotated ones" in caption
+    assert (
+        "Diverged runs at the best rate, which leaves no ratio: setting-1 rotated axes adam 1"
+        in caption
+    )
 
 
 def test_own_parts_have_no_rotation():

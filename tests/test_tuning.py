@@ -7,10 +7,14 @@ import xarray as xr
 
 from attnscape.experiments import tuning
 from attnscape.experiments.experiment import Experiment
+from attnscape.experiments.setting import Plan
 from attnscape.experiments.trials import evaluated_steps
 from attnscape.measures import EvaluationLoss, at
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER
+from attnscape.paper.extended.momentum import WITHOUT_MOMENTUM
+from attnscape.paper.extended.rotation import ROTATION
+from attnscape.paper.loss_curves import FIG2
 from attnscape.tasks import RegressionTask
 from attnscape.training import Status
 
@@ -187,6 +191,18 @@ def test_a_search_without_end_stops_and_says_so(experiment):
     warning = found.warning()
     assert warning is not None
     assert "edge" in warning
+
+
+def test_captions_tell_what_speaks_against_rates_that_were_found(experiment):
+    found = tuning.search(experiment, with_losses(lambda name, rate, seed: rate))
+    named, keyed = "setting-1", "setting-1, sgd and adam-no-momentum"
+    for key, artifact in ((named, FIG2), (named, WITHOUT_MOMENTUM), (keyed, WITHOUT_MOMENTUM)):
+        words = artifact.against_rates(Plan(tune=True, searches={key: found}))
+        assert words == f"Search for {key}: {found.warning()}"
+    assert ROTATION.against_rates(Plan(searches={named: found})) == ""  # it takes no such rates
+    assert FIG2.against_rates(Plan(searches={"sphere": found})) == ""
+    good = tuning.search(experiment, with_losses(lambda name, rate, seed: abs(rate - 0.1)))
+    assert FIG2.against_rates(Plan(searches={named: good})) == ""
 
 
 def test_tuning_seeds_are_not_report_seeds(experiment):

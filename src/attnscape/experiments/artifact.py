@@ -89,6 +89,16 @@ class Artifact(abc.ABC, Generic[AnalysisT]):
         """Our numbers (quantity, ours, low, high) and, if there are any, the printed ones."""
         return None
 
+    def against_rates(self, plan: Plan) -> str:
+        """For captions: what searches say against the rates that they found; empty if nothing."""
+        keys = [setting.name for setting in self.settings if self.takes_rates]
+        warnings = {
+            key: plan.searches[key].warning()
+            for key in (*keys, *self.searches(plan))
+            if key in plan.searches
+        }
+        return " ".join(f"Search for {key}: {words}" for key, words in warnings.items() if words)
+
     def how_run(self, results: Results, plan: Plan) -> str:
         """For captions: recipe, learning rates, diverged runs, and the artifact's remark."""
         sentences = [

@@ -49,6 +49,8 @@ def _each(settings: Sequence[Setting], value: Callable[[Setting], str]) -> str:
 
 def ends(interval: Interval) -> str:
     """Estimate and ends of an interval, for captions that state the level once."""
+    if np.isnan(interval.estimate):
+        return f"none (n = {interval.n})"
     if np.isnan(interval.low):
         return f"{interval.estimate:.3g} [no interval, n = {interval.n}]"
     return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}] (n = {interval.n})"

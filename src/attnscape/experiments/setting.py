@@ -28,7 +28,7 @@ from attnscape.measures import (
 )
 from attnscape.models import Form, LinearTransformer, ModelFactory
 from attnscape.optimizers import NAMED
-from attnscape.tasks import RegressionTask, Task
+from attnscape.tasks import Task
 
 RecipeName = Literal["code", "paper"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
@@ -69,7 +69,7 @@ class Plan:
         data: Where the data of real networks come from: `packaged`, `hub`, or a folder.
 
     Raises:
-        UsageError: If `overrides` has an unknown convention or recipe.
+        UsageError: If `overrides` has an unknown convention or recipe, or a number is below 1.
 
     Examples:
         >>> from attnscape.experiments.setting import Plan
@@ -94,6 +94,10 @@ class Plan:
     data: str = "packaged"
 
     def __post_init__(self) -> None:
+        for name in ("seeds", "steps", "many_seeds", "evaluations"):
+            number = getattr(self, name)
+            if number is not None and number < 1:  # 0 would count as no number given
+                raise UsageError(f"{name} is {number}; it must be at least 1.")
         for convention, recipe in self.overrides.items():
             if convention not in CONVENTIONS or recipe not in RECIPES:
                 raise UsageError(
@@ -139,7 +143,7 @@ class Setting:
         published: Whether the paper states these rates; otherwise it states none.
         found: Learning rates from a search although others are published, by optimizer.
         init: Makes the model; called with key, layers, dim, form and scale.
-        layers: L.
+        layers: L; None with a user's model, which may have none.
         clip: Global norm for clipping in each recipe.
         form: Form of P and Q in each recipe.
         scale: Standard deviation of their initial entries in each recipe.
@@ -161,12 +165,12 @@ class Setting:
 
     name: str
     title: str
-    task: RegressionTask
+    task: Task
     rates: Mapping[RecipeName, Mapping[str, float]]
     published: bool = True
     found: Mapping[str, float] = dataclasses.field(default_factory=dict)
     init: Callable[..., Any] = LinearTransformer.init
-    layers: int = 3
+    layers: int | None = 3
     clip: Mapping[RecipeName, float] = _by_recipe(1.0, 1.0)
     form: Mapping[RecipeName, Form] = _by_recipe("block", "full")
     scale: Mapping[RecipeName, float] = _by_recipe(0.05, 0.05)

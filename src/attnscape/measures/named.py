@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -101,7 +102,8 @@ def as_measure(thing: object, **values: object) -> Measure:
     """A measure from its class, or from an instance, with these fields.
 
     Raises:
-        UsageError: If it is neither, or a field has neither a value nor a default.
+        UsageError: If it is neither, a method is missing, a field has neither a value nor a
+            default, or the class refuses the values.
 
     Examples:
         >>> from attnscape.measures import EvaluationLoss, as_measure
@@ -109,13 +111,27 @@ def as_measure(thing: object, **values: object) -> Measure:
         True
     """
     kind = _kind_of(thing)
-    if isinstance(thing, Measure):
-        return dataclasses.replace(thing, **values)  # pyright: ignore[reportArgumentType]
+    instance: Any = thing
+    made: Any = kind if thing is kind else functools.partial(dataclasses.replace, instance)
+    if missing := sorted(kind.__abstractmethods__):
+        raise UsageError(
+            f"{kind.__name__} has no method {' and no '.join(missing)}; a measure has __call__ and "
+            "variables, as in docs/tutorials/your_measure.py."
+        )
     for field in dataclasses.fields(kind):
         default = field.default, field.default_factory
-        if field.init and field.name not in values and set(default) == {dataclasses.MISSING}:
+        lacking = field.init and field.name not in values and set(default) == {dataclasses.MISSING}
+        if lacking and made is kind:
             raise UsageError(f"{kind.__name__} has no value for {field.name}; give it a default.")
-    return kind(**values)
+    try:
+        return made(**values)
+    except UsageError:
+        raise
+    except Exception as error:  # of a user's class
+        raise UsageError(
+            f"{kind.__name__} cannot be made ({loading.format_user_error(error)}); give it fields "
+            "that it takes."
+        ) from error
 
 
 def _kind_of(thing: object) -> Any:

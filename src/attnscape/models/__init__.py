@@ -6,6 +6,7 @@ from attnscape.models.attention import ACTIVATIONS as ACTIVATIONS
 from attnscape.models.attention import Activation as Activation
 from attnscape.models.attention import AttentionTransformer as AttentionTransformer
 from attnscape.models.descent import gradient_descent as gradient_descent
+from attnscape.models.descent import optimal_preconditioner as optimal_preconditioner
 from attnscape.models.descent import optimal_rates as optimal_rates
 from attnscape.models.factored import FactoredLinearTransformer as FactoredLinearTransformer
 from attnscape.models.function import FunctionModel as FunctionModel

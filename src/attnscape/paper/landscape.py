@@ -52,7 +52,7 @@ class Landscape(Artifact[LandscapeAnalysis]):
         (setting,) = self.settings
         runs, noise = ({setting.name: results[key]} for key in (setting.name, _noise(setting)))
         analyses = (
-            self._losses().analyse(runs),
+            self._member(LossCurves).analyse(runs),
             self._member(NoiseHistograms).analyse(noise),
             self._member(ConditionCurves).analyse(runs),
             self._member(SmoothnessCurves).analyse(runs),
@@ -71,7 +71,7 @@ class Landscape(Artifact[LandscapeAnalysis]):
 
     def caption(self, analysis: LandscapeAnalysis, plan: Plan) -> str:
         shown = (
-            self._losses().shown(analysis.loss),
+            self._member(LossCurves).shown(analysis.loss),
             self._member(NoiseHistograms).shown(analysis.noise),
             self._member(ConditionCurves).shown(analysis.condition),
             self._member(SmoothnessCurves).shown(analysis.smoothness),
@@ -85,10 +85,6 @@ class Landscape(Artifact[LandscapeAnalysis]):
             f"smoothness of SGDM and Adam, {seeds} seeds."
         )
         return f"{sentence}\n\n{' '.join([*panels, self.how_run(runs, plan)])}"
-
-    def _losses(self) -> LossCurves:
-        """Without the losses of untrained predictors, for which its panel is too small."""
-        return dataclasses.replace(self._member(LossCurves), with_references=False)
 
     def _member(self, kind: type[Member]) -> Member:
         """The artifact of a single panel."""

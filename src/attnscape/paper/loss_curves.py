@@ -37,8 +37,7 @@ class LossCurves(SettingCurves[LossAnalysis]):
             be shared with other artifacts.
         most_seeds: Largest number of seeds.
         searched: Whether the learning rates come from a search instead of the paper.
-        with_references: Whether losses of untrained predictors are shown; they belong to the
-            settings' own tasks and depths.
+        with_references: Whether losses of untrained predictors are shown.
     """
 
     one_scale: bool = False
@@ -73,11 +72,12 @@ class LossCurves(SettingCurves[LossAnalysis]):
 
         The columns are setting, optimizer, learning_rate, seed, step, evaluation, loss.
         """
-        references = {
-            setting.name: reference_losses(setting.task, setting.layers)
-            for setting in self.settings
-            if self.with_references
-        }
+        settings = self.settings if self.with_references else ()
+        once: dict[tuple[int, int | None], tuple[ReferenceLoss, ...]] = {}  # tasks have no hash
+        for setting in settings:
+            if (key := (id(setting.task), setting.layers)) not in once:
+                once[key] = reference_losses(setting.task, setting.layers)
+        references = {each.name: once[id(each.task), each.layers] for each in settings}
         return LossAnalysis(results, tidy(results, ["loss"]), references)
 
     def sentence(self, analysis: LossAnalysis) -> str:
@@ -105,17 +105,42 @@ class LossCurves(SettingCurves[LossAnalysis]):
 def _in_words(references: Mapping[str, tuple[ReferenceLoss, ...]]) -> str:
     """The reference lines in a sentence; empty if there are none."""
     parts = [
-        f"{name} " + ", ".join(f"{each.name} {each.loss:.3g}" for each in of_setting)
+        f"{name} " + ", ".join(map(_one_in_words, of_setting))
         for name, of_setting in references.items()
         if of_setting
     ]
     if not parts:
         return ""
+    shown = [each for of_setting in references.values() for each in of_setting]
+    words = ["Grey lines: losses of untrained predictors on the first batch"]
+    if any("descent" in each.name for each in shown):
+        words.append(
+            "gradient descent goes over the examples in the prompt, with the step sizes that are "
+            "best on average over prompts, as many steps as there are layers"
+        )
+    if any("preconditioned" in each.name for each in shown):
+        words.append("preconditioned: by the best matrix that all steps share")
+    if any(each.name.startswith("ridge") for each in shown):
+        words.append("ridge regression on these examples has no intercept and the best penalty")
+    if any("Bayes" in each.name for each in shown):
+        words.append("Bayes is the posterior mean, without noise the least-squares solution")
+    if any(each.loss == 0 for each in shown):
+        words.append("a loss of 0 is not drawn")
+    if any(each.prompts for each in shown):
+        words.append(
+            "in brackets, of predictors whose numbers were fitted to a large fixed sample of "
+            "prompts: the mean loss on another such sample, with its standard error"
+        )
+    return f"{'; '.join(words)}: {'; '.join(parts)}."
+
+
+def _one_in_words(reference: ReferenceLoss) -> str:
+    words = f"{reference.name}: {reference.loss:.3g}"
+    if not reference.prompts:
+        return words
     return (
-        "Grey lines: losses of untrained predictors on the first batch; gradient descent goes over "
-        "the examples in the prompt, with the step sizes that are best on average over prompts, as "
-        "many steps as there are layers; Bayes is the posterior mean, without noise the "
-        f"least-squares solution, and is not drawn where its loss is 0: {'; '.join(parts)}."
+        f"{words} ({reference.expected:.4g} +- {reference.standard_error:.1g} on "
+        f"{reference.prompts:,} prompts)"
     )
 
 

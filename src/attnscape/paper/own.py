@@ -27,7 +27,7 @@ from attnscape.paper.loss_curves import LossCurves
 from attnscape.paper.noise import NoiseHistograms
 from attnscape.paper.settings import SETTING_1
 from attnscape.paper.smoothness import SmoothnessCurves, SmoothnessScatter
-from attnscape.tasks import Gaussian, OneHot, Radial, RegressionTask, ReluNetwork, Sphere
+from attnscape.tasks import Gaussian, OneHot, Radial, RegressionTask, ReluNetwork, Sphere, Task
 
 _TITLES: Mapping[type[Artifact[Any]], str] = MappingProxyType(
     {
@@ -61,12 +61,8 @@ def with_own_parts(artifact: Artifact[AnalysisT], plan: Plan) -> Artifact[Analys
     for setting in settings:
         alone = dataclasses.replace(artifact, settings=(setting,))
         once.setdefault(run_ids(alone, plan), setting)
-    # Reference losses belong to the paper's tasks and depths.
-    fields = {field.name for field in dataclasses.fields(artifact)}
-    changes: dict[str, Any] = {"with_references": False} if "with_references" in fields else {}
     return dataclasses.replace(
         artifact,
-        **changes,
         title=_TITLES.get(type(artifact), artifact.title.partition(" (")[0]),
         statement="",
         remark="",
@@ -89,7 +85,12 @@ def _own(setting: Setting, plan: Plan) -> Setting:
         setting = dataclasses.replace(setting, rates=SETTING_1.rates)
     usual = set(_facts(SETTING_1, plan))
     left = [re.sub(r"[^\w .=+-]", "", fact) for fact in _facts(setting, plan) if fact not in usual]
-    return dataclasses.replace(setting, name=" ".join(["own", *left]))
+    return dataclasses.replace(
+        setting,
+        name=" ".join(["own", *left]),
+        task=plan.task or setting.task,
+        layers=setting.layers if plan.model is None else None,
+    )
 
 
 def _titled(settings: list[Setting], plan: Plan) -> tuple[Setting, ...]:
@@ -125,7 +126,8 @@ def _facts(setting: Setting, plan: Plan) -> list[str]:
     return facts
 
 
-def _task_in_words(task: RegressionTask) -> str:
+def _task_in_words(task: Task) -> str:
+    assert isinstance(task, RegressionTask)  # as all of the paper
     match task.covariates:
         case Gaussian(covariance=None):
             distribution = "N(0, I)"

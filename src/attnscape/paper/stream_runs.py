@@ -25,7 +25,7 @@ from attnscape.experiments.setting import Setting
 from attnscape.identity import Identity, settings
 from attnscape.models import LinearTransformer
 from attnscape.optimizers import PAPER, Transformation, clipped
-from attnscape.tasks import Moments
+from attnscape.tasks import Moments, RegressionTask
 from attnscape.training import Checkpoints, Progress, silent
 from attnscape.training.checkpoints import NoCheckpoints, say_unused
 from attnscape.trees import Plain, from_plain, to_plain
@@ -121,10 +121,13 @@ class StreamRuns:
         kept.describe([_PART], max(self.steps), None)
         rates, scale = setting.rates["code"], setting.scale["code"]
         optimizers = [clipped(PAPER[name], setting.clip["code"])(rates[name]) for name in PAPER]
-        streams = [Stream(seed, setting.task, setting.batch) for seed in seeds]
-        evaluation = Stream(EVALUATION_SEED, setting.task, setting.batch).batches(1)
+        task, layers = setting.task, setting.layers
+        assert isinstance(task, RegressionTask)  # as all of the paper
+        assert layers is not None
+        streams = [Stream(seed, task, setting.batch) for seed in seeds]
+        evaluation = Stream(EVALUATION_SEED, task, setting.batch).batches(1)
         with jax.enable_x64(True), ThreadPoolExecutor() as pool:
-            starts = [_both_starts(*stream.matrices(setting.layers, scale)) for stream in streams]
+            starts = [_both_starts(*stream.matrices(layers, scale)) for stream in streams]
             now = _UnderWay(streams, [_start(optimizers, models) for models in starts])
             if (saved := kept.read(_PART)) is not None:
                 now.restore(saved)

@@ -18,7 +18,7 @@ from attnscape.experiments.trials import TUNING_SEEDS
 from attnscape.experiments.tuning import final_losses
 from attnscape.paper.settings import DEPTHS, HEAVY_TAILED, MAIN, SPHERE
 from attnscape.paper.variants import FACTORED, NONLINEAR, SOFTMAX, WIDE
-from attnscape.tasks import Gaussian, Linear, OneHot, Radial, Sphere
+from attnscape.tasks import Gaussian, Linear, OneHot, Radial, RegressionTask, Sphere
 
 
 class TrialKey(NamedTuple):
@@ -73,6 +73,7 @@ class TableOfSettings(SettingsTable):
 
     def _row(self, setting: Setting) -> dict[str, Any]:
         task = setting.task
+        assert isinstance(task, RegressionTask)  # as all of the paper
         distribution, mean, variance = _distribution(task.covariates, task.dim)
         return {
             "setting": setting.title,
@@ -158,6 +159,9 @@ class TableOfRates(SettingsTable):
         ]
         columns = ["setting", "optimizer", "learning_rate", "seed", "loss"]
         return Analysis(results, pd.concat(frames, ignore_index=True)[columns])
+
+    def against_rates(self, plan: Plan) -> str:
+        return ""  # the caption says it by the settings' titles
 
     def caption(self, analysis: Analysis, plan: Plan) -> str:
         words = [

@@ -55,7 +55,9 @@ def make(
     runs = {key: store.find(experiment, out / "runs") for key, experiment in experiments.items()}
     runs |= {key: out / path for key, path in kept.items()}
     analysis = artifact.analyse(found)
-    tables, caption = artifact.tables(analysis, plan), artifact.caption(analysis, plan)
+    tables = artifact.tables(analysis, plan)
+    words = artifact.caption(analysis, plan), artifact.against_rates(plan)
+    caption = " ".join(filter(None, words))
     return Made(
         artifact,
         caption,

@@ -96,7 +96,10 @@ class AttentionSparsity(WithoutOwnParts, SettingCurves[SparsityAnalysis]):
     def sentence(self, analysis: SparsityAnalysis) -> str:
         below = sum(each.interval.below(1.0) for each in analysis.trained)
         above = sum(each.interval.above(1.0) for each in analysis.trained)
-        words = "; ".join(f"{each.label} {ends(each.interval)}" for each in analysis.trained)
+        words = "; ".join(
+            f"{each.label} {ends(each.interval)}{f', {each.note}' if each.note else ''}"
+            for each in analysis.trained
+        )
         return (
             "After training, orthonormal covariates have sparser attention scores in "
             f"{below} of {len(analysis.trained)} comparisons and denser ones in {above}, each by "

@@ -120,9 +120,11 @@ class BatchSize(WithoutOwnParts, Artifact[BatchSizeAnalysis]):
             f"which a diverged run is the worst; {seeds_in_words(analysis.results)}. Lower row: "
             "final losses, median over seeds.",
             f"Fixed steps: {steps['steps'].iloc[0]:,} steps at every batch size. Fixed samples: "
-            f"equally many prompts in all, so that the steps are {of_samples}.",
-            "Slopes: least squares in each seed, mean over seeds; brackets: 95 % intervals; none "
-            "where a run diverged, because its seed has no slope.",
+            "equally many prompts in all, but for the rounding to whole steps, so that the steps "
+            f"are {of_samples}.",
+            "Slopes: least squares in each seed, mean over the seeds of which no run diverged; "
+            "brackets: 95 % intervals, none where a run diverged. There is no slope where fewer "
+            "than two batch sizes are left.",
             *self._untrained(analysis.frame),
             f"Loss: median over {batches_in_words(dataset)} and over up to 20 steps in the last "
             "tenth.",

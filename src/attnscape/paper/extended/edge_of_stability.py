@@ -49,7 +49,7 @@ class Edge:
         lowest: The smallest value along training, geometric mean.
         peak: The largest value along training, geometric mean.
         later: The median over the second half of the steps, geometric mean.
-        reached: The share of runs with a value of at least 1 at some step.
+        reached: The share of runs with a value of at least 1 at some step after one below 1.
     """
 
     lowest: Interval
@@ -103,7 +103,7 @@ class EdgeOfStability(WithoutOwnParts, Artifact[EdgeAnalysis]):
             "lowest": "smallest sharpness / edge",
             "peak": "largest sharpness / edge after the smallest",
             "later": "sharpness / edge, median over the second half",
-            "reached": "share of runs that reach the edge",
+            "reached": "share of runs that reach the edge from below",
         }
         rows = [
             (*key, words, interval.estimate, interval.low, interval.high)
@@ -186,7 +186,7 @@ def _edge(runs: pd.DataFrame) -> Edge:
         geometric_mean(each.where(whole).to_numpy(np.float64))
         for each in (table.min(), rise.max(), later.median())
     )
-    reached = (rise >= 1).any()[whole]
+    reached = ((rise >= 1).any() & (table.min() < 1))[whole]
     return Edge(lowest, peak, middle, proportion(int(reached.sum()), reached.size))
 
 

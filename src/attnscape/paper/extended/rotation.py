@@ -141,6 +141,11 @@ class Rotation(WithoutOwnParts, Artifact[RotationAnalysis]):
             for runs, rate in analysis.rates.items()
             if _at_edge(analysis, runs, rate)
         )
+        lost = ", ".join(
+            f"{' '.join(runs)} {count}"
+            for runs, rate in analysis.rates.items()
+            if (count := int(np.isinf(_losses(analysis.frame, runs, rate)).sum()))
+        )
         first = f"Final loss of SGDM over Adam's, each at its best rate: {gaps}."
         details = (
             f"Rotated over own axes: {changes}. "
@@ -152,6 +157,7 @@ class Rotation(WithoutOwnParts, Artifact[RotationAnalysis]):
             "for both coordinates by the same rule, among the rates shown, so losses are a little "
             f"too low on both sides: {rates}. "
             + f"On the edge of the rates tried, so not the best there are: {edges}. " * bool(edges)
+            + f"Diverged runs at the best rate, which leaves no ratio: {lost}. " * bool(lost)
             + f"{conventions(plan, self.settings)}"
         )
         return f"{first}\n\n{details}"

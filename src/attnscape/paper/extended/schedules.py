@@ -188,7 +188,7 @@ class Schedules(WithoutOwnParts, Artifact[SchedulesAnalysis]):
             "number. "
             + (
                 "Final loss over SGDM's, divided by the same at a constant rate, where the "
-                f"interval excludes 1: {changed}."
+                f"interval excludes 1, each by itself: {changed}."
                 if changed
                 else "No optimizer's final loss over SGDM's differs from that at a constant rate "
                 "by its 95 % interval."

@@ -130,7 +130,8 @@ def _(artifact: SmoothnessScatter, analysis: ScatterAnalysis) -> Figure:
 @draw.register
 def _(artifact: Landscape, analysis: LandscapeAnalysis) -> Figure:
     (setting,) = artifact.settings
-    return landscape.figure(analysis.frame, setting.title)
+    references = analysis.loss.references[setting.name]
+    return landscape.figure(analysis.frame, setting.title, references)
 
 
 @draw.register

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from attnscape.report.style import of_optimizer, say_diverged, style
 
 _ROOM = 10  # times the first batch's largest loss: spikes of other batches would squeeze its curve
 _GREY = "#6E6E6E"
+_LINE = 0.055  # height of a line of the names beside a panel, as a share of the panel's
 _OTHERS: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7}  # batches other than the first
 
 
@@ -40,11 +42,13 @@ def figure(
         axes = result.subplots(1, len(titles), squeeze=False, sharex=one_scale, sharey=one_scale)[0]
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
             panel(axis, frame[frame["setting"] == setting])
-            _lines(axis, references.get(setting, ()))
+            lines(axis, references.get(setting, ()))
             axis.set_title(title)
         # After all panels: a limit ends the automatic scale, which panels may share.
         for axis, setting in zip(axes, titles, strict=True):
             leave_room(axis, frame if one_scale else frame[frame["setting"] == setting])
+        for axis, setting in zip(axes, titles, strict=True):
+            names(axis, references.get(setting, ()))
         axes[0].set_ylabel("mean loss on a fixed batch")
         return result
 
@@ -76,14 +80,56 @@ def panel(axis: Axes, frame: pd.DataFrame) -> None:
         say_diverged(axis)
 
 
-def _lines(axis: Axes, references: Sequence[ReferenceLoss]) -> None:
-    """Horizontal lines, their names right of the panel; 0 has no place on a log axis."""
-    look: dict[str, Any] = {"color": _GREY, "fontsize": 7, "va": "center", "linespacing": 1}
+def lines(axis: Axes, references: Sequence[ReferenceLoss]) -> None:
+    """Horizontal lines; 0 has no place on a log axis."""
     for each in references:
         if each.loss > 0:
             axis.axhline(each.loss, color=_GREY, linewidth=0.8, zorder=1)
-            name, place = textwrap.fill(each.name, 12), axis.get_yaxis_transform()
-            axis.text(1.01, each.loss, name, transform=place, **look)
+
+
+def names(axis: Axes, references: Sequence[ReferenceLoss]) -> None:
+    """The lines' names right of the panel, apart from each other; after its limits are set."""
+    axis.get_ylim()  # scales the axis, if it was not yet
+    to_panel = axis.transData + axis.transAxes.inverted()
+    kept = [each for each in references if each.loss > 0]
+    words = [_folded(each.name.partition(" with ")[0]) for each in kept]
+    heights = [_LINE * (1 + name.count("\n")) for name in words]
+    places = [float(to_panel.transform((0, each.loss))[1]) for each in kept]
+    for name, line, place in zip(words, places, _apart(places, heights), strict=True):
+        leader = {"arrowstyle": "-", "color": _GREY, "linewidth": 0.5, "relpos": (0, 0.5)}
+        axis.annotate(
+            name,
+            (1.0, line),
+            (1.01, place) if place == line else (1.05, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            arrowprops=None if place == line else leader | {"shrinkA": 0, "shrinkB": 0},
+            color=_GREY,
+            fontsize=7,
+            va="center",
+            linespacing=1,
+        )
+
+
+def _folded(name: str) -> str:
+    return textwrap.fill(name, 12, break_long_words=False)
+
+
+def _apart(places: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """The places, from the highest on, of texts with these heights that do not overlap.
+
+    Each is as near to its own as those above allow; those that would go below the panel are moved
+    up again, and with them those above.
+    """
+    found = list(places)
+    for i in range(1, len(found)):
+        found[i] = min(found[i], found[i - 1] - (heights[i - 1] + heights[i]) / 2)
+    lowest = -np.inf
+    for i in reversed(range(len(found))):
+        bottom = heights[i] / 2 if found[i] < places[i] else -np.inf  # if it was moved down
+        found[i] = max(found[i], bottom, lowest + heights[i] / 2)
+        lowest = found[i] + heights[i] / 2
+    return found
 
 
 def leave_room(axis: Axes, frame: pd.DataFrame) -> None:

@@ -40,14 +40,16 @@ def figure(analysis: SparsityAnalysis) -> Figure:
 
 
 def share_panel(axis: Axes, frame: pd.DataFrame, model: str) -> None:
-    """Median over seeds, and from the smallest to the largest seed."""
+    """Median over seeds, from the smallest to the largest seed; all end where a run diverges."""
     for law, color in _COLORS.items():
         for optimizer in ("sgdm", "adam"):
             mine = frame[(frame["setting"] == f"{model}-{law}") & (frame["optimizer"] == optimizer)]
-            seeds = mine.pivot_table(index="step", columns="seed", values=SHARE)
+            seeds = mine.pivot(index="step", columns="seed", values=SHARE)
             line = of_optimizer(optimizer)["linestyle"]
-            axis.plot(seeds.index, seeds.median(axis=1), color=color, linestyle=line)
-            low, high = seeds.min(axis=1), seeds.max(axis=1)
+            middle, low, high = (
+                seeds.agg(function, axis=1, skipna=False) for function in ("median", "min", "max")
+            )
+            axis.plot(seeds.index, middle, color=color, linestyle=line)
             axis.fill_between(seeds.index, low, high, color=color, alpha=0.2, linewidth=0)
 
 
