@@ -33,7 +33,7 @@ from attnscape.measures import EvaluationLoss, every
 from attnscape.optimizers import adam, sgdm
 from attnscape.training import Status
 from attnscape.workflows.cluster_chunks import AgainError, Chunk, RefusedError, judge
-from attnscape.workflows.cluster_worker import Outcome
+from attnscape.workflows.cluster_worker import Message, Outcome, compute, setup
 from attnscape.workflows.clusters import Cluster
 from attnscape.workflows.open_cluster import opened, workers_abreast
 from attnscape.workflows.places import Job, LostError, Submitted
@@ -228,6 +228,32 @@ def test_a_chunk_that_fails_three_times_is_told_and_the_others_go_on(cluster, tm
     assert len(often.read_text().splitlines()) == 3
     assert len(once.read_text().splitlines()) == 1  # a mistake is not repeated
     assert store.find(TINY, tmp_path) is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks(Trial):
+    """A run whose result cannot get its name."""
+
+    def run(self, progress, checkpoints):
+        (self.begun / store.file_name(self) / "in the way").mkdir(parents=True)
+        return xr.Dataset({"loss": 1.0})
+
+
+def test_a_result_that_is_elsewhere_is_told_by_the_worker_that_has_it(tmp_path, monkeypatch):
+    """Another try would fail before its first step, and only say that there is no room."""
+    worker = SimpleNamespace(address="tcp://a:1", log_event=lambda topic, event: None, nanny=None)
+    monkeypatch.setattr("distributed.get_worker", lambda: worker)
+    monkeypatch.setenv("ATTNSCAPE_CACHE", str(tmp_path / "cache"))
+    run = Blocks("full", tmp_path)
+    content, has_own = Sender(tmp_path).to_bytes(Job(run, tmp_path))
+    outcome = compute(
+        Message(content, run.run_id, has_own, setup(), tmp_path, "topic", "key", 1.0, 1_000)
+    )
+    kept = tmp_path / "cache" / "results" / store.file_name(run)
+    assert kept.is_file()
+    assert "cannot be written (Is a directory); make room" in outcome.failed
+    assert f"result is not lost, it is {kept}: move it there" in outcome.failed
+    assert outcome.failed.endswith("This is on the worker tcp://a:1.")
 
 
 def test_own_parts_are_loaded_by_their_path(cluster, tmp_path):

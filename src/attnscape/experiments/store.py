@@ -24,6 +24,10 @@ from attnscape.training.provenance import SCHEMA_VERSION, provenance
 _LOCK = re.compile(r"([0-9a-f]{16})(-seed-\d+)?")  # of a run, or of one of its seeds
 
 
+class ElsewhereError(UsageError):
+    """A finished result could not be written at its place, and is in another one."""
+
+
 def load_or_run(
     experiment: Computation,
     directory: Path | str,
@@ -127,7 +131,8 @@ def _save_somewhere(result: xr.Dataset, path: Path) -> None:
     """Saves a finished result; in the user's cache or the system's folder if not at its place.
 
     Raises:
-        UsageError: If it is not at its place.
+        ElsewhereError: If it is not at its place.
+        UsageError: If it is nowhere.
     """
     try:
         writable_directory(path.parent)  # somebody may have removed it
@@ -139,7 +144,7 @@ def _save_somewhere(result: xr.Dataset, path: Path) -> None:
                 save(result, writable_directory(other) / path.name)
             except UsageError:
                 continue
-            raise UsageError(
+            raise ElsewhereError(
                 f"{error} The finished result is not lost, it is {elsewhere}: move it there, and "
                 "the same command finds it."
             ) from error

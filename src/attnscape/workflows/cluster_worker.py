@@ -18,6 +18,7 @@ import distributed
 import threadpoolctl
 
 from attnscape.errors import UsageError
+from attnscape.experiments import store
 from attnscape.identity import settings
 from attnscape.loading import user_errors
 from attnscape.training import Progress
@@ -106,6 +107,10 @@ def compute(message: Message) -> Outcome:
                     return Outcome(worker.address, refused=_OTHER_FILES)
                 worker.log_event(message.topic, (message.key, 0, worker.address))
                 job(_progress(message, worker))
+        except store.ElsewhereError as error:  # the next try would not know of it
+            return Outcome(
+                worker.address, failed=f"{error} This is on the worker {worker.address}."
+            )
         except UsageError as error:
             if error.__cause__ is not None:  # of the machine or of a user's part: it may go better
                 raise

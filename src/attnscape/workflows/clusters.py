@@ -83,7 +83,7 @@ class Cluster:
         """A sentence if there has been no worker for a while; empty if there is one."""
         if self._addresses() or time.monotonic() - self._seen < _LACKING:
             return ""
-        address = self._client.scheduler.address
+        address = getattr(self._client.scheduler, "address", "the scheduler")
         return (
             f"no worker is connected to {address}; chunks wait for one, as "
             f"`dask worker {address} --nthreads 1` starts it"

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Generator
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from attnscape.errors import UsageError
@@ -124,7 +125,7 @@ def _connected(where: Any) -> distributed.Client:
     except Exception as error:  # whatever another version makes of the first words
         raise UsageError(
             f"The scheduler at {where} does not understand this process ({error}); start it with "
-            f"the same version of Dask's distributed, which is {distributed.__version__} here."
+            f"the same version of Dask's distributed, which is {version('distributed')} here."
         ) from error
 
 

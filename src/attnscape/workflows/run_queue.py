@@ -263,7 +263,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
         try:
             while under_way := self._under_way():
                 wait([task.future for task in under_way.values()], _GLANCE)
-                _ = self._place.has_room  # a cluster that is lost ends nothing any more
+                bool(self._place.has_room)  # raises if a cluster is lost, which ends nothing
         except LostError:
             return
         except KeyboardInterrupt:
