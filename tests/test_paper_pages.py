@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from attnscape.paper.catalog import ARTIFACTS, EXTENDED
+from attnscape.paper.catalog import ARTIFACTS, EXTENDED, SECTIONS
 from attnscape.paper.verdict import WORDS
 from attnscape.report.manifest import read_all
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from attnscape.paper.catalog import Section, explanation_of, section_of
+from attnscape.paper.catalog import BENCH, SECTIONS, Section, explanation_of, section_of
 from attnscape.paper.verdict import Verdict
 from attnscape.report.contents import content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Table, read_all, read_verdicts
@@ -25,6 +25,7 @@ _HEADINGS: dict[Section, str] = {
     "extended": "Beyond its figures",
     "networks": "Real networks",
 }
+_ORPHAN = "---\norphan: true\n---\n\n"  # else Sphinx warns of a page in no list
 _MARKDOWN = re.compile(r"([\\*_|\[\]$~])")
 
 
@@ -35,6 +36,10 @@ def write_pages(app: Sphinx) -> None:
     manifests = {name: each for name, each in read_all(STORED).items() if each.was_made}
     verdicts = read_verdicts(STORED, manifests)
     pages = {name: "\n".join(_page(each, verdicts)) + "\n" for name, each in manifests.items()}
+    for name in SECTIONS.keys() - manifests.keys() - {BENCH}:
+        pages[name] = (
+            f"---\norphan: true\n---\n\n# {SECTIONS[name]}\n\nIt is not in the stored run.\n"
+        )
     pages["claims"] = "\n".join(_claims(verdicts, manifests)) + "\n"
     pages["index"] = "\n".join(_index(manifests)) + "\n"
     for stale in {path.stem for path in folder.glob("*.md")} - pages.keys():
