@@ -17,7 +17,7 @@ from attnscape.paper.verdict import Verdict
 from attnscape.report.contents import content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
-from attnscape.report.prose import prose
+from attnscape.report.prose import in_words, prose
 
 STORED = Path(__file__).parents[1] / "stored_run"
 _HEADINGS: dict[Section, str] = {
@@ -97,7 +97,8 @@ def _page(manifest: Manifest, verdicts: Iterable[Verdict]) -> Iterator[str]:
     shown, *details = (part for part in manifest.caption.split("\n\n") if part.strip())
     if "png" in manifest.files:
         picture = STORED / manifest.files["png"]
-        yield f"```{{figure}} ../{STORED.name}/{picture.name}\n:alt: {manifest.title}\n"
+        yield f"```{{figure}} ../{STORED.name}/{picture.name}\n:alt: {manifest.title}"
+        yield ":width: 100%\n"  # with a width, Sphinx makes it a link to the whole picture
         yield f"{_words(shown)}\n```\n"
     else:
         yield f"{_words(shown)}\n"
@@ -115,7 +116,7 @@ def _page(manifest: Manifest, verdicts: Iterable[Verdict]) -> Iterator[str]:
         yield "## Beside the printed numbers\n" if printed else "## In numbers\n"
         yield from _of_table(manifest.comparison)
     for heading, table in manifest.tables.items():
-        yield f"## {_words(heading)}\n"
+        yield f"**{_words(heading)}**\n"
         yield from _of_table(table)
     yield "## How it was made\n"
     yield f"```sh\n{manifest.command}\n```\n"
@@ -142,7 +143,7 @@ def _of_table(table: Table | None) -> Iterator[str]:
 def _table(
     columns: Iterable[str], rows: Iterable[Iterable[Cell]], marked: bool = False
 ) -> Iterator[str]:
-    heads = [_words(name.replace("_", " ")) for name in columns]
+    heads = [_words(in_words(name)) for name in columns]
     yield "| " + " | ".join(heads) + " |"
     yield "| " + " | ".join("---" for _ in heads) + " |"
     for row in rows:

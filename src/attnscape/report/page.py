@@ -22,7 +22,7 @@ from attnscape.report.contents import Picture, content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
 from attnscape.report.plans import plans_in_words
-from attnscape.report.prose import prose
+from attnscape.report.prose import in_words, prose
 from attnscape.report.summary import Summary
 
 NAME = "report.html"
@@ -227,7 +227,9 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(prose=prose, number=number, count=count, plain=_plain)
+    environment.filters.update(
+        prose=prose, in_words=in_words, number=number, count=count, plain=_plain
+    )
     environment.globals["badges"] = _BADGES
     environment.globals["comparison"] = _with_intervals
     environment.globals["site"] = _site()

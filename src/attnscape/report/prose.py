@@ -26,3 +26,8 @@ def prose(text: str) -> Markup:
 
 
 _MARKED = r"`([^`]+)`|\^([-+\N{MINUS SIGN}]?\w+)|\b([A-Za-z])_(\w+)"
+
+
+def in_words(column: str) -> str:
+    """A column's name: identifiers such as `learning_rate` in words, others as they are."""
+    return column.replace("_", " ") if column.isidentifier() else column
