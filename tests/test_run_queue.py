@@ -177,7 +177,7 @@ def test_after_ctrl_c_nothing_is_waited_for(pool, tmp_path):
 
 
 def test_ctrl_c_while_the_last_ones_end_stops_them(pool, tmp_path, monkeypatch):
-    def interrupted(futures):
+    def interrupted(futures, timeout):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_queue, "wait", interrupted)
