@@ -7,6 +7,7 @@ runs themselves stay where they are.
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -34,13 +35,10 @@ def store(results: Path) -> None:
         elif "csv" in manifest.files and short_table(content_of(manifest, "csv", results)):
             kept["csv"] = manifest.files["csv"]
             shutil.copy(results / kept["csv"], STORED / kept["csv"])
-        _without_digests(manifest, kept).save(STORED)
+        command = re.sub(r" --out ('[^']*'|\S+)", "", manifest.command)
+        dataclasses.replace(manifest, files=kept, digests={}, command=command).save(STORED)
     if (results / "claims.json").exists():
         shutil.copy(results / "claims.json", STORED / "claims.json")
-
-
-def _without_digests(manifest: Manifest, files: dict[str, str]) -> Manifest:
-    return dataclasses.replace(manifest, files=files, digests={})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def test_the_stored_run_has_every_artifact_and_can_be_read():
     assert stored.keys() >= {*ARTIFACTS, *EXTENDED}
     for manifest in stored.values():
         assert manifest.failure == ""
+        assert "--out" not in manifest.command  # a folder of whoever stored it
         assert (manifest.plan["seeds"], manifest.plan["steps"]) == (None, None)  # not a quick run
         for file in manifest.files.values():
             assert (STORED / file).is_file()
