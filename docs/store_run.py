@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from attnscape.report.contents import content_of, short_table
-from attnscape.report.manifest import Manifest, read_all
+from attnscape.report.manifest import read_all
 
 STORED = Path(__file__).parent / "stored_run"
 
