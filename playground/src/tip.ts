@@ -1,0 +1,58 @@
+// Explanations where the pointer or the keyboard is; at the foot of the screen on a phone.
+
+import { explanationOf } from "./controls";
+import { EXPLANATIONS } from "./explain";
+
+const DELAY = 350; // milliseconds
+
+export function makeTips(): void {
+  const tip = document.getElementById("tip")!;
+  let shown: HTMLElement | null = null;
+  let timer = 0;
+
+  const hide = () => {
+    clearTimeout(timer);
+    shown?.removeAttribute("aria-describedby");
+    shown = null;
+    tip.hidden = true;
+  };
+  const show = (owner: HTMLElement) => {
+    if (owner === shown) return;
+    hide();
+    const words = explanationOf(owner.dataset.explain!, EXPLANATIONS);
+    if (!words) return;
+    shown = owner;
+    owner.setAttribute("aria-describedby", "tip");
+    tip.textContent = words;
+    tip.hidden = false;
+    const around = owner.getBoundingClientRect();
+    const size = tip.getBoundingClientRect();
+    const left = Math.min(Math.max(8, around.left), innerWidth - size.width - 8);
+    const below = around.bottom + 8;
+    const top = below + size.height < innerHeight ? below : around.top - size.height - 8;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${Math.max(8, top)}px`;
+  };
+  const owner = (event: Event) => (event.target as Element).closest<HTMLElement>("[data-explain]");
+
+  document.addEventListener("pointerover", (event) => {
+    const found = owner(event);
+    clearTimeout(timer);
+    if (!found) hide();
+    else if (event.pointerType === "mouse") timer = window.setTimeout(() => show(found), DELAY);
+  });
+  document.addEventListener("focusin", (event) => {
+    const found = owner(event);
+    if (found && (event.target as Element).matches(":focus-visible")) show(found);
+    else hide();
+  });
+  document.addEventListener("focusout", hide);
+  document.addEventListener("click", (event) => {
+    const found = (event.target as Element).closest<HTMLElement>("figcaption[data-explain], label > span");
+    const named = found?.closest<HTMLElement>("[data-explain]");
+    if (named) show(named);
+    else if (owner(event) !== shown) hide(); // a label's click is followed by one of its input
+  });
+  document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  document.addEventListener("scroll", hide, { passive: true });
+}

@@ -1,0 +1,282 @@
+// The worker: trains, then measures what was kept along the way, in short slices between which it
+// listens to the page. Each kind of work is a generator that stops after every small piece.
+
+import { eigenvalues } from "./eigen";
+import { Engine } from "./engine";
+import { conditionNumber, Covariance } from "./measures";
+import type { Config, FromWorker, Noise, PerRun, ToWorker } from "./protocol";
+import { Training } from "./training";
+
+type Work = Generator<void, void, void>;
+type Body = FromWorker extends infer M ? (M extends { run: number } ? Omit<M, "run"> : never) : never;
+
+const SLICE = 24; // milliseconds between two looks at the messages
+const SHARE = 0.2; // of the time of a training that goes to measures, once it has begun
+const SAMPLES = 1000;
+const REFERENCE = 20; // thousand prompts
+const HEAVY = 300; // parameters from which one Hessian holds the worker up for too long
+
+const kernel = Engine.load();
+const scope = self as unknown as {
+  postMessage(message: FromWorker): void;
+  onmessage: (event: { data: ToWorker }) => void;
+};
+
+class Session {
+  private readonly engine: Engine;
+  private readonly training: Training;
+  private readonly told = new Set<number>();
+  private readonly works = new Map<string, Work>();
+  private spent = 0; // milliseconds of measures while the training is under way
+  private readonly began = performance.now();
+  private sweeping: Training | null = null;
+  playing: boolean;
+  private at: number | null;
+
+  constructor(
+    loaded: ConstructorParameters<typeof Engine>[0],
+    private readonly run: number,
+    private readonly config: Config,
+    options: { playing: boolean; at: number | null },
+  ) {
+    this.engine = new Engine(loaded, config);
+    this.training = new Training(this.engine, config, config.methods);
+    this.playing = options.playing;
+    this.at = options.at;
+    this.training.measure();
+    this.tell();
+    this.look();
+    this.works.set("noise", this.noise(0, [0]));
+  }
+
+  close(): void {
+    this.works.clear();
+    this.engine.release();
+  }
+
+  private say(body: Body): void {
+    scope.postMessage({ run: this.run, ...body } as FromWorker);
+  }
+
+  private get finished(): boolean {
+    return this.training.step >= this.config.steps;
+  }
+
+  get busy(): boolean {
+    return (this.playing && !this.finished) || this.works.size > 0;
+  }
+
+  /** Works for one slice; the training comes first. */
+  slice(): void {
+    const until = performance.now() + SLICE;
+    if (this.playing && !this.finished) {
+      this.train(until);
+      if (this.finished) this.look();
+      if (this.spent > SHARE * (performance.now() - this.began)) return;
+    }
+    const from = performance.now();
+    for (const [name, work] of this.works) {
+      do if (work.next().done) this.works.delete(name);
+      while (this.works.has(name) && performance.now() < until);
+      if (performance.now() >= until) break;
+    }
+    this.spent += performance.now() - from;
+  }
+
+  private train(until: number): void {
+    const { training } = this;
+    do {
+      training.advance();
+      if (training.due) training.measure();
+    } while (!this.finished && performance.now() < until);
+    this.tell();
+  }
+
+  step(): void {
+    if (this.finished) return;
+    this.training.advance();
+    if (!this.training.losses.has(this.training.step)) this.training.measure();
+    this.tell();
+    this.look();
+  }
+
+  select(at: number | null): void {
+    this.at = at;
+    this.look();
+    if (at !== null) this.works.set("noise", this.noise(at, at ? [0, 1] : [0]));
+  }
+
+  /** Points of the loss that the page has not got yet. */
+  private tell(): void {
+    const points = [...this.training.losses]
+      .filter(([step]) => !this.told.has(step))
+      .map(([step, losses]) => ({ step, losses }));
+    points.forEach(({ step }) => this.told.add(step));
+    this.say({ kind: "losses", step: this.training.step, points, done: this.finished });
+  }
+
+  /** Measures at the chosen step, or at the last one that was kept. */
+  private look(): void {
+    const steps = [...this.training.kept.keys()];
+    const at = this.at !== null && steps.includes(this.at) ? this.at : Math.max(...steps);
+    const kept = this.training.kept.get(at)!;
+    this.say({
+      kind: "iterate",
+      step: at,
+      parameters: kept.parameters.map((seeds) => seeds[0]!),
+    });
+    this.works.delete("spectrum");
+    this.works.set("spectrum", this.spectrum(at));
+    if (!this.works.has("smoothness")) this.works.set("smoothness", this.smoothness());
+  }
+
+  private *spectrum(step: number): Work {
+    const { parameters } = this.training.kept.get(step)!;
+    for (let seed = 0; seed < this.config.seeds; seed++) {
+      const spectra: Float64Array[] = [];
+      const conditions: number[] = [];
+      for (const seeds of parameters) {
+        const matrix = yield* this.hessian(seeds[seed]!);
+        const size = this.engine.parameters;
+        conditions.push(conditionNumber(Float64Array.from({ length: size }, (_, i) => matrix[i * size + i]!)));
+        spectra.push(Number.isNaN(matrix[0]) ? new Float64Array(0) : eigenvalues(matrix));
+        yield;
+      }
+      const sharpest = spectra.map((values) => values.at(-1) ?? NaN);
+      this.say({ kind: "spectrum", step, seed, eigenvalues: spectra, conditions, sharpest });
+    }
+  }
+
+  /** The Hessian at once where that is quick, otherwise column by column. */
+  private *hessian(parameters: Float32Array): Generator<void, Float64Array, void> {
+    const size = this.engine.parameters;
+    if (!this.config.softmax && size <= HEAVY) return this.engine.hessian(parameters);
+    const matrix = new Float64Array(size * size);
+    const unit = new Float64Array(size);
+    for (let i = 0; i < size; i++) {
+      unit.fill(0)[i] = 1;
+      matrix.set(this.engine.hessianTimes(parameters, unit), i * size);
+      yield;
+    }
+    return matrix;
+  }
+
+  /** Along the steps that were kept, the middle ones first, so that the curve soon has its shape. */
+  private *smoothness(): Work {
+    const done = new Set<number>();
+    for (;;) {
+      const open = [...this.training.kept]
+        .filter(([step, { after }]) => after.length && !done.has(step) && !this.smooth.has(step))
+        .map(([step]) => step);
+      if (!open.length) return;
+      const step = farthest(open, [...done, ...this.smooth]);
+      done.add(step);
+      this.smooth.add(step);
+      const { parameters, after } = this.training.kept.get(step)!;
+      const values: PerRun = [];
+      for (const [method, seeds] of parameters.entries()) {
+        values.push([]);
+        for (const [seed, point] of seeds.entries()) {
+          const change = after[method]![seed]!.map((entry, i) => entry - point[i]!);
+          values[method]!.push(this.engine.smoothness(point, change));
+          yield;
+        }
+      }
+      this.say({ kind: "smoothness", step, values });
+    }
+  }
+  private readonly smooth = new Set<number>();
+
+  /** Gradient noise of the first seed's iterates, as the measure `noise` draws it. */
+  private *noise(step: number, methods: number[]): Work {
+    const { engine } = this;
+    const points = methods.map((method) => this.training.kept.get(step)!.parameters[method]![0]!);
+    const references = points.map(() => new Float64Array(engine.parameters));
+    for (let index = 0; index < REFERENCE; index++) {
+      engine.drawNoise(0, step, index, 0);
+      points.forEach((point, i) => {
+        const { gradient } = engine.lossAndGradient(point, "large");
+        gradient.forEach((entry, j) => (references[i]![j]! += entry / REFERENCE));
+      });
+      yield;
+    }
+    const sums = points.map(() => new Covariance(engine.parameters));
+    for (let index = 0; index < SAMPLES; index++) {
+      engine.drawNoise(0, step, index, 1);
+      points.forEach((point, i) => {
+        const { gradient } = engine.lossAndGradient(point);
+        sums[i]!.add(references[i]!.map((entry, j) => gradient[j]! - entry));
+      });
+      if (index % 200 === 199) {
+        const samples: Noise[] = sums.map((each) => ({
+          norms: Float64Array.from(each.norms).sort(),
+          ...each.chi(),
+        }));
+        this.say({ kind: "noise", step, methods, samples, whole: index + 1 === SAMPLES });
+      }
+      yield;
+    }
+  }
+
+  /** Final losses of both optimizers at other rates. */
+  sweep(rates: readonly number[]): void {
+    this.works.set("sweep", this.sweepOf(rates));
+  }
+
+  private *sweepOf(rates: readonly number[]): Work {
+    for (const rate of rates) {
+      const methods = this.config.methods.map((method) => ({ ...method, rate }));
+      this.sweeping = new Training(this.engine, this.config, methods);
+      while (this.sweeping.step < this.config.steps) {
+        this.sweeping.advance();
+        yield;
+      }
+      this.say({ kind: "sweep", rate, losses: this.sweeping.evaluate() });
+    }
+  }
+}
+
+/** The number that is farthest from all of `others`. */
+function farthest(numbers: number[], others: number[]): number {
+  const distance = (n: number) => Math.min(...others.map((other) => Math.abs(other - n)), Infinity);
+  return numbers.reduce((best, n) => (distance(n) > distance(best) ? n : best));
+}
+
+let session: Session | null = null;
+const next = new MessageChannel();
+let waiting = false;
+
+function wake(): void {
+  if (waiting || !session?.busy) return;
+  waiting = true;
+  next.port2.postMessage(null);
+}
+
+next.port1.onmessage = () => {
+  waiting = false;
+  session?.slice();
+  wake();
+};
+
+scope.onmessage = async ({ data }) => {
+  const loaded = await kernel;
+  switch (data.kind) {
+    case "start":
+      session?.close();
+      session = new Session(loaded, data.run, data.config, data);
+      break;
+    case "play":
+      if (session) session.playing = data.playing;
+      break;
+    case "step":
+      session?.step();
+      break;
+    case "select":
+      session?.select(data.at);
+      break;
+    case "sweep":
+      session?.sweep(data.rates);
+      break;
+  }
+  wake();
+};
