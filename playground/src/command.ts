@@ -48,7 +48,7 @@ export function command(config: Config): string {
     parts.push(`    return AttentionTransformer.init(key, layers=${config.layers}, dim=${config.dim})`);
   }
   const optimizers = methods.map(({ name, plain }) => (plain ? name : `${FILE}:${name}`));
-  const rates = methods.map(({ rates }, i) => `${optimizers[i]}=${rates.join(",")}`);
+  const rates = methods.map(({ name, rates }) => `${name}=${rates.join(",")}`);
   const options = [
     `--dim ${config.dim} --context ${config.context}${config.softmax ? "" : ` --layers ${config.layers}`}`,
     ...covariates(config),

@@ -1,7 +1,8 @@
 // Explanations: of each control and picture, and a tour of five minutes.
 
+import { short } from "./draw/plot";
 import { OPTIMIZERS } from "./optimizers";
-import type { Picture } from "./picture";
+import { labels, type Picture } from "./picture";
 import { method, PRESETS, type State } from "./state";
 import { bends, condition, race, tail } from "./words";
 
@@ -20,7 +21,7 @@ export const EXPLANATIONS: Record<string, string> = {
   rate: "The length of the steps. Each optimizer needs its own: see how the loss depends on it by dragging over the axis “learning rate”.",
   beta: "How long running means remember: a mean with 0.9 is over about the last ten steps.",
   loss: "Mean squared error on 1000 prompts that are always the same, on a log axis. Lines are means over seeds, bands reach from the lowest to the highest seed. Click, or use the arrow keys, to move the other pictures to that step; Escape follows the training again.",
-  sensitivity: "Each mark is a whole training at that learning rate (mean over seeds of the final loss; × where a run diverged). Drag over rates to train with them. Click on a mark to use its rate. Triangles below the axis are the rates in use.",
+  sensitivity: "Each mark is a whole training at that learning rate: mean over seeds of the final loss, × where a run diverged. Drag over rates to train with them. Click on a mark to use its rate. Triangles below the axis are the rates in use.",
   smoothness: "Directional smoothness: how strongly the loss curves along the step that was really made, uᵀHu for the step’s direction u, with its sign. Where this is small, longer steps still go downhill. Measured exactly, on the fixed prompts.",
   spectrum: "Eigenvalues of the exact Hessian for the first seed: how strongly the loss curves along each of its axes. The last layer’s P never reaches the prediction, which makes a stretch of exact zeros. R is the robust condition number, the largest over the median |Hᵢᵢ|: how uneven the curvatures of the weights are; median over seeds.",
   noise: "Gradients of 1000 batches minus the true gradient (mean over 20,000 prompts), for the first seed. Filled: how often each norm occurs. Line: the norm of Gaussian noise with the same covariance. Corner: quantiles against each other; dots above the diagonal on the right are a tail heavier than Gaussian. Shown at the start, or at the step that you chose.",
@@ -60,7 +61,7 @@ export const TOUR: readonly Stop[] = [
     change: {},
     panel: "spectrum",
     say: (picture, state) =>
-      "SGD has one step length for all weights. It must be short enough for the direction in which the loss curves most, and then it is too short for all the flat ones. Adam divides every weight’s step by the recent size of that weight’s own gradient: steep weights get shorter steps, flat ones longer. " +
+      "SGD has one step length for all weights. It must be short enough for the direction in which the loss curves most, and then it is too short for all the flat ones. Adam divides every weight’s step by the recent size of that weight’s own gradient: steep weights get shorter steps, flat ones longer. (That helps as far as the steep directions are those of single weights.) " +
       condition(picture, state),
   },
   {
@@ -76,36 +77,35 @@ export const TOUR: readonly Stop[] = [
     change: { ...PRESETS["setting-3"]!.state, at: null },
     panel: "noise",
     say: (picture, state) =>
-      "Here most vectors x are tiny and a few are very long. A batch that has a long one gives a gradient far from the true one. Through SGD’s step it acts with its full (clipped) length; in Adam’s it also enters the divisor, so no weight moves much farther than the rate. " +
+      "Here most vectors x are tiny and a few are very long. A batch that has a long one gives a gradient far from the true one. Through SGD’s step it acts with its full (clipped) length; in Adam’s it also enters the divisor, so that with β₁ = β₂ no weight ever moves farther than the rate. " +
       tail(picture) + " " + race(picture, state),
   },
   {
     title: "Is it only the rate?",
     change: { ...paper, at: null },
     panel: "sensitivity",
-    say: (picture) =>
+    say: (picture, state) =>
       "A fair race lets both choose their rate. Drag over the axis “learning rate” (or press “Try all rates”) and compare the lowest points, and how wide the valleys are. " +
-      best(picture),
+      best(picture, state),
   },
   {
     title: "Which part of Adam does it?",
-    change: { ...paper, methods: [method("sign", 0.005), method("adam", 0.02)], at: null },
+    change: { ...paper, methods: [method("sign", 0.02), method("adam", 0.02)], at: null },
     panel: "loss",
     say: (picture, state) =>
-      "Sign descent keeps nothing of the gradient but its signs: every weight moves by the same length. If it does nearly as well as Adam, what matters is that weights get steps of like size, not the averages. " +
+      "Sign descent keeps nothing of the gradient but its signs: every weight moves by the same length, and nothing is remembered. Compare it with SGDM’s loss at the first stop: how much of Adam’s lead is left? Then try Lion, the sign of a running mean, or Muon, which evens out whole matrices. " +
       race(picture, state),
   },
 ];
 
-/** The best rates of a sweep. */
-function best(picture: Picture): string {
-  const names = ["The first optimizer", "the second"];
-  const found = names.map((name, method) => {
-    const finished = [...picture.sweep]
-      .map(([rate, losses]) => ({ rate, loss: Math.max(...losses[method]!) }))
+/** The best rate of each optimizer in a sweep: with the smallest loss of its worst seed. */
+function best(picture: Picture, state: State): string {
+  const found = labels(state).map((name, method) => {
+    const [first] = [...picture.sweep]
+      .map(([rate, { losses }]) => ({ rate, loss: Math.max(...losses[method]!) }))
       .filter(({ loss }) => Number.isFinite(loss))
       .sort((x, y) => x.loss - y.loss);
-    return finished[0] && `${name}’s best so far is at rate ${finished[0].rate}, with ${finished[0].loss.toPrecision(2)} in its worst seed`;
+    return first && `${name}’s is best at rate ${first.rate} (${short(first.loss)})`;
   });
-  return found.every(Boolean) ? `${found.join("; ")}.` : "";
+  return found.every(Boolean) ? `So far, the loss of the worst seed: ${found.join(", ")}.` : "";
 }

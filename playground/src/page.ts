@@ -73,7 +73,8 @@ const DRAWINGS: Record<Panel, () => void> = {
   sensitivity() {
     const svg = byId("sensitivity");
     const start = picture.meanLosses(0)[0] ?? 5;
-    const sweep = { finished: picture.sweep, wanted, dragged };
+    wanted = wanted.filter((rate) => !isFinished(rate));
+    const sweep = { points: picture.sweep, wanted, dragged };
     rateFrame = sensitivity(sweep, state.methods.map(({ rate }) => rate), start, sizeOf(svg));
     svg.innerHTML = rateFrame.svg;
   },
@@ -194,18 +195,20 @@ function change(part: Partial<State>): void {
 
 function start(): void {
   const { at, ...config } = state;
-  const swept = sameButRates(config) ? picture.sweep : new Map();
+  const { sweep } = picture;
   picture = new Picture();
-  swept.forEach((losses, rate) => picture.sweep.set(rate, losses));
+  if (sameButRates(config)) sweep.forEach((point, rate) => picture.sweep.set(rate, point));
+  else wanted = [];
   lastConfig = config;
   run += 1;
   send({ kind: "start", run, config, playing, at });
-  const left = wanted.filter((rate) => !picture.sweep.has(rate));
-  wanted = swept.size ? left : [];
+  wanted = wanted.filter((rate) => !isFinished(rate));
   if (wanted.length) send({ kind: "sweep", rates: wanted });
   show();
   draw(...PANELS);
 }
+
+const isFinished = (rate: number) => picture.sweep.get(rate)?.step === state.steps;
 
 // A sweep stays true as long as nothing but the rates changes.
 let lastConfig: Omit<State, "at"> | null = null;
@@ -283,9 +286,11 @@ function sweepBetween(from: number, to: number): void {
   const nearest = RATES.reduce((best, rate) =>
     Math.abs(Math.log(rate / low)) < Math.abs(Math.log(best / low)) ? rate : best,
   );
-  const asked = rates.length ? rates : [nearest];
-  wanted = [...new Set([...wanted, ...asked])].filter((rate) => !picture.sweep.has(rate));
-  send({ kind: "sweep", rates: wanted });
+  const asked = (rates.length ? rates : [nearest]).filter(
+    (rate) => !wanted.includes(rate) && !isFinished(rate),
+  );
+  wanted.push(...asked);
+  if (asked.length) send({ kind: "sweep", rates: asked });
   draw("sensitivity");
 }
 

@@ -19,7 +19,8 @@ export class Picture {
   spectrum: Spectrum = { step: 0, seeds: [] };
   noise: { step: number; methods: number[]; samples: Noise[]; whole: boolean } | null = null;
   iterate: { step: number; parameters: Float32Array[] } = { step: 0, parameters: [] };
-  readonly sweep = new Map<number, PerRun>();
+  /** By learning rate; finished where the step is the last one. */
+  readonly sweep = new Map<number, { step: number; losses: PerRun }>();
 
   add(message: FromWorker): void {
     switch (message.kind) {
@@ -42,7 +43,7 @@ export class Picture {
         this.iterate = message;
         break;
       case "sweep":
-        this.sweep.set(message.rate, message.losses);
+        message.points.forEach(({ rate, losses }) => this.sweep.set(rate, { step: message.step, losses }));
         break;
     }
   }

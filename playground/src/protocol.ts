@@ -56,7 +56,7 @@ export type FromWorker = { run: number } & (
       sharpest: number[];
     }
   | { kind: "noise"; step: number; methods: number[]; samples: Noise[]; whole: boolean }
-  | { kind: "sweep"; rate: number; losses: PerRun }
+  | { kind: "sweep"; step: number; points: { rate: number; losses: PerRun }[] }
 );
 
 /** Norms of gradient noise at one iterate, and the norm of Gaussian noise with their covariance. */

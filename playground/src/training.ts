@@ -63,9 +63,15 @@ export class Training {
 
   /** One update of every run. */
   advance(): void {
+    for (const _ of this.advanceSlowly());
+  }
+
+  /** The same, with a pause after each seed, whose prompts are drawn and used in between. */
+  *advanceSlowly(): Generator<void, void, void> {
     for (let seed = 0; seed < this.config.seeds; seed++) {
       this.engine.drawTraining(seed, this.step);
       for (const seeds of this.runs) advanceRun(this.engine, seeds[seed]!, this.config.clip);
+      yield;
     }
     const kept = this.kept.get(this.step);
     if (kept) kept.after = this.copies();

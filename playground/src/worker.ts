@@ -11,7 +11,8 @@ type Work = Generator<void, void, void>;
 type Body = FromWorker extends infer M ? (M extends { run: number } ? Omit<M, "run"> : never) : never;
 
 const SLICE = 24; // milliseconds between two looks at the messages
-const SHARE = 0.2; // of the time of a training that goes to measures, once it has begun
+const ALONE = 1000; // milliseconds in which a training is not slowed down by measures
+const SHARE = 0.2; // of the time after that which goes to measures
 const SAMPLES = 1000;
 const REFERENCE = 20; // thousand prompts
 const HEAVY = 300; // parameters from which one Hessian holds the worker up for too long
@@ -27,9 +28,11 @@ class Session {
   private readonly training: Training;
   private readonly told = new Set<number>();
   private readonly works = new Map<string, Work>();
-  private spent = 0; // milliseconds of measures while the training is under way
+  private readonly smooth = new Set<number>(); // steps whose smoothness is known or on its way
+  private spent = 0; // milliseconds of measures
   private readonly began = performance.now();
-  private sweeping: Training | null = null;
+  private looked = -1; // the step whose spectrum is known or on its way
+  private sweeps = 0;
   playing: boolean;
   private at: number | null;
 
@@ -45,8 +48,7 @@ class Session {
     this.at = options.at;
     this.training.measure();
     this.tell();
-    this.look();
-    this.works.set("noise", this.noise(0, [0]));
+    if (!this.at) this.works.set("noise", this.noise(0, [0]));
   }
 
   close(): void {
@@ -71,16 +73,25 @@ class Session {
     const until = performance.now() + SLICE;
     if (this.playing && !this.finished) {
       this.train(until);
-      if (this.finished) this.look();
-      if (this.spent > SHARE * (performance.now() - this.began)) return;
+      if (this.finished) this.select(this.at);
+      const measuring = performance.now() - this.began - ALONE;
+      if (this.spent > SHARE * measuring) return;
+      if (!this.works.has("spectrum")) this.look();
     }
     const from = performance.now();
-    for (const [name, work] of this.works) {
+    this.measure(Math.max(until, from + SLICE / 4));
+    this.spent += performance.now() - from;
+  }
+
+  /** Measures of what is looked at come before sweeps. */
+  private measure(until: number): void {
+    const first = ["spectrum", "smoothness", "noise"].filter((name) => this.works.has(name));
+    for (const name of new Set([...first, ...this.works.keys()])) {
+      const work = this.works.get(name)!;
       do if (work.next().done) this.works.delete(name);
       while (this.works.has(name) && performance.now() < until);
-      if (performance.now() >= until) break;
+      if (performance.now() >= until) return;
     }
-    this.spent += performance.now() - from;
   }
 
   private train(until: number): void {
@@ -102,31 +113,39 @@ class Session {
 
   select(at: number | null): void {
     this.at = at;
+    this.tellIterate();
     this.look();
-    if (at !== null) this.works.set("noise", this.noise(at, at ? [0, 1] : [0]));
+    if (at !== null && this.training.kept.has(at))
+      this.works.set("noise", this.noise(at, at ? [0, 1] : [0]));
   }
 
-  /** Points of the loss that the page has not got yet. */
+  /** Points of the loss that the page has not got yet, and the weights. */
   private tell(): void {
     const points = [...this.training.losses]
       .filter(([step]) => !this.told.has(step))
       .map(([step, losses]) => ({ step, losses }));
     points.forEach(({ step }) => this.told.add(step));
     this.say({ kind: "losses", step: this.training.step, points, done: this.finished });
+    if (points.length) this.tellIterate();
   }
 
-  /** Measures at the chosen step, or at the last one that was kept. */
+  /** The chosen step, or the last one that was kept. */
+  private get seen(): number {
+    const { kept } = this.training;
+    return this.at !== null && kept.has(this.at) ? this.at : Math.max(...kept.keys());
+  }
+
+  private tellIterate(): void {
+    const { parameters } = this.training.kept.get(this.seen)!;
+    this.say({ kind: "iterate", step: this.seen, parameters: parameters.map((seeds) => seeds[0]!) });
+  }
+
+  /** Measures at the step that is seen. */
   private look(): void {
-    const steps = [...this.training.kept.keys()];
-    const at = this.at !== null && steps.includes(this.at) ? this.at : Math.max(...steps);
-    const kept = this.training.kept.get(at)!;
-    this.say({
-      kind: "iterate",
-      step: at,
-      parameters: kept.parameters.map((seeds) => seeds[0]!),
-    });
-    this.works.delete("spectrum");
-    this.works.set("spectrum", this.spectrum(at));
+    if (this.looked !== this.seen) {
+      this.looked = this.seen;
+      this.works.set("spectrum", this.spectrum(this.seen));
+    }
     if (!this.works.has("smoothness")) this.works.set("smoothness", this.smoothness());
   }
 
@@ -161,16 +180,14 @@ class Session {
     return matrix;
   }
 
-  /** Along the steps that were kept, the middle ones first, so that the curve soon has its shape. */
+  /** Along the steps that were kept, far from each other first, so that the curve soon has its shape. */
   private *smoothness(): Work {
-    const done = new Set<number>();
     for (;;) {
       const open = [...this.training.kept]
-        .filter(([step, { after }]) => after.length && !done.has(step) && !this.smooth.has(step))
+        .filter(([step, { after }]) => after.length && !this.smooth.has(step))
         .map(([step]) => step);
       if (!open.length) return;
-      const step = farthest(open, [...done, ...this.smooth]);
-      done.add(step);
+      const step = farthest(open, [...this.smooth]);
       this.smooth.add(step);
       const { parameters, after } = this.training.kept.get(step)!;
       const values: PerRun = [];
@@ -185,7 +202,6 @@ class Session {
       this.say({ kind: "smoothness", step, values });
     }
   }
-  private readonly smooth = new Set<number>();
 
   /** Gradient noise of the first seed's iterates, as the measure `noise` draws it. */
   private *noise(step: number, methods: number[]): Work {
@@ -218,20 +234,22 @@ class Session {
     }
   }
 
-  /** Final losses of both optimizers at other rates. */
+  /** Trains both optimizers with other rates, all at once on the same prompts. */
   sweep(rates: readonly number[]): void {
-    this.works.set("sweep", this.sweepOf(rates));
+    this.works.set(`sweep ${this.sweeps++}`, this.sweepOf(rates));
   }
 
   private *sweepOf(rates: readonly number[]): Work {
-    for (const rate of rates) {
-      const methods = this.config.methods.map((method) => ({ ...method, rate }));
-      this.sweeping = new Training(this.engine, this.config, methods);
-      while (this.sweeping.step < this.config.steps) {
-        this.sweeping.advance();
-        yield;
-      }
-      this.say({ kind: "sweep", rate, losses: this.sweeping.evaluate() });
+    const { steps, methods } = this.config;
+    const all = rates.flatMap((rate) => methods.map((method) => ({ ...method, rate })));
+    const training = new Training(this.engine, this.config, all);
+    while (training.step < steps) {
+      yield* training.advanceSlowly();
+      const { step } = training;
+      if (step % Math.ceil(steps / 8) && step < steps) continue;
+      const losses = training.evaluate();
+      const points = rates.map((rate, i) => ({ rate, losses: losses.slice(2 * i, 2 * i + 2) }));
+      this.say({ kind: "sweep", step, points });
     }
   }
 }

@@ -20,6 +20,7 @@ from playground.sources import losses, playground
 pytestmark = pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium here")
 
 HEAVY = Radial(stats.gamma(0.1, scale=10))
+LIGHTER = Radial(stats.gamma(0.5, scale=20**0.5))
 
 
 def trained(methods, task=None, kind=LinearTransformer, steps=200, measures=(), **options):
@@ -57,10 +58,10 @@ def assert_same_losses(tab, result, names, rtol=1e-5):
         ({"context": 5}, RegressionTask(context=5)),
         ({"x": "sphere"}, RegressionTask(covariates=Sphere())),
         ({"x": "radial", "tail": 0.1}, RegressionTask(covariates=HEAVY)),
-        ({"x": "radial", "tail": 0.5}, RegressionTask(covariates=Radial(stats.gamma(0.5, scale=20**0.5)))),
+        ({"x": "radial", "tail": 0.5}, RegressionTask(covariates=LIGHTER)),
     ],
     ids=["setting-1", "setting-2", "sphere", "setting-3", "lighter-tail"],
-)  # fmt: skip
+)
 def test_losses_of_sgdm_and_adam_are_the_packages(changes, task):
     result = trained({"sgdm": (0.02, {}), "adam": (0.02, {})}, task)
     with playground(seeds=2, steps=200, **changes) as tab:
@@ -91,9 +92,7 @@ def test_other_optimizers_are_the_packages(a, b, methods):
 
 
 def test_softmax_attention_is_the_packages():
-    result = trained(
-        {"sgdm": (0.5, {}), "adam": (0.02, {})}, kind=AttentionTransformer, steps=50
-    )
+    result = trained({"sgdm": (0.5, {}), "adam": (0.02, {})}, kind=AttentionTransformer, steps=50)
     with playground(seeds=2, steps=50, softmax=1, a="sgdm:0.5:0.9") as tab:
         assert_same_losses(tab, result, ["sgdm", "adam"])
 

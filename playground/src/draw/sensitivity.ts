@@ -7,7 +7,8 @@ import type { Curves, Size } from "./curves";
 import { axes, extent, line, logarithmic, MARGIN, mark, note, type Point, SIDES } from "./plot";
 
 export interface Sweep {
-  finished: Map<number, PerRun>;
+  points: Map<number, { step: number; losses: PerRun }>;
+  /** Rates that are not finished. */
   wanted: readonly number[];
   /** Where the pointer is dragging, as rates. */
   dragged: readonly [number, number] | null;
@@ -15,15 +16,16 @@ export interface Sweep {
 
 export function sensitivity(sweep: Sweep, rates: readonly number[], start: number, size: Size): Curves {
   const x = logarithmic([RATES[0]! / 1.5, RATES[RATES.length - 1]! * 1.5], [MARGIN.left, size.width - MARGIN.right]);
-  const points = [...sweep.finished].sort(([a], [b]) => a - b);
+  const points = [...sweep.points]
+    .map(([rate, { losses }]) => [rate, losses] as const)
+    .sort(([a], [b]) => a - b);
   const all = points.flatMap(([, losses]) => losses.map(mean)).filter((value) => value > 0);
   const [low, high] = extent(all, [start / 10, start]);
   const y = logarithmic([Math.min(low / 1.4, start / 3), Math.min(Math.max(high, start) * 1.4, start * 10)], [size.height - MARGIN.bottom, MARGIN.top]);
   const frame = { ...size, x, y };
   const base = size.height - MARGIN.bottom;
-  const waiting = sweep.wanted
-    .filter((rate) => !sweep.finished.has(rate))
-    .map((rate) => `<path class="waiting" d="M${x(rate)} ${base}v-6"/>`);
+  const waiting = sweep.wanted.map((rate) => `<path class="waiting" d="M${x(rate)} ${base}v-6"/>`);
+  const steps = Math.min(...[...sweep.points.values()].map(({ step }) => step));
   const used = rates.map((rate, i) => `<path class="used ${SIDES[i]}" d="M${x(rate)} ${base}l-4 8h8Z"/>`);
   const curves = SIDES.map((name, method) => {
     const places = points.map(([rate, losses]): Point => {
@@ -43,7 +45,7 @@ export function sensitivity(sweep: Sweep, rates: readonly number[], start: numbe
     : "";
   const empty = !points.length && !sweep.wanted.length && !sweep.dragged;
   const svg =
-    axes(frame, "learning rate", "final loss") +
+    axes(frame, "learning rate", sweep.wanted.length && points.length ? `loss after ${steps} steps` : "final loss") +
     dragged +
     used.join("") +
     waiting.join("") +
