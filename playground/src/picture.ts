@@ -8,7 +8,7 @@ import type { State } from "./state";
 export interface Spectrum {
   step: number;
   /** Indexed by seed. */
-  seeds: { eigenvalues: Float64Array[]; conditions: number[]; sharpest: number[] }[];
+  seeds: { eigenvalues: Float64Array[]; conditions: number[] }[];
 }
 
 export class Picture {

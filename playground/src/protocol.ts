@@ -33,6 +33,9 @@ export function measureEvery(steps: number): number {
     for (const digit of [1, 2, 5]) if (digit * power >= least) return digit * power;
 }
 
+/** Weights up to which the exact Hessian is affordable here. */
+export const MOST_WEIGHTS = 600;
+
 export type ToWorker =
   | { kind: "start"; run: number; config: Config; playing: boolean; at: number | null }
   | { kind: "play"; playing: boolean }
@@ -53,7 +56,6 @@ export type FromWorker = { run: number } & (
       seed: number;
       eigenvalues: Float64Array[];
       conditions: number[];
-      sharpest: number[];
     }
   | { kind: "noise"; step: number; methods: number[]; samples: Noise[]; whole: boolean }
   | { kind: "sweep"; step: number; points: { rate: number; losses: PerRun }[] }

@@ -43,7 +43,7 @@ export function method(name: OptimizerName, rate: number): Method {
   return { name, rate, betas: OPTIMIZERS[name].betas.map(([, value]) => value) };
 }
 
-const SETTING_1: State = {
+export const DEFAULT: State = {
   layers: 3, dim: 5, context: 20, law: "gaussian", tail: 0.1, softmax: false,
   batch: 256, clip: 1, seeds: 3, steps: 500, at: null,
   methods: [method("sgdm", 0.02), method("adam", 0.02)],
@@ -72,8 +72,6 @@ export const PRESETS: Record<string, { label: string; state: Partial<State> }> =
   "depth-8": { label: "8 layers", state: preset(0.05, 0.02, { layers: 8 }) },
   softmax: { label: "softmax attention", state: preset(0.5, 0.02, { softmax: true }) },
 };
-
-export const DEFAULT: State = { ...SETTING_1 };
 
 /** The name of the preset that the state is, apart from batch, seeds and steps; or null. */
 export function presetOf(state: State): string | null {

@@ -7,7 +7,6 @@ import type { State } from "./state";
 
 const times = (ratio: number) =>
   ratio < 1.05 ? "about as" : `${short(Number(ratio.toPrecision(2)))} times as`;
-const seeds = (count: number) => (count === 1 ? "its seed" : `${count} seeds`);
 
 /** The losses: who is ahead, by how much, and in how many of the seeds. */
 export function race(picture: Picture, state: State): string {
@@ -19,9 +18,9 @@ export function race(picture: Picture, state: State): string {
   const when = at === 0 ? "At the start" : `After ${at} steps`;
   if (lost[0] || lost[1]) {
     const words = names.flatMap((name, i) =>
-      lost[i] ? [`${name} has diverged in ${lost[i]} of ${seeds(state.seeds)}`] : [],
+      lost[i] ? [`${name} has diverged${state.seeds > 1 ? ` in ${lost[i]} of ${state.seeds} seeds` : ""}`] : [],
     );
-    return `${when}, <b>${words.join(" and ")}</b>: its steps were too long. Try a smaller rate.`;
+    return `${when}, <b>${words.join(" and ")}</b>: the steps were too long. Try a smaller rate.`;
   }
   const means = losses.map(mean);
   if (at === 0) return `${when}, both have the same weights, and the loss ${short(means[0]!)}.`;

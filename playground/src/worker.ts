@@ -4,7 +4,9 @@
 import { eigenvalues } from "./eigen";
 import { Engine } from "./engine";
 import { conditionNumber, Covariance } from "./measures";
-import type { Config, FromWorker, Noise, PerRun, ToWorker } from "./protocol";
+import {
+  type Config, type FromWorker, MOST_WEIGHTS, type Noise, type PerRun, type ToWorker,
+} from "./protocol";
 import { Training } from "./training";
 
 type Work = Generator<void, void, void>;
@@ -151,25 +153,32 @@ class Session {
 
   private *spectrum(step: number): Work {
     const { parameters } = this.training.kept.get(step)!;
-    for (let seed = 0; seed < this.config.seeds; seed++) {
+    const size = this.engine.parameters;
+    if (size > MOST_WEIGHTS) return;
+    for (let seed = 0; seed < (this.dense ? this.config.seeds : 1); seed++) {
       const spectra: Float64Array[] = [];
       const conditions: number[] = [];
       for (const seeds of parameters) {
         const matrix = yield* this.hessian(seeds[seed]!);
-        const size = this.engine.parameters;
-        conditions.push(conditionNumber(Float64Array.from({ length: size }, (_, i) => matrix[i * size + i]!)));
-        spectra.push(Number.isNaN(matrix[0]) ? new Float64Array(0) : eigenvalues(matrix));
+        const diagonal = Float64Array.from({ length: size }, (_, i) => matrix[i * (size + 1)]!);
+        const known = diagonal.every(Number.isFinite);
+        conditions.push(known ? conditionNumber(diagonal) : NaN);
+        spectra.push(known ? eigenvalues(matrix) : new Float64Array(0));
         yield;
       }
-      const sharpest = spectra.map((values) => values.at(-1) ?? NaN);
-      this.say({ kind: "spectrum", step, seed, eigenvalues: spectra, conditions, sharpest });
+      this.say({ kind: "spectrum", step, seed, eigenvalues: spectra, conditions });
     }
   }
 
-  /** The Hessian at once where that is quick, otherwise column by column. */
+  /** Whether the kernels have the dense Hessian, and quickly. */
+  private get dense(): boolean {
+    return !this.config.softmax && this.engine.parameters <= HEAVY;
+  }
+
+  /** The Hessian at once, or else column by column. */
   private *hessian(parameters: Float32Array): Generator<void, Float64Array, void> {
+    if (this.dense) return this.engine.hessian(parameters);
     const size = this.engine.parameters;
-    if (!this.config.softmax && size <= HEAVY) return this.engine.hessian(parameters);
     const matrix = new Float64Array(size * size);
     const unit = new Float64Array(size);
     for (let i = 0; i < size; i++) {
