@@ -83,9 +83,10 @@ const DRAWINGS: Record<Panel, () => void> = {
       noise: sample,
       name: noise!.methods.length === 1 ? "both" : SIDES[noise!.methods[i]!]!,
     }));
-    svg.innerHTML = noiseHistogram(shown, sizeOf(svg));
+    const absent = noise ? "diverged" : "measured after the loss";
+    svg.innerHTML = noiseHistogram(shown, absent, sizeOf(svg));
     byId("noise-step").textContent = noise
-      ? `${noise.step ? `at step ${noise.step}` : "at the start"}, ${noise.samples[0]!.norms.length} batches`
+      ? `${noise.step ? `at step ${noise.step}` : "at the start"}, ${noise.samples[0]?.norms.length ?? 0} batches`
       : "";
   },
   heat() {

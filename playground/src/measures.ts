@@ -16,7 +16,6 @@ export function conditionNumber(diagonal: ArrayLike<number>): number {
 /** Sums over noise vectors: what the norm of Gaussian noise with their covariance needs. */
 export class Covariance {
   private readonly sums: Float64Array;
-  private fourth = 0;
   readonly norms: number[] = [];
 
   constructor(private readonly count: number) {
@@ -32,12 +31,11 @@ export class Covariance {
         for (let j = 0; j <= i; j++) this.sums[i * this.count + j]! += entry * noise[j]!;
     }
     this.norms.push(Math.sqrt(square));
-    this.fourth += square * square;
   }
 
   /**
    * Scale and degrees of the chi-square whose mean, trace S, and variance, 2 trace S^2, are those
-   * of |z|^2 for z ~ N(0, S). The trace of S^2 is estimated without bias.
+   * of |z|^2 for z ~ N(0, S), where S is the covariance of this sample.
    */
   chi(): { scale: number; degrees: number } {
     const n = this.norms.length;
@@ -48,7 +46,6 @@ export class Covariance {
       for (let j = 0; j <= i; j++)
         squares += (i === j ? 1 : 2) * (this.sums[i * this.count + j]! / n) ** 2;
     }
-    squares = (squares - this.fourth / n / n) / (1 - 1 / n);
     return { scale: squares / trace, degrees: trace ** 2 / squares };
   }
 }

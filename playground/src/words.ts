@@ -63,20 +63,20 @@ export function condition(picture: Picture, state: State): string {
   return `${where}, the steepest weight’s curvature is R = ${short(a)} times the median one where ${names[0]} is, and ${short(b)} times where ${names[1]} is.`;
 }
 
-/** The tail of the gradient noise. */
+/** The tail of the gradient noise: its 99 % quantile over its median, against Gaussian noise. */
 export function tail(picture: Picture): string {
   const sample = picture.noise?.samples[0];
-  if (!sample || !picture.noise) return "";
-  const gaussian = new GaussianNorm(sample.scale, sample.degrees).quantile(0.99);
-  const ratio = quantile(sample.norms, 0.99) / gaussian;
-  const where = picture.noise.step === 0 ? "at the start" : `at step ${picture.noise.step}`;
-  const compared =
-    ratio > 1.1
-      ? `${short(Number(ratio.toPrecision(2)))} times as large as Gaussian noise would give: a heavy tail`
-      : ratio < 0.9
-        ? "smaller than Gaussian noise would give"
-        : "about as large as Gaussian noise would give";
-  return `Of the gradient noise ${where}, the largest 1 % are ${compared}.`;
+  if (!sample || !picture.noise || !Number.isFinite(sample.scale)) return "";
+  const reference = new GaussianNorm(1, sample.degrees);
+  const gaussian = reference.quantile(0.99) / reference.quantile(0.5);
+  const measured = quantile(sample.norms, 0.99) / quantile(sample.norms, 0.5);
+  const where = picture.noise.step === 0 ? "At the start" : `At step ${picture.noise.step}`;
+  const verdict =
+    measured > 1.1 * gaussian ? ": a heavy tail" : measured < gaussian / 1.1 ? ": a light tail" : "";
+  return (
+    `${where}, one batch in a hundred has gradient noise of more than ${short(Number(measured.toPrecision(2)))} times the median; ` +
+    `with Gaussian noise it would be ${short(Number(gaussian.toPrecision(2)))} times${verdict}.`
+  );
 }
 
 export function whatYouSee(picture: Picture, state: State): string {

@@ -213,9 +213,13 @@ class Session {
   }
 
   /** Gradient noise of the first seed's iterates, as the measure `noise` draws it. */
-  private *noise(step: number, methods: number[]): Work {
+  private *noise(step: number, asked: number[]): Work {
     const { engine } = this;
-    const points = methods.map((method) => this.training.kept.get(step)!.parameters[method]![0]!);
+    const at = (method: number) => this.training.kept.get(step)!.parameters[method]![0]!;
+    const methods = asked.filter((method) => at(method).every(Number.isFinite));
+    const points = methods.map(at);
+    if (!points.length) this.say({ kind: "noise", step, methods, samples: [], whole: true });
+    if (!points.length) return;
     const references = points.map(() => new Float64Array(engine.parameters));
     for (let index = 0; index < REFERENCE; index++) {
       engine.drawNoise(0, step, index, 0);

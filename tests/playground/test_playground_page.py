@@ -267,6 +267,10 @@ def test_what_you_see_follows_the_numbers():
     with playground(**QUICK, clip=0, a="sgdm:10:0.9") as tab:
         assert np.isnan(losses(tab)[50][0]).all()
         assert "SGDM has diverged:" in tab.page.inner_text("#words")
+        tab.page.press("#loss", "End")
+        tab.page.wait_for_function("playground.picture.noise?.step === 50")
+        assert tab.page.evaluate("playground.picture.noise.methods") == [1]  # of Adam alone
+        assert_quiet(tab)
 
 
 def test_the_tour_goes_through_all_stops():

@@ -9,6 +9,7 @@ const GAP = 5;
 
 /** Orange below zero, purple above, the background at zero: told apart by the colour-blind. */
 function fill(value: number, largest: number): string {
+  if (Number.isNaN(value)) return "none";
   const share = Math.sqrt(Math.min(1, Math.abs(value) / largest)); // small weights stay visible
   const [r, g, b] = value < 0 ? [224, 110, 10] : [110, 76, 190];
   return `rgba(${r},${g},${b},${share.toFixed(2)})`;

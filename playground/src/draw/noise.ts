@@ -1,9 +1,9 @@
 // Gradient noise: a histogram of its norms against Gaussian noise, with a q-q plot in the corner.
 
-import { GaussianNorm, plottingPositions } from "../measures";
+import { GaussianNorm, plottingPositions, quantile } from "../measures";
 import type { Noise } from "../protocol";
 import { type Size } from "./curves";
-import { axes, line, linear, MARGIN, note, type Point } from "./plot";
+import { axes, line, linear, logarithmic, MARGIN, note, type Point } from "./plot";
 
 export interface Shown {
   noise: Noise;
@@ -13,23 +13,24 @@ export interface Shown {
 
 const BINS = 40;
 
-export function noiseHistogram(shown: Shown[], size: Size): string {
+/** `absent` says why there is nothing to show, where that is so. */
+export function noiseHistogram(given: Shown[], absent: string, size: Size): string {
+  const shown = given.filter(({ noise }) => Number.isFinite(noise.scale) && noise.degrees > 0);
   if (!shown.length) {
     const x = linear([0, 2.5], [MARGIN.left, size.width - MARGIN.right], 4);
     const y = linear([0, 1], [size.height - MARGIN.bottom, MARGIN.top], 3);
-    return axes({ ...size, x, y }, X_TITLE, "density") + note("measured after the loss", size);
+    return axes({ ...size, x, y }, X_TITLE, "density") + note(absent, size);
   }
-  const relative = shown.map(({ noise: { norms, scale, degrees }, name }) => {
-    const unit = Math.sqrt(scale * degrees);
-    return { name, unit, degrees, norms: norms.map((norm) => norm / unit) };
+  const relative = shown.map(({ noise: { norms, degrees }, name }) => {
+    const middle = quantile(norms, 0.5);
+    return { name, norms: norms.map((norm) => norm / middle), reference: gaussian(degrees) };
   });
   const most = Math.min(4, Math.max(1.8, ...relative.map(({ norms }) => norms[norms.length - 1]!)));
   const x = linear([0, most], [MARGIN.left, size.width - MARGIN.right], 4);
-  const parts = relative.map(({ name, degrees, norms }) => {
+  const parts = relative.map(({ name, norms, reference }) => {
     const counts = new Array<number>(BINS + 1).fill(0);
     norms.forEach((norm) => counts[Math.min(BINS, Math.floor((norm / most) * BINS))]!++);
     const densities = counts.slice(0, BINS).map((count) => (count / norms.length / most) * BINS);
-    const reference = new GaussianNorm(1 / degrees, degrees);
     return { name, norms, densities, reference };
   });
   const grid = Array.from({ length: 121 }, (_, i) => (i * most) / 120);
@@ -51,9 +52,15 @@ export function noiseHistogram(shown: Shown[], size: Size): string {
   return axes({ ...size, x, y }, X_TITLE, "density") + bars.join("") + curves.join("") + inset(parts, size);
 }
 
-const X_TITLE = "norm of the noise ÷ Gaussian’s";
+const X_TITLE = "norm of the noise ÷ its median";
 
-/** Quantiles of the norms against those of Gaussian noise; on the diagonal where they agree. */
+/** The norm of Gaussian noise, whose median is 1. */
+function gaussian(degrees: number): GaussianNorm {
+  const middle = new GaussianNorm(1, degrees).quantile(0.5);
+  return new GaussianNorm(1 / middle ** 2, degrees);
+}
+
+/** Quantiles of the norms against those of Gaussian noise, on log axes; on the diagonal if equal. */
 function inset(parts: { name: string; norms: Float64Array; reference: GaussianNorm }[], size: Size): string {
   const side = Math.min(84, size.width * 0.3, size.height * 0.42);
   const [left, top] = [size.width - MARGIN.right - side, MARGIN.top];
@@ -62,9 +69,9 @@ function inset(parts: { name: string; norms: Float64Array; reference: GaussianNo
     return { name, pairs: positions.map((p, i): Point => [reference.quantile(p), norms[i]!]) };
   });
   const high = Math.max(...all.flatMap(({ pairs }) => pairs[pairs.length - 1]!));
-  const low = Math.min(...all.flatMap(({ pairs }) => pairs[0]!));
-  const x = linear([low, high], [left, left + side]);
-  const y = linear([low, high], [top + side, top]);
+  const low = Math.max(1e-3, Math.min(...all.flatMap(({ pairs }) => pairs[0]!)));
+  const x = logarithmic([low, high], [left, left + side]);
+  const y = logarithmic([low, high], [top + side, top]);
   const dots = all.flatMap(({ name, pairs }) =>
     pairs
       .filter((_, i) => i % 10 === 5 || i > pairs.length - 30)

@@ -66,7 +66,7 @@ export function logarithmic(domain: readonly [number, number], range: readonly [
   const [low, high] = domain.map(Math.log10) as [number, number];
   const span = high - low || 1;
   const ticks: number[] = [];
-  const digits = span < 1.5 ? [1, 2, 5] : [1];
+  const digits = span < 2.2 ? [1, 2, 5] : [1];
   const stride = Math.max(1, Math.ceil(span / 5));
   for (let e = Math.floor(low); e <= Math.ceil(high); e++)
     for (const digit of digits) {
