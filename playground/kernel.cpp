@@ -135,11 +135,10 @@ void with_linear(const F* parameters, const F* data, int batch, const Call& call
                  LeadingAxes axes = {}) {
   const MomentArrays<F> m(const_cast<F*>(data), batch);
   const int64_t d = problem.dim;
-  const auto arguments =
-      gather<F>(static_cast<int32_t>(Form::block), axes, matrices(parameters),
-                matrices(parameters + block()), input(m.gram, {d, d, batch}),
-                input(m.cross, {d, batch}), input(m.square, {batch}), input(m.query, {d, batch}),
-                input(m.target, {batch}));
+  const auto arguments = gather<F>(static_cast<int32_t>(Form::block), axes, matrices(parameters),
+                                   matrices(parameters + block()), input(m.gram, {d, d, batch}),
+                                   input(m.cross, {d, batch}), input(m.square, {batch}),
+                                   input(m.query, {d, batch}), input(m.target, {batch}));
   if (d == 5) {
     call(arguments, Kernels<F, Form::block, 5>{});
   } else {
@@ -179,8 +178,8 @@ using namespace attnscape;
 
 EXPORTED void set_problem(int layers, int dim, int context, int distribution, int softmax,
                           const float* radii, int entries) {
-  problem = {layers,  dim,   context, static_cast<Distribution>(distribution), softmax != 0,
-             radii, entries};
+  problem = {layers,       dim,   context, static_cast<Distribution>(distribution),
+             softmax != 0, radii, entries};
 }
 
 // Numbers in the data of `batch` prompts.
@@ -213,8 +212,7 @@ EXPORTED void initial_parameters(uint32_t seed, float scale, float* parameters) 
       std::memcpy(&unit, &bits, sizeof(float));
       const float lowest = std::nextafter(-1.0f, 0.0f);
       const float uniform = std::fmax(lowest, (unit - 1) * (1 - lowest) + lowest);
-      parameters[matrix * block() + i] =
-          scale * (1.41421356f * inverse_error_function(uniform));
+      parameters[matrix * block() + i] = scale * (1.41421356f * inverse_error_function(uniform));
     }
   }
 }

@@ -71,7 +71,9 @@ function covariates({ law, tail }: Config): string[] {
 const importNames = (methods: Named[]) =>
   [...new Set(methods.map(({ method }) => method.name))].sort().join(", ");
 
-/** Lines of Python that end with a table of the losses. */
+const float = (value: number) => (Number.isInteger(value) ? `${value}.0` : `${value}`);
+
+/** Lines of Python that end with a table of the final losses. */
 export function python(config: Config): string {
   const methods = named(config);
   const model = config.softmax ? "AttentionTransformer" : "LinearTransformer";
@@ -82,7 +84,7 @@ export function python(config: Config): string {
   }[config.law];
   const ofTasks = { gaussian: [], sphere: ["Sphere"], radial: ["Radial"] }[config.law];
   const factories = methods.map(({ name, method, plain }) => `"${name}": ${plain ? name : partial(method)}`);
-  const rates = methods.map(({ name, rates }) => `"${name}": [${rates.join(", ")}]`);
+  const rates = methods.map(({ name, rates }) => `"${name}": [${rates.map(float).join(", ")}]`);
   return [
     "from functools import partial",
     "",
@@ -100,9 +102,9 @@ export function python(config: Config): string {
     `    range(${config.seeds}),`,
     `    steps=${config.steps},`,
     `    batch=${config.batch},`,
-    `    clip=${config.clip || "None"},`,
+    `    clip=${config.clip ? float(config.clip) : "None"},`,
     `    measures=[EvaluationLoss(every(${measureEvery(config.steps)}))],`,
     ")",
-    'print(result["loss"].mean("seed").to_series().unstack("step").T)',
+    "print(result.attnscape.summary())",
   ].join("\n");
 }

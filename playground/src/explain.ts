@@ -29,7 +29,7 @@ export const EXPLANATIONS: Record<string, string> = {
   play: "Train, or stop for a while. Key: space.",
   step: "One update of every run. Key: s.",
   restart: "Train again from step 0. The same seeds give the same numbers. Key: r.",
-  copy: "The same runs with the attnscape package: a command for the shell, or Python. The numbers agree to about five digits.",
+  copy: "The same runs with the attnscape package: a command for the shell, or Python. The numbers agree to about five digits; where steps are so long that rounding errors grow, the curves part in time.",
   share: "Copies the address of this page, which holds all settings.",
 };
 
