@@ -208,7 +208,7 @@ def test_a_drag_over_learning_rates_runs_the_sweep():
     "changes",
     [
         {},
-        {"x": "sphere", "clip": 0, "a": "sgdm:0.5:0.9"},
+        {"x": "sphere", "clip": 0, "a": "sgdm:0.1:0.9"},
         {"x": "radial", "tail": 0.2, "a": "adam:0.01:0.9:0.9", "b": "adam:0.03:0.9:0.9"},
         # Rounding errors grow 100-fold every 10 steps where Muon's steps are ten times as long.
         {"a": "lion:0.003:0.8:0.95", "b": "muon:0.005:0.9", "layers": 2, "dim": 3},
