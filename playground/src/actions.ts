@@ -64,6 +64,17 @@ function show(): void {
   showControls(app.state);
   showLegend();
   byId("copied").hidden = true;
+  clearTimeout(pending);
+  pending = window.setTimeout(writeAddress, written + REST - performance.now());
+}
+
+// Browsers refuse more than about three new addresses a second.
+const REST = 350; // milliseconds
+let written = -REST;
+let pending = 0;
+
+function writeAddress(): void {
+  written = performance.now();
   const hash = toHash(app.state);
   if (location.hash !== hash) history.replaceState(null, "", hash);
 }

@@ -3,7 +3,7 @@
 import { type Curves, lossCurves, type Size, smoothnessCurves } from "./draw/curves";
 import { heatMaps } from "./draw/heat";
 import { noiseHistogram } from "./draw/noise";
-import { short, SIDES } from "./draw/plot";
+import { SHAPES, short, SIDES } from "./draw/plot";
 import { sensitivity } from "./draw/sensitivity";
 import { spectrum } from "./draw/spectrum";
 import { TOUR } from "./explain";
@@ -67,7 +67,7 @@ const DRAWINGS: Record<Panel, () => void> = {
     const svg = byId("spectrum");
     const { seeds, step } = app.picture.spectrum;
     svg.innerHTML = spectrum(seeds[0]?.eigenvalues ?? [], 2 * app.state.layers * app.state.dim ** 2, sizeOf(svg));
-    const numbers = app.picture.conditions().map((value, i) => `<b class="${SIDES[i]}">${short(value)}</b>`);
+    const numbers = app.picture.conditions().map((value, i) => `<b class="${SIDES[i]}">${SHAPES[i]} ${short(value)}</b>`);
     byId("condition").innerHTML = seeds.length ? `R at step ${step}: ${numbers.join(" ")}` : "";
   },
   smoothness() {
@@ -122,6 +122,6 @@ export function showLegend(): void {
   const sample = (name: string) =>
     `<svg viewBox="0 0 30 10" aria-hidden="true"><path class="line ${name}" d="M0 5H30"/></svg>`;
   document.querySelector(".legend")!.innerHTML = labels(app.state)
-    .map((name, i) => `${sample(SIDES[i]!)}<b class="${SIDES[i]}">${name}</b>`)
+    .map((name, i) => `${sample(SIDES[i]!)}<b class="${SIDES[i]}">${SHAPES[i]} ${name}</b>`)
     .join("");
 }

@@ -5,7 +5,7 @@ import {
 } from "./actions";
 import { command, python } from "./command";
 import { draw, frames, PANELS } from "./drawings";
-import { RATES, type State } from "./state";
+import { RATES, type State, toHash } from "./state";
 import { app, byId } from "./store";
 
 const [LEAST, MOST] = [RATES[0]!, RATES[RATES.length - 1]!];
@@ -19,7 +19,7 @@ export function listen(): void {
   listenToRates(byId("sensitivity"));
   byId("command").addEventListener("click", () => copy(command(app.state)));
   byId("python").addEventListener("click", () => copy(python(app.state)));
-  byId("share").addEventListener("click", () => copy(location.href));
+  byId("share").addEventListener("click", () => copy(location.href.replace(/#.*|$/, toHash(app.state))));
   addEventListener("hashchange", follow);
   addEventListener("resize", () => draw(...PANELS));
   addEventListener("keydown", onKey);

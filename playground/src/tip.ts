@@ -8,12 +8,13 @@ const DELAY = 350; // milliseconds
 export function makeTips(): void {
   const tip = document.getElementById("tip")!;
   let shown: HTMLElement | null = null;
+  let described: Element | null = null; // what has the keyboard's focus
   let timer = 0;
 
   const hide = () => {
     clearTimeout(timer);
-    shown?.removeAttribute("aria-describedby");
-    shown = null;
+    described?.removeAttribute("aria-describedby");
+    shown = described = null;
     tip.hidden = true;
   };
   const show = (owner: HTMLElement) => {
@@ -22,7 +23,6 @@ export function makeTips(): void {
     const words = explanationOf(owner.dataset.explain!, EXPLANATIONS);
     if (!words) return;
     shown = owner;
-    owner.setAttribute("aria-describedby", "tip");
     tip.textContent = words;
     tip.hidden = false;
     const around = owner.getBoundingClientRect();
@@ -43,8 +43,10 @@ export function makeTips(): void {
   });
   document.addEventListener("focusin", (event) => {
     const found = owner(event);
-    if (found && (event.target as Element).matches(":focus-visible")) show(found);
-    else hide();
+    if (!found || !(event.target as Element).matches(":focus-visible")) return hide();
+    show(found);
+    described = event.target as Element;
+    described.setAttribute("aria-describedby", "tip");
   });
   document.addEventListener("focusout", hide);
   document.addEventListener("click", (event) => {

@@ -35,7 +35,7 @@ class Session {
   private readonly began = performance.now();
   private looked = -1; // the step whose spectrum is known or on its way
   private sweeps = 0;
-  playing: boolean;
+  private playing: boolean;
   private at: number | null;
 
   constructor(
@@ -103,6 +103,11 @@ class Session {
       if (training.due) training.measure();
     } while (!this.finished && performance.now() < until);
     this.tell();
+  }
+
+  play(playing: boolean): void {
+    this.playing = playing;
+    if (!playing) this.look();
   }
 
   step(): void {
@@ -297,7 +302,7 @@ scope.onmessage = async ({ data }) => {
       session = new Session(loaded, data.run, data.config, data);
       break;
     case "play":
-      if (session) session.playing = data.playing;
+      session?.play(data.playing);
       break;
     case "step":
       session?.step();

@@ -172,3 +172,5 @@ export function note(words: string, { width, height }: { width: number; height: 
 
 /** Names of the two methods' classes, in their order. */
 export const SIDES = ["a", "b"] as const;
+/** The shapes of their marks, for text. */
+export const SHAPES = ["●", "□"] as const;
