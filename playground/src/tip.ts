@@ -17,6 +17,15 @@ export function makeTips(): void {
     shown = described = null;
     tip.hidden = true;
   };
+  const place = (owner: HTMLElement) => {
+    const around = owner.getBoundingClientRect();
+    const size = tip.getBoundingClientRect();
+    const left = Math.min(Math.max(8, around.left), innerWidth - size.width - 8);
+    const below = around.bottom + 8;
+    const top = below + size.height < innerHeight ? below : around.top - size.height - 8;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${Math.max(8, top)}px`;
+  };
   const show = (owner: HTMLElement) => {
     if (owner === shown) return;
     hide();
@@ -25,13 +34,7 @@ export function makeTips(): void {
     shown = owner;
     tip.textContent = words;
     tip.hidden = false;
-    const around = owner.getBoundingClientRect();
-    const size = tip.getBoundingClientRect();
-    const left = Math.min(Math.max(8, around.left), innerWidth - size.width - 8);
-    const below = around.bottom + 8;
-    const top = below + size.height < innerHeight ? below : around.top - size.height - 8;
-    tip.style.left = `${left}px`;
-    tip.style.top = `${Math.max(8, top)}px`;
+    place(owner);
   };
   const owner = (event: Event) => (event.target as Element).closest<HTMLElement>("[data-explain]");
 
@@ -43,6 +46,7 @@ export function makeTips(): void {
   });
   document.addEventListener("focusin", (event) => {
     const found = owner(event);
+    if (found && found === shown) return; // a click on a label moves the focus to its input
     if (!found || !(event.target as Element).matches(":focus-visible")) return hide();
     show(found);
     described = event.target as Element;
@@ -56,5 +60,7 @@ export function makeTips(): void {
     else if (owner(event) !== shown) hide(); // a label's click is followed by one of its input
   });
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  document.addEventListener("scroll", hide, { passive: true });
+  // The keyboard scrolls what it reaches into view.
+  const scrolled = () => (shown && described ? place(shown) : hide());
+  document.addEventListener("scroll", scrolled, { passive: true });
 }

@@ -308,10 +308,11 @@ def test_explanations_appear_where_the_pointer_or_the_keyboard_is(width: int):
             if width > 600:
                 owner.hover()
             else:
-                owner.locator("input, select").or_(owner).last.focus()
+                focused = owner.locator("input, select").or_(owner).last
+                focused.focus()
                 tab.page.keyboard.press("Shift")  # the keyboard is in use: focus is shown
-                owner.locator("input, select").or_(owner).last.blur()
-                owner.locator("input, select").or_(owner).last.focus()
+                focused.blur()
+                focused.focus()
             tip.wait_for(state="visible", timeout=3000)
             assert len(tip.inner_text()) > 15
             box = tip.bounding_box()
@@ -320,3 +321,6 @@ def test_explanations_appear_where_the_pointer_or_the_keyboard_is(width: int):
             assert box["x"] + box["width"] <= width
             tab.page.keyboard.press("Escape")
             assert not tip.is_visible()
+        tab.page.locator("label[data-explain=batch] span").click()  # as a finger does
+        tab.page.wait_for_timeout(100)
+        assert "Fresh prompts" in tip.inner_text()
