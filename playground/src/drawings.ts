@@ -18,22 +18,43 @@ export type Panel = (typeof PANELS)[number];
 export const frames: Partial<Record<Panel, Curves>> = {};
 
 const open = new Set<Panel>();
+const drawn: Partial<Record<Panel, number>> = {};
+let frame = 0;
 
-/** Has these panels drawn in the next frame. */
+// Milliseconds between two drawings of what costs much and is not followed by the eye.
+const REST: Partial<Record<Panel, number>> = { heat: 250, sentence: 100 };
+
+/** Has these panels drawn in the next frame, or soon. */
 export function draw(...panels: readonly Panel[]): void {
-  if (!open.size) requestAnimationFrame(drawOpen);
   panels.forEach((panel) => open.add(panel));
+  if (open.size && !frame) frame = requestAnimationFrame(drawOpen);
 }
 
-function drawOpen(): void {
-  const panels = [...open];
-  open.clear();
-  panels.forEach((panel) => DRAWINGS[panel]());
+function drawOpen(now: number): void {
+  frame = 0;
+  for (const panel of [...open]) {
+    if (now - (drawn[panel] ?? -Infinity) < (REST[panel] ?? 0)) continue;
+    open.delete(panel);
+    drawn[panel] = now;
+    DRAWINGS[panel]();
+  }
+  if (open.size) setTimeout(draw, 50);
+}
+
+const sizes = new Map<string, Size>();
+
+/** Draws everything anew, as wide as it is now. */
+export function resized(): void {
+  sizes.clear();
+  draw(...PANELS);
 }
 
 function sizeOf(svg: Element): Size {
+  const known = sizes.get(svg.id);
+  if (known) return known;
   const { width, height } = svg.getBoundingClientRect();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  sizes.set(svg.id, { width, height });
   return { width, height };
 }
 

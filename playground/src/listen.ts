@@ -4,7 +4,7 @@ import {
   follow, change, restart, select, stepOnce, sweepBetween, togglePlay,
 } from "./actions";
 import { command, python } from "./command";
-import { draw, frames, PANELS } from "./drawings";
+import { draw, frames, resized } from "./drawings";
 import { RATES, type State, toHash } from "./state";
 import { app, byId } from "./store";
 
@@ -21,7 +21,7 @@ export function listen(): void {
   byId("python").addEventListener("click", () => copy(python(app.state)));
   byId("share").addEventListener("click", () => copy(location.href.replace(/#.*|$/, toHash(app.state))));
   addEventListener("hashchange", follow);
-  addEventListener("resize", () => draw(...PANELS));
+  addEventListener("resize", resized);
   addEventListener("keydown", onKey);
 }
 
