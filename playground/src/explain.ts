@@ -7,11 +7,11 @@ import { method, PRESETS, type State } from "./state";
 import { bends, condition, race, tail } from "./words";
 
 export const EXPLANATIONS: Record<string, string> = {
-  preset: "The settings of the paper, with the learning rates that its public code uses. Batch, seeds and steps stay as they are; the paper has batches of 1000 and 10,000 steps.",
+  preset: "The settings of the paper, with the learning rates that its public code uses (those of softmax were searched). Batch, seeds and steps stay as they are; the paper has batches of 1000 and 10,000 steps.",
   layers: "L: how many layers of attention. Each has a value matrix P and a key-query matrix Q of d × d weights, and nothing else.",
   dim: "d: the length of the vectors x.",
   context: "n: how many examples (x, y) a prompt has before the query. With fewer examples than about d the task cannot be solved exactly.",
-  law: "How the vectors x are drawn. “Heavy-tailed” has a random direction and a length whose square is Gamma(k)-distributed with variance 10: most x are tiny and a few are very long.",
+  law: "How the vectors x are drawn. “Heavy-tailed” has a random direction and a length whose square is Gamma(k)-distributed with variance 10: at small k most x are tiny and a few are very long.",
   tail: "k of Gamma(k). Small k is a heavy tail; k = 0.1 is Setting 3 of the paper. At k = 2.5 and d = 5, x is exactly normal.",
   softmax: "Off: linear attention, the paper’s model. On: softmax attention, which needs whole prompts instead of their moments and takes many times as long.",
   batch: "Fresh prompts in each step’s gradient. Larger batches have less gradient noise.",
@@ -78,7 +78,7 @@ export const TOUR: readonly Stop[] = [
     panel: "noise",
     say: (picture, state) =>
       "Here most vectors x are tiny and a few are very long. A batch that has a long one gives a gradient far from the true one. Through SGD’s step it acts with its full (clipped) length; in Adam’s it also enters the divisor, so that with β₁ = β₂ no weight ever moves farther than the rate. " +
-      tail(picture) + " " + race(picture, state),
+      tail(picture, state) + " " + race(picture, state),
   },
   {
     title: "Is it only the rate?",

@@ -64,13 +64,14 @@ export function condition(picture: Picture, state: State): string {
 }
 
 /** The tail of the gradient noise: its 99 % quantile over its median, against Gaussian noise. */
-export function tail(picture: Picture): string {
+export function tail(picture: Picture, state: State): string {
   const sample = picture.noise?.samples[0];
   if (!sample || !picture.noise || !Number.isFinite(sample.scale)) return "";
   const reference = new GaussianNorm(1, sample.degrees);
   const gaussian = reference.quantile(0.99) / reference.quantile(0.5);
   const measured = quantile(sample.norms, 0.99) / quantile(sample.norms, 0.5);
-  const where = picture.noise.step === 0 ? "At the start" : `At step ${picture.noise.step}`;
+  const { step, methods } = picture.noise;
+  const where = step === 0 ? "At the start" : `At step ${step}, where ${labels(state)[methods[0]!]} is`;
   const verdict =
     measured > 1.1 * gaussian ? ": a heavy tail" : measured < gaussian / 1.1 ? ": a light tail" : "";
   return (
@@ -80,5 +81,5 @@ export function tail(picture: Picture): string {
 }
 
 export function whatYouSee(picture: Picture, state: State): string {
-  return [race, bends, condition].map((say) => say(picture, state)).concat(tail(picture)).filter(Boolean).join(" ");
+  return [race, bends, condition, tail].map((say) => say(picture, state)).filter(Boolean).join(" ");
 }

@@ -266,13 +266,14 @@ def test_what_you_see_follows_the_numbers():
     ):
         with playground(seeds=2, steps=50, batch=64, **changes) as tab:
             means = np.mean(losses(tab)[50], axis=1)
+            tab.page.locator("#words", has_text="After 50 steps").wait_for()
             text = tab.page.inner_text("#words")
             assert f"{names[int(means.argmin())]} has a loss of" in text
             assert f"that of {names[int(means.argmax())]} is" in text
             assert "in 2 of 2 seeds" in text or "in 1 of 2 seeds" in text
     with playground(**QUICK, clip=0, a="sgdm:10:0.9") as tab:
         assert np.isnan(losses(tab)[50][0]).all()
-        assert "SGDM has diverged:" in tab.page.inner_text("#words")
+        tab.page.locator("#words", has_text="After 50 steps, SGDM has diverged:").wait_for()
         tab.page.press("#loss", "End")
         tab.page.wait_for_function("playground.picture.noise?.step === 50")
         assert tab.page.evaluate("playground.picture.noise.methods") == [1]  # of Adam alone
