@@ -1,9 +1,9 @@
 // Curves over steps, with a band over seeds: the loss and the directional smoothness.
 
-import { mean } from "../measures";
+import { mean, median } from "../measures";
 import type { PerRun } from "../protocol";
 import {
-  axes, band, cursor, extent, type Frame, line, linear, logarithmic, MARGIN, mark, note, type Point,
+  axes, band, cursor, digitOf, extent, type Frame, line, linear, logarithmic, MARGIN, mark, note, type Point,
   type Scale, SIDES, signedLog,
 } from "./plot";
 
@@ -61,8 +61,10 @@ export function smoothnessCurves(values: Map<number, PerRun>, steps: number, at:
   const points = [...values].sort(([a], [b]) => a - b);
   const all = points.flatMap(([, each]) => each.flat());
   const [low, high] = extent(all, [-1, 10]);
+  const typical = median(all.map(Math.abs)) || 1; // a few values may be a million times as large
+  const unit = digitOf(typical, 0) / 10;
   const x = linear([0, steps], across, 3);
-  const y = signedLog([Math.min(low, -0.1), Math.max(high, 1)], up, 0.1);
+  const y = signedLog([Math.min(low, -unit), Math.max(high, unit)], up, unit);
   const frame = { ...size, x, y };
   const svg =
     axes(frame, "step", "curvature along the step") +

@@ -25,7 +25,7 @@ export function noiseHistogram(given: Shown[], absent: string, size: Size): stri
     const middle = quantile(norms, 0.5);
     return { name, norms: norms.map((norm) => norm / middle), reference: gaussian(degrees) };
   });
-  const most = Math.min(4, Math.max(1.8, ...relative.map(({ norms }) => norms[norms.length - 1]!)));
+  const most = Math.min(4, Math.max(2.4, ...relative.map(({ norms }) => norms[norms.length - 1]!)));
   const x = linear([0, most], [MARGIN.left, size.width - MARGIN.right], 4);
   const parts = relative.map(({ name, norms, reference }) => {
     const counts = new Array<number>(BINS + 1).fill(0);

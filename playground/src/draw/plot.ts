@@ -15,14 +15,14 @@ export interface Frame {
   y: Scale;
 }
 
-export const MARGIN = { left: 44, right: 8, top: 8, bottom: 32 };
+export const MARGIN = { left: 50, right: 8, top: 8, bottom: 32 };
 
 /** A number with three digits, in as few signs as can be. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "–" : value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   const text =
-    size !== 0 && (size < 1e-3 || size >= 1e5)
+    size !== 0 && (size < 1e-3 || size >= 1e4)
       ? power(value)
       : `${Number(value.toPrecision(size >= 1000 ? 4 : size < 1 ? 2 : 3))}`;
   return text.replace("-", "−");
@@ -103,6 +103,11 @@ export function extent(values: Iterable<number>, fallback: [number, number]): [n
     high = Math.max(high, value);
   }
   return low <= high ? [low, high] : fallback;
+}
+
+/** The power of ten at or below the larger of two sizes. */
+export function digitOf(low: number, high: number): number {
+  return 10 ** Math.floor(Math.log10(Math.max(Math.abs(low), Math.abs(high), 1e-12)));
 }
 
 /** Axes with ticks and titles. */
