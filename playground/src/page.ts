@@ -26,7 +26,9 @@ worker.onmessage = ({ data }: { data: FromWorker }) => {
 };
 
 worker.onerror = ({ message }) => {
-  app.complaints = [`The computation stopped: ${message}. Reload the page, or try smaller numbers.`];
+  app.complaints = [
+    `The computation stopped (${message}). Reload the page, or try smaller numbers; it needs a browser that has WebAssembly with SIMD, as all have since 2023.`,
+  ];
   draw("sentence");
 };
 
