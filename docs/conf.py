@@ -70,6 +70,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "attnscape"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["playground.html"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",

@@ -45,13 +45,20 @@ class Tab:
 
 @contextlib.contextmanager
 def opened(
-    url: str, width: int = 1200, scheme: Literal["light", "dark"] = "light"
+    url: str,
+    width: int = 1200,
+    scheme: Literal["light", "dark"] = "light",
+    *,
+    bypass_csp: bool = False,
 ) -> Iterator[Tab]:
-    """A tab that shows `url`."""
+    """A tab that shows `url`; a page that forbids `eval` has to be asked with `bypass_csp`."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=binary(), args=["--no-sandbox"])
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, is_mobile=width < 600
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            is_mobile=width < 600,
+            bypass_csp=bypass_csp,
         )
         tab = Tab(context.new_page())
         tab.page.goto(url)
