@@ -16,7 +16,7 @@ _STEP_SECONDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "cifar10-resnet18": (0.053, 0.24),
         "ptb-transformer": (0.022, 0.15),
         "wikitext2-transformerxl": (0.026, 4.5),
-        "squad-distilbert": (0.73, 38.0),
+        "squad-distilbert": (0.46, 27.0),
         "ptb-lstm": (0.032, 3.3),
         "softmax-regression": (0.0024, 23.0),
     }
