@@ -1,7 +1,8 @@
 """Time and memory against runs, L, d, n, batch and steps: `python -m benchmarks.memory`.
 
 Each training has a process of its own, whose largest memory is read when its result is written and
-loaded. One size varies at a time. What is measured is also written to `memory.json`.
+loaded. One size varies at a time. What is measured is kept in docs/memory.json, and
+docs/how_to/sizes.md is written from that alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +22,6 @@ from typing import Annotated, Any
 import numpy as np
 import rich
 import tyro
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from attnscape import Experiment, RegressionTask, native
 from attnscape.experiments import effort, store
@@ -31,6 +29,9 @@ from attnscape.measures import EvaluationLoss, Parameters, TrainingLoss, every
 from attnscape.optimizers import NAMED
 from attnscape.training.sizes import in_bytes
 from benchmarks.effort import model
+
+_DOCS = Path(__file__).parents[1] / "docs"
+FILE, PAGE = _DOCS / "memory.json", _DOCS / "how_to" / "sizes.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,36 +140,50 @@ def rows(cases: tuple[Case, ...]) -> Iterator[dict[str, Any]]:
             yield dataclasses.asdict(case) | pool.submit(measured, case).result()
 
 
-def table(found: list[dict[str, Any]]) -> Table:
-    """The rows as a table for a terminal of 100 columns."""
-    names = {"layers": "L", "dim": "d", "context": "n", "parameters": "weights\nevery"}
+def page(found: Sequence[Mapping[str, Any]]) -> str:
+    """The page on sizes, from the rows alone."""
+    names = {"layers": "L", "dim": "d", "context": "n", "parameters": "weights every"}
     sizes = [field.name for field in dataclasses.fields(Case)]
-    made = Table(title="Time and memory", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    for name in (*(names.get(size, size) for size in sizes), "ms a step"):
-        made.add_column(name, justify="right")
-    for name in ("memory", "estimate", "result", "file"):
-        made.add_column(name, justify="right", no_wrap=True)
+    heads = [*(names.get(size, size) for size in sizes), "ms a step", *_BYTES]
+    lines = [_PAGE, f"| {' | '.join(heads)} |", f"| {' | '.join('---:' for _ in heads)} |"]
     for row in found:
-        made.add_row(
-            *(f"{row[size]:,}" for size in sizes),
-            f"{1e3 * row['seconds']:.3g}",
-            *(in_bytes(row[name]) for name in ("memory", "estimate", "result", "file")),
-        )
-    return made
+        cells = [f"{row[size]:,}" for size in sizes]
+        cells += [f"{1e3 * row['seconds']:.3g}", *(in_bytes(row[name]) for name in _BYTES)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+_BYTES = ("memory", "estimate", "result", "file")
+_PAGE = """# Sizes: time and memory
+
+What a training with SGDM and Adam takes, one size varied at a time; `python -m benchmarks.memory`
+measures it and writes this page. *Memory* is the most that the process ever held, libraries
+included (about 490 MB of it); *estimate* is what attnscape reckons with before it begins, and
+refuses where less is free; *result* is the Dataset and *file* its file. A step is one of all runs,
+on two processors. *Every* is the number of steps between two measurements of the losses, *weights
+every* that between two records of all parameters.
+"""
 
 
 def main(
-    out: Annotated[Path, tyro.conf.arg(help="folder for memory.json")] = Path("results"),
+    page_only: Annotated[bool, tyro.conf.arg(help="measure nothing, only write the page")] = False,
 ) -> None:
     """Measures time and memory of trainings; takes some minutes."""
+    if page_only:
+        _write_page()
+        return
     rich.print(native.why_unavailable() or "With the native kernels.")
     found = list[dict[str, Any]]()
     for row in rows(CASES):
         found.append(row)
         rich.print(f"{len(found)} of {len(CASES)}: {in_bytes(row['memory'])}")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "memory.json").write_text(json.dumps({"schema": 1, "rows": found}, indent=1) + "\n")
-    Console(width=None if sys.stdout.isatty() else 100).print(table(found))
+    FILE.write_text(json.dumps({"schema": 1, "rows": found}, indent=1) + "\n")
+    _write_page()
+
+
+def _write_page() -> None:
+    PAGE.write_text(page(json.loads(FILE.read_text())["rows"]))
+    print(PAGE)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import memory
 from benchmarks.simulation import Cluster, Simulation
 
 EXACT = {"spread": 0.0, "glance": 0.0, "checkpoint": math.inf}
@@ -25,6 +26,10 @@ def test_the_page_is_written_from_the_stored_numbers():
     assert (DOCS / "how_to" / "plan.md").read_text() == page(
         json.loads((DOCS / "plan.json").read_text())
     )
+
+
+def test_the_page_on_sizes_is_written_from_the_stored_numbers():
+    assert memory.PAGE.read_text() == memory.page(json.loads(memory.FILE.read_text())["rows"])
 
 
 @pytest.mark.parametrize(("workers", "chunks"), [(1, 3), (4, 12), (5, 12)])
