@@ -101,8 +101,7 @@ def real(folder: Path) -> dict[str, Any]:
 
 
 def _kill(marks: Path, stop: threading.Event, killed: list[int]) -> None:
-    while not (marks.exists() and marks.read_text().endswith("\n")):
-        time.sleep(0.01)
+    _wait_for_first(marks)
     began = float(marks.read_text().split()[2])
     for when in KILLS:
         if stop.wait(max(0.0, began + when - time.time())):
@@ -110,6 +109,11 @@ def _kill(marks: Path, stop: threading.Event, killed: list[int]) -> None:
         killed.append(int(marks.read_text().splitlines()[-1].split()[1]))
         with contextlib.suppress(ProcessLookupError):  # its chunk has killed it
             os.kill(killed[-1], signal.SIGKILL)
+
+
+def _wait_for_first(marks: Path) -> None:
+    while not (marks.exists() and marks.read_text().endswith("\n")):
+        time.sleep(0.01)
 
 
 def simulated(restart: float) -> dict[str, Any]:
@@ -149,8 +153,7 @@ def restart_seconds() -> float:
         marks = Path(folder) / "marks"
         with RunQueue(Path(folder), made) as queue:
             queue.add([Nap(0, marks)])
-            while not (marks.exists() and marks.read_text().endswith("\n")):
-                time.sleep(0.01)
+            _wait_for_first(marks)
             os.kill(int(marks.read_text().split()[1]), signal.SIGKILL)
             died = time.time()
             queue.compute([Nap(0, marks)], "plan", lambda words: None)

@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pages
 from sphinx.application import Sphinx
 
-from attnscape.paper.catalog import BENCH, SECTIONS, Section, explanation_of, section_of
+from attnscape.paper.catalog import BENCH, SECTIONS, Section, section_of
 from attnscape.paper.verdict import Verdict
 from attnscape.report.contents import content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
+from attnscape.report.plans import plans_in_words, versions
 from attnscape.report.prose import in_words, prose
 
 STORED = Path(__file__).parents[1] / "stored_run"
@@ -30,24 +32,18 @@ _MARKDOWN = re.compile(r"([\\*_|\[\]$~])")
 
 
 def write_pages(app: Sphinx) -> None:
-    """Writes `paper/*.md`, those only that changed, so that no page is built without need."""
-    folder = Path(app.srcdir) / "paper"
-    folder.mkdir(exist_ok=True)
+    """Writes `paper/*.md`."""
     manifests = {name: each for name, each in read_all(STORED).items() if each.was_made}
     verdicts = read_verdicts(STORED, manifests)
-    pages = {name: "\n".join(_page(each, verdicts)) + "\n" for name, each in manifests.items()}
-    for name in SECTIONS.keys() - manifests.keys() - {BENCH}:
-        pages[name] = (
-            f"---\norphan: true\n---\n\n# {SECTIONS[name]}\n\nIt is not in the stored run.\n"
-        )
-    pages["claims"] = "\n".join(_claims(verdicts, manifests)) + "\n"
-    pages["index"] = "\n".join(_index(manifests)) + "\n"
-    for stale in {path.stem for path in folder.glob("*.md")} - pages.keys():
-        (folder / f"{stale}.md").unlink()
-    for name, text in pages.items():
-        path = folder / f"{name}.md"
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+    texts = {  # other pages may have links to what is not stored
+        name: f"{_ORPHAN}# {title}\n\nIt is not in the stored run.\n"
+        for name, title in SECTIONS.items()
+        if name != BENCH
+    }
+    texts |= {name: "\n".join(_page(each, verdicts)) + "\n" for name, each in manifests.items()}
+    texts["claims"] = "\n".join(_claims(verdicts, manifests)) + "\n"
+    texts["index"] = "\n".join(_index(manifests)) + "\n"
+    pages.write(Path(app.srcdir) / "paper", texts)
 
 
 def _index(manifests: dict[str, Manifest]) -> Iterator[str]:
@@ -92,47 +88,46 @@ def _claims(verdicts: list[Verdict], manifests: dict[str, Manifest]) -> Iterator
 def _page(manifest: Manifest, verdicts: Iterable[Verdict]) -> Iterator[str]:
     yield f"# {_words(manifest.title)}\n"
     if manifest.statement:
-        whose = "The statement" if section_of(manifest.name) == "extended" else "The paper says"
-        yield f"> {whose}: {_words(manifest.statement)}\n"
-    shown, *details = (part for part in manifest.caption.split("\n\n") if part.strip())
+        yield f"> {manifest.whose}: {_words(manifest.statement)}\n"
     if "png" in manifest.files:
         picture = STORED / manifest.files["png"]
         yield f"```{{figure}} ../{STORED.name}/{picture.name}\n:alt: {manifest.title}"
         yield ":width: 100%\n"  # with a width, Sphinx makes it a link to the whole picture
-        yield f"{_words(shown)}\n```\n"
+        yield f"{_words(manifest.shown)}\n```\n"
     else:
-        yield f"{_words(shown)}\n"
+        yield f"{_words(manifest.shown)}\n"
         if "csv" in manifest.files:
             yield from _of_table(short_table(content_of(manifest, "csv", STORED)))
     for verdict in verdicts:
         if manifest.name in verdict.artifacts:
             number_ = verdict.number
             yield f"[Claim {number_}](claims.md#claim-{number_}): **{verdict.verdict}**.\n"
-    yield f"What it shows, and its traps: [](../explanations/{explanation_of(manifest.name)}.md)\n"
+    yield f"What it shows, and its traps: [](../explanations/{manifest.explanation}.md)\n"
     for note in manifest.notes:
         yield f":::{{note}}\n{_words(note)}\n:::\n"
-    if manifest.comparison is not None:
-        printed = "printed" in manifest.comparison.columns
-        yield "## Beside the printed numbers\n" if printed else "## In numbers\n"
-        yield from _of_table(manifest.comparison)
+    if manifest.compared is not None:
+        heading, table = manifest.compared
+        yield f"## {heading}\n"
+        yield from _of_table(table)
     for heading, table in manifest.tables.items():
         yield f"**{_words(heading)}**\n"
         yield from _of_table(table)
     yield "## How it was made\n"
     yield f"```sh\n{manifest.command}\n```\n"
-    for part in details:
+    for part in manifest.details:
         yield _words(part) + "\n"
     yield _provenance(manifest) + "\n"
 
 
 def _provenance(manifest: Manifest) -> str:
     """From how many runs, and with what."""
-    runs = manifest.runs.values()
-    if not runs:
+    if not manifest.runs:
         return "It needs no run."
-    versions = {f"{what} {version}" for run in runs for what, version in run.versions.items()}
-    computed = ", ".join(sorted({f"{run.precision}, {run.kernels}" for run in runs}))
-    return f"From {count(len(runs))} runs ({computed}; {', '.join(sorted(versions))})."
+    plan = plans_in_words([manifest])[0]
+    computed = ", ".join(
+        f"{what} {value}" for what, value in versions(manifest.runs.values()).items()
+    )
+    return f"From {count(len(manifest.runs))} runs: {plan}. Computed with {computed}."
 
 
 def _of_table(table: Table | None) -> Iterator[str]:

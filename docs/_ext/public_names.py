@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pages
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -37,14 +38,9 @@ _BLOCK = re.compile(r":\n\n(?=    )")  # what is indented after a colon is code
 
 
 def write_pages(app: Sphinx) -> None:
-    """Writes `reference/*.md`, those only that changed, so that no page is built without need."""
-    folder = Path(app.srcdir) / "reference"
-    folder.mkdir(exist_ok=True)
-    pages = {"index": _index()} | {_page(room): _text(room) for room in ROOMS}
-    for name, text in pages.items():
-        path = folder / f"{name}.md"
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+    """Writes `reference/*.md`."""
+    texts = {"index": _index()} | {_page(room): _text(room) for room in ROOMS}
+    pages.write(Path(app.srcdir) / "reference", texts)
 
 
 def public(room: str) -> dict[str, Any]:

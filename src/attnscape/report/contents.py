@@ -51,27 +51,30 @@ def short_table(content: bytes) -> Table | None:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A PNG as a data URI, with its size in pixels so that the layout is stable while it loads."""
+    """A PNG, with its size in pixels so that the layout is stable while it loads."""
 
-    uri: str
+    png: bytes
     width: int
     height: int
 
     @classmethod
     def of(cls, png: bytes) -> Picture:
         with _opened(png) as image:
-            width, height = image.size
-        return cls("data:image/png;base64," + base64.b64encode(png).decode(), width, height)
+            return cls(png, *image.size)
 
-    @classmethod
-    def small(cls, png: bytes, width: int = 600) -> Picture:
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+    def small(self, width: int = 600) -> Picture:
         """A smaller copy, at most so wide."""
         copy = io.BytesIO()
-        with _opened(png) as image:
+        with _opened(self.png) as image:
             small = image.convert("RGB")
             small.thumbnail((width, image.height))
             small.quantize(256, dither=Image.Dither.NONE).save(copy, "PNG", optimize=True)
-        return cls.of(copy.getvalue())
+        return Picture(copy.getvalue(), *small.size)
 
 
 @contextlib.contextmanager

@@ -18,10 +18,11 @@ import xarray as xr
 
 from attnscape.experiments.setting import Plan
 from attnscape.files import sha256
-from attnscape.paper.catalog import SECTIONS
+from attnscape.paper.catalog import SECTIONS, explanation_of, section_of
 from attnscape.paper.verdict import Verdict
 from attnscape.report.entries import read_entries, write_entries
 from attnscape.report.made import Made
+from attnscape.report.numbers import number
 from attnscape.report.reading import typed
 
 _CLAIMS = "claims.json"
@@ -166,6 +167,34 @@ class Manifest:
         )
 
     @property
+    def whose(self) -> str:
+        """Words before the statement, which beyond the paper's figures may be another paper's."""
+        return "The statement" if section_of(self.name) == "extended" else "The paper says"
+
+    @property
+    def explanation(self) -> str:
+        """The page of the site that explains it."""
+        return explanation_of(self.name)
+
+    @property
+    def shown(self) -> str:
+        """The first paragraph of the caption, on what is shown."""
+        return self.caption.partition("\n\n")[0]
+
+    @property
+    def details(self) -> list[str]:
+        """The other paragraphs, on how it was made."""
+        return [each for each in self.caption.split("\n\n")[1:] if each.strip()]
+
+    @property
+    def compared(self) -> tuple[str, Table] | None:
+        """The comparison with its heading; intervals stand beside their numbers to be narrow."""
+        if self.comparison is None:
+            return None
+        printed = "printed" in self.comparison.columns
+        return "Beside the printed numbers" if printed else "In numbers", _narrow(self.comparison)
+
+    @property
     def was_made(self) -> bool:
         """Whether there are files to show, possibly from before a failure."""
         return bool(self.files)
@@ -173,6 +202,23 @@ class Manifest:
     def save(self, out: Path) -> None:
         """Writes `<name>.json` into the folder."""
         write_entries(out / f"{self.name}.json", dataclasses.asdict(self))
+
+
+def _narrow(table: Table) -> Table:
+    """The table with the columns low and high merged into ours."""
+    if not {"ours", "low", "high"} <= set(table.columns):
+        return table
+    columns = tuple(name for name in table.columns if name not in ("low", "high"))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return Table(
+        tuple("ours [low, high]" if name == "ours" else name for name in columns),
+        tuple(tuple(_interval(row) if n == "ours" else row[n] for n in columns) for row in rows),
+    )
+
+
+def _interval(row: Mapping[str, Cell]) -> str:
+    ours, low, high = (number(row[name]) for name in ("ours", "low", "high"))
+    return ours if row["low"] is None and row["high"] is None else f"{ours} [{low}, {high}]"
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Literal
@@ -15,13 +15,13 @@ from typing import Literal
 import jinja2
 
 from attnscape import files
-from attnscape.paper.catalog import ARTIFACTS, SECTIONS, Section, explanation_of, section_of
+from attnscape.paper.catalog import ARTIFACTS, SECTIONS, Section, section_of
 from attnscape.paper.verdict import Verdict
 from attnscape.report.agenda import Agenda
 from attnscape.report.contents import Picture, content_of, short_table
-from attnscape.report.manifest import Cell, Manifest, Run, Table, read_all, read_verdicts
+from attnscape.report.manifest import Manifest, Run, Table, read_all, read_verdicts
 from attnscape.report.numbers import count, number
-from attnscape.report.plans import plans_in_words
+from attnscape.report.plans import plans_in_words, versions
 from attnscape.report.prose import in_words, prose
 from attnscape.report.summary import Summary
 
@@ -76,7 +76,7 @@ def render(out: Path) -> str:
                 if not manifest.was_made and name not in missing
             ],
             verdicts=verdicts,
-            summary=Summary.of(verdicts, [each.manifest for each in sections if each.picture], out),
+            summary=Summary.of(verdicts, [(s.manifest, s.picture) for s in sections if s.picture]),
             faults=[*faults, *unread],
             so_far=so_far,
             begun={
@@ -86,7 +86,7 @@ def render(out: Path) -> str:
             },
             plans=plans_in_words(made),
             runs=sorted(runs.values(), key=lambda run: (run.name, run.run_id)),
-            versions=_versions(runs.values()),
+            versions=versions(runs.values()),
         )
     )
 
@@ -187,37 +187,6 @@ class _Section:
             faults,
         )
 
-    @property
-    def whose(self) -> str:
-        """Words before the statement, which beyond the paper's figures may be another paper's."""
-        extended = section_of(self.manifest.name) == "extended"
-        return "The statement" if extended else "The paper says"
-
-    @property
-    def explanation(self) -> str:
-        """The page of the site that explains it."""
-        return explanation_of(self.manifest.name)
-
-    @property
-    def shown(self) -> str:
-        """The first paragraph of the caption, on what is shown."""
-        return self.manifest.caption.partition("\n\n")[0]
-
-    @property
-    def details(self) -> list[str]:
-        """The other paragraphs, on how it was made."""
-        return [each for each in self.manifest.caption.split("\n\n")[1:] if each.strip()]
-
-
-def _versions(runs: Iterable[Run]) -> dict[str, str]:
-    """Versions, precision and path of the runs; several values if the runs differ."""
-    seen: dict[str, set[str]] = {}
-    for run in runs:
-        facts = {**run.versions, "precision": run.precision, "kernels": run.kernels}
-        for what, value in facts.items():
-            seen.setdefault(what, set()).add(value)
-    return {what: ", ".join(sorted(values)) for what, values in seen.items()}
-
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -231,7 +200,6 @@ def _environment() -> jinja2.Environment:
         prose=prose, in_words=in_words, number=number, count=count, plain=_plain
     )
     environment.globals["badges"] = _BADGES
-    environment.globals["comparison"] = _with_intervals
     environment.globals["site"] = _site()
     return environment
 
@@ -246,20 +214,3 @@ def _site() -> str | None:
 def _plain(text: str) -> str:
     """A caption's text for places without markup."""
     return text.replace("`", "")
-
-
-def _with_intervals(table: Table) -> Table:
-    """The table with the columns low and high merged into ours, so that it fits a narrow page."""
-    if not {"ours", "low", "high"} <= set(table.columns):
-        return table
-    columns = tuple(name for name in table.columns if name not in ("low", "high"))
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    return Table(
-        tuple("ours [low, high]" if name == "ours" else name for name in columns),
-        tuple(tuple(_interval(row) if n == "ours" else row[n] for n in columns) for row in rows),
-    )
-
-
-def _interval(row: Mapping[str, Cell]) -> str:
-    ours, low, high = (number(row[name]) for name in ("ours", "low", "high"))
-    return ours if row["low"] is None and row["high"] is None else f"{ours} [{low}, {high}]"

@@ -1,11 +1,11 @@
-"""Recipes, seeds and steps of what was run, in words for the page."""
+"""Recipes, seeds, steps and versions of what was run, in words for the page."""
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
 
-from attnscape.report.manifest import Manifest
+from attnscape.report.manifest import Manifest, Run
 from attnscape.report.numbers import count
 
 
@@ -42,3 +42,13 @@ def _seeds(manifest: Manifest) -> set[int]:
 
 def _range(values: list[int]) -> str:
     return count(values[0]) if len(values) == 1 else f"{count(values[0])} to {count(values[-1])}"
+
+
+def versions(runs: Iterable[Run]) -> dict[str, str]:
+    """Versions, precision and path of the runs; several values if the runs differ."""
+    seen: dict[str, set[str]] = {}
+    for run in runs:
+        facts = {**run.versions, "precision": run.precision, "kernels": run.kernels}
+        for what, value in facts.items():
+            seen.setdefault(what, set()).add(value)
+    return {what: ", ".join(sorted(values)) for what, values in seen.items()}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from attnscape.paper.verdict import WORDS, Verdict
-from attnscape.report.contents import Picture, content_of
+from attnscape.report.contents import Picture
 from attnscape.report.manifest import Manifest
 
 # Those that say most, first; others follow in the order of the catalog.
@@ -28,22 +27,21 @@ class Summary:
     figures: Sequence[tuple[Manifest, Picture]]
 
     @classmethod
-    def of(cls, verdicts: Iterable[Verdict], shown: Sequence[Manifest], out: Path) -> Summary:
+    def of(cls, verdicts: Iterable[Verdict], shown: Sequence[tuple[Manifest, Picture]]) -> Summary:
         """The summary of a folder.
 
         Args:
             verdicts: What was judged.
-            shown: The artifacts whose pictures the page can show.
-            out: The folder.
+            shown: The artifacts with pictures, and these.
         """
         by_word = {word: [each for each in verdicts if each.verdict == word] for word in WORDS}
-        figures = sorted(shown, key=_place)[:_FIGURES] if len(shown) > _FIGURES else ()
+        telling = sorted(shown, key=_place)[:_FIGURES] if len(shown) > _FIGURES else ()
         return cls(
             [(word, those) for word, those in by_word.items() if those],
-            [(each, Picture.small(content_of(each, "png", out))) for each in figures],
+            [(manifest, picture.small()) for manifest, picture in telling],
         )
 
 
-def _place(manifest: Manifest) -> int:
-    name = manifest.name
+def _place(shown: tuple[Manifest, Picture]) -> int:
+    name = shown[0].name
     return _TELLING.index(name) if name in _TELLING else len(_TELLING)
