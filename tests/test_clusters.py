@@ -327,16 +327,20 @@ def pids(client):
     return client.run(os.getpid)
 
 
-def test_a_worker_that_is_killed_is_replaced_and_its_chunk_computed_again(cluster, tmp_path):
-    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
-    with RunQueue(tmp_path, cluster) as queue:
+def goes_on_when_its_worker_is_killed(cluster, folder):
+    trial = Trial("gated", folder / "begun", folder / "go")
+    with RunQueue(folder, cluster) as queue:
         queue.add([trial])
         until(lambda: trial.begun.exists() and trial.begun.read_text())
         os.kill(int(trial.begun.read_text()), signal.SIGKILL)
         trial.go.touch()
         queue.compute([trial], "trial", silent)
-    assert len(set(trial.begun.read_text().splitlines())) == 2
-    assert store.find(trial, tmp_path) is not None
+    assert len(set(lines_of(trial))) == 2
+    assert store.find(trial, folder) is not None
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_chunk_computed_again(cluster, tmp_path):
+    goes_on_when_its_worker_is_killed(cluster, tmp_path)
 
 
 def test_a_chunk_that_kills_its_workers_is_given_up(cluster, tmp_path):
@@ -457,19 +461,11 @@ def test_a_worker_with_other_settings_refuses(alone, tmp_path):
 
 def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, tmp_path):
     """Once a worker has refused, a chunk is for the others; new ones count when those are gone."""
-    trial = Trial("gated", tmp_path / "begun", tmp_path / "go")
     mine = set(alone._client.nthreads())
     with worker_of(alone._client.scheduler.address):
         until(lambda: len(alone._addresses()) == 2)
         alone._refusals.update(dict.fromkeys(set(alone._addresses()) - mine, "its disk is full"))
-        with RunQueue(tmp_path, alone) as queue:
-            queue.add([trial])
-            until(lambda: trial.begun.exists() and trial.begun.read_text())
-            os.kill(int(trial.begun.read_text()), signal.SIGKILL)
-            trial.go.touch()
-            queue.compute([trial], "trial", silent)
-    assert len(set(lines_of(trial))) == 2
-    assert store.find(trial, tmp_path) is not None
+        goes_on_when_its_worker_is_killed(alone, tmp_path)
 
 
 def test_a_cluster_whose_processes_cannot_start_again_is_told(tmp_path):
