@@ -331,9 +331,8 @@ void add_to_hessian(const Arguments<F>& arguments, int64_t run, int first, int l
   HessianSums<form, M, F> hessian(m, arguments.layers, arguments.P.at(run), arguments.Q.at(run),
                                   sums, frame);
   V* buffer = frame.take<V>(m * m + 2 * m);
-  LaneMoments<V> moments;
   for (int prompt = first; prompt < last; prompt += kLanes<F>) {
-    load_moments(arguments, run, prompt, buffer, moments);
+    const auto moments = load_moments<form, M>(arguments, run, prompt, buffer);
     hessian.add(moments);
   }
 }

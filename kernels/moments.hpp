@@ -14,29 +14,48 @@ struct Arguments : Runs<F> {
   Operand<F> gram, cross, square, query, target;
 };
 
-// The moments of the lanes that start at prompt `first`.
+// Reads the numbers of an array one after another, on the lanes that start at prompt `first`.
 template <class F>
-void load_moments(const Arguments<F>& arguments, int64_t run, int first, Lanes<F>* buffer,
-                  LaneMoments<Lanes<F>>& moments) {
-  using V = Lanes<F>;
-  const int d = arguments.dim, m = arguments.size;
-  const auto lanes = [&](const Operand<F>& operand, int number) {
-    return load_lanes(operand, run, number, first, arguments.batch);
+class LaneReader {
+ public:
+  LaneReader(const Operand<F>& operand, int64_t run, int first, int batch)
+      : next_(operand.at(run) + first), batch_(batch), valid_(batch - first) {}
+
+  Lanes<F> operator()() {
+    const F* from = next_;
+    next_ += batch_;
+    return valid_ >= kLanes<F> ? load<Lanes<F>>(from) : load_some<Lanes<F>>(from, valid_);
+  }
+
+ private:
+  const F* next_;
+  const int64_t batch_;
+  const int valid_;
+};
+
+// The moments of the lanes that start at prompt `first`.
+template <Form form, int M, class F>
+LaneMoments<Lanes<F>> load_moments(const Arguments<F>& arguments, int64_t run, int first,
+                                   Lanes<F>* buffer) {
+  const Size<M> m(arguments.size);
+  const int d = form == Form::full ? m - 1 : m;
+  const auto reader = [&](const Operand<F>& operand) {
+    return LaneReader<F>(operand, run, first, arguments.batch);
   };
-  V* gram = buffer;
-  V* cross = gram + m * m;
-  V* query = cross + d;
+  auto gram_of = reader(arguments.gram), cross_of = reader(arguments.cross);
+  auto query_of = reader(arguments.query);
+  Lanes<F>*gram = buffer, *cross = gram + m * m, *query = cross + m;
   for (int i = 0; i < d; ++i) {
-    for (int j = 0; j < d; ++j) gram[i * m + j] = lanes(arguments.gram, i * d + j);
-    cross[i] = lanes(arguments.cross, i);
-    query[i] = lanes(arguments.query, i);
+    for (int j = 0; j < d; ++j) gram[i * m + j] = gram_of();
+    cross[i] = cross_of();
+    query[i] = query_of();
   }
-  if (arguments.form == Form::full) {
+  if constexpr (form == Form::full) {
     for (int i = 0; i < d; ++i) gram[i * m + d] = gram[d * m + i] = cross[i];
-    gram[d * m + d] = lanes(arguments.square, 0);
-    query[d] = V{};
+    gram[d * m + d] = reader(arguments.square)();
+    query[d] = Lanes<F>{};
   }
-  moments = {gram, cross, query, lanes(arguments.target, 0)};
+  return {gram, cross, query, reader(arguments.target)()};
 }
 
 }  // namespace attnscape

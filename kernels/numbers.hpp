@@ -87,6 +87,26 @@ template <class NC, class NA, class NB>
   }
 }
 
+// sum = a * b, likewise.
+template <class NC, class NA, class NB>
+[[gnu::always_inline]] inline void set_product_of_parts(typename Parts<NC>::Part* sum,
+                                                        const typename Parts<NA>::Part* a,
+                                                        const typename Parts<NB>::Part* b) {
+  using C = Parts<NC>;
+  if constexpr (C::kValues == 1) sum[0] = a[0] * b[0];
+  if constexpr (C::kTangents == 1) {
+    typename C::Part& tangent = sum[C::kValues];
+    if constexpr (Parts<NB>::kTangents == 1) {
+      tangent = a[0] * b[1];
+      if constexpr (Parts<NA>::kTangents == 1) tangent += a[1] * b[0];
+    } else if constexpr (Parts<NA>::kTangents == 1) {
+      tangent = a[1] * b[0];
+    } else {
+      tangent = {};
+    }
+  }
+}
+
 template <class NC, class NA, class NB>
 inline void add_product(NC& sum, const NA& a, const NB& b) {
   add_product_of_parts<NC, NA, NB>(&Parts<NC>::of(sum, 0), &Parts<NA>::of(a, 0),

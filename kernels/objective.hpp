@@ -20,9 +20,8 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, const S* P, const S
   Frame frame;
   V* buffer = frame.take<V>(m * m + 2 * m);
   ReducedForm<form, M, N, S, V, Sum> reduced(m, arguments.layers, P, Q, frame);
-  LaneMoments<V> moments;
   for (int prompt = first; prompt < last; prompt += kLanes<F>) {
-    load_moments(arguments, run, prompt, buffer, moments);
+    const auto moments = load_moments<form, M>(arguments, run, prompt, buffer);
     reduced.add(moments, loss, gradient, gradient + arguments.block());
   }
 }

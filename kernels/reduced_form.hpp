@@ -1,8 +1,8 @@
 // Loss and gradient of linear attention from the moments of a prompt: the
 // reduced form, forward and backward, for one group of lanes.
 //
-//   A_0 = I,  A_{l+1} = A_l + P_l (A_l G A_l^T) Q_l A_l
-//   block:    s_0 = 0,  s_{l+1} = s_l + (A_l^T Q_l A_l)^T (c + G s_l),  TF = -s_L . q
+//   A_0 = I,  A_{l+1} = A_l + P_l K_l W_l,  K_l = A_l G A_l^T,  W_l = Q_l A_l
+//   block:    s_0 = 0,  s_{l+1} = s_l + W_l^T A_l (c + G s_l),  TF = -s_L . q
 //   full:     G with one more row and column for the responses, q with one
 //             more entry 0,  TF = -[A_L q]_last
 //
@@ -25,8 +25,8 @@ struct LaneMoments {
   V target;
 };
 
-// Derivatives of the squared error in the moments, each entry by itself: `gram`
-// is not symmetric although the gram is.
+// Derivatives of the squared error in the moments. Of `gram` only the symmetric part has a
+// meaning, as the gram is symmetric.
 template <class N>
 struct MomentAdjoints {
   N* gram;   // m x m
@@ -37,8 +37,8 @@ struct MomentAdjoints {
 // Everything one layer's backward pass needs from its forward pass.
 template <class N>
 struct LayerTape {
-  N *A, *W, *R, *T, *S;  // m x m: A, Q A, A^T Q A, G R, A T
-  N *s, *u;              // m: s and c + G s (block form only)
+  N *A, *H, *K, *W, *S;  // m x m: A, A G, A G A^T, Q A, K W; of the first layer W is G Q
+  N *s, *u, *a;          // m: s, c + G s, A u (block form only)
 };
 
 // N: numbers on lanes, S: one parameter, V: moments on lanes, Sum: gradient sums.
@@ -99,23 +99,27 @@ class ReducedForm {
     }
   }
 
-  // A_0 = I: A_1 = I + P T with T = G Q, s_1 = Q^T c.
+  // A_0 = I: A_1 = I + P W with W = G Q, s_1 = Q^T c.
   void forward_first(const LaneMoments<V>& z, LayerTape<N>& tape, LayerTape<N>& next) {
-    product<false>(m, tape.T, plain(z.gram, m), plain(Q_, m));
-    product<false>(m, next.A, plain(P_, m), plain(tape.T, m));
+    product<false>(m, tape.W, plain(z.gram, m), plain(Q_, m));
+    product<false>(m, next.A, plain(P_, m), plain(tape.W, m));
     for (int i = 0; i < m; ++i) add_one(next.A[i * m + i]);
     if constexpr (form == Form::block) apply<false>(m, next.s, transposed(Q_, m), z.cross);
   }
 
   void backward_first(const LaneMoments<V>& z, const LayerTape<N>& tape, Sum* P_bar, Sum* Q_bar,
                       const N* A_bar, const N* s_bar) {
-    product<true>(m, P_bar, plain(A_bar, m), transposed(tape.T, m));
-    N* T_bar = matrix();
-    product<false>(m, T_bar, transposed(P_, m), plain(A_bar, m));
-    product<true>(m, Q_bar, plain(z.gram, m), plain(T_bar, m));
-    if constexpr (form == Form::block) add_outer(m, Q_bar, z.cross, s_bar);
+    product<true>(m, P_bar, plain(A_bar, m), transposed(tape.W, m));
+    N* W_bar = matrix();
+    product<false>(m, W_bar, transposed(P_, m), plain(A_bar, m));
+    const auto gram_part = times(plain(z.gram, m), plain(W_bar, m));
+    if constexpr (form == Form::block) {
+      products<true>(m, Q_bar, gram_part, outer(z.cross, s_bar));
+    } else {
+      products<true>(m, Q_bar, gram_part);
+    }
     if constexpr (adjoints) {
-      product<true>(m, moments_bar_.gram, plain(T_bar, m), transposed(Q_, m));
+      product<true>(m, moments_bar_.gram, plain(W_bar, m), transposed(Q_, m));
       if constexpr (form == Form::block) apply<true>(m, moments_bar_.cross, plain(Q_, m), s_bar);
     }
   }
@@ -123,16 +127,17 @@ class ReducedForm {
   void forward_middle(const LaneMoments<V>& z, int l, LayerTape<N>& tape, LayerTape<N>& next) {
     const S* P = P_ + l * m * m;
     const S* Q = Q_ + l * m * m;
+    product<false>(m, tape.H, plain(tape.A, m), plain(z.gram, m));
+    product<false>(m, tape.K, plain(tape.H, m), transposed(tape.A, m));
     product<false>(m, tape.W, plain(Q, m), plain(tape.A, m));
-    product<false>(m, tape.R, transposed(tape.A, m), plain(tape.W, m));
-    product<false>(m, tape.T, plain(z.gram, m), plain(tape.R, m));
-    product<false>(m, tape.S, plain(tape.A, m), plain(tape.T, m));
+    product<false>(m, tape.S, plain(tape.K, m), plain(tape.W, m));
     copy(next.A, tape.A, m * m);
     product<true>(m, next.A, plain(P, m), plain(tape.S, m));
     if constexpr (form == Form::block) {
       set_response(z, tape);
+      apply<false>(m, tape.a, plain(tape.A, m), tape.u);
       copy(next.s, tape.s, m);
-      apply<true>(m, next.s, transposed(tape.R, m), tape.u);
+      apply<true>(m, next.s, transposed(tape.W, m), tape.a);
     }
   }
 
@@ -142,28 +147,36 @@ class ReducedForm {
     const S* Q = Q_ + l * m * m;
     P_bar += l * m * m;
     Q_bar += l * m * m;
-    N* S_bar = matrix();
-    N* T_bar = matrix();
-    N* R_bar = matrix();
+    N *S_bar = matrix(), *W_bar = matrix(), *K_bar = matrix();
     product<true>(m, P_bar, plain(A_bar, m), transposed(tape.S, m));
     product<false>(m, S_bar, transposed(P, m), plain(A_bar, m));
-    product<false>(m, T_bar, transposed(tape.A, m), plain(S_bar, m));
-    product<true>(m, A_bar, plain(S_bar, m), transposed(tape.T, m));
-    product<false>(m, R_bar, plain(z.gram, m), plain(T_bar, m));
-    if constexpr (adjoints)
-      product<true>(m, moments_bar_.gram, plain(T_bar, m), transposed(tape.R, m));
+    product<false>(m, K_bar, plain(S_bar, m), transposed(tape.W, m));
+    add_transposed(K_bar);  // both A of K = A G A^T
+    const auto K_part = times(plain(tape.K, m), plain(S_bar, m));
     if constexpr (form == Form::block) {
-      N* u_bar = vector();
-      add_outer(m, R_bar, tape.u, s_bar);
-      apply<false>(m, u_bar, plain(tape.R, m), s_bar);
+      products<false>(m, W_bar, K_part, outer(tape.a, s_bar));
+    } else {
+      products<false>(m, W_bar, K_part);
+    }
+    product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
+    const auto W_part = times(transposed(Q, m), plain(W_bar, m));
+    const auto H_part = times(plain(K_bar, m), plain(tape.H, m));
+    if constexpr (form == Form::block) {
+      N *a_bar = vector(), *u_bar = vector();
+      apply<false>(m, a_bar, plain(tape.W, m), s_bar);
+      products<true>(m, A_bar, W_part, H_part, outer(a_bar, tape.u));
+      apply<false>(m, u_bar, transposed(tape.A, m), a_bar);
       apply<true>(m, s_bar, plain(z.gram, m), u_bar);
       if constexpr (adjoints) add_response_adjoint(tape, u_bar);
+    } else {
+      products<true>(m, A_bar, W_part, H_part);
     }
-    N* W_bar = S_bar;  // S_bar has been used up
-    product<false>(m, W_bar, plain(tape.A, m), plain(R_bar, m));
-    product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
-    product<true>(m, A_bar, plain(tape.W, m), transposed(R_bar, m));
-    product<true>(m, A_bar, transposed(Q, m), plain(W_bar, m));
+    if constexpr (adjoints) {
+      N* KA = S_bar;  // S_bar has been used up
+      product<false>(m, KA, plain(K_bar, m), plain(tape.A, m));
+      for (int i = 0; i < m * m; ++i) multiply(KA[i], Element<N>{0.5});
+      product<true>(m, moments_bar_.gram, transposed(tape.A, m), plain(KA, m));
+    }
   }
 
   // Prediction, loss, and the adjoints of the last layer's input, where they are
@@ -183,7 +196,7 @@ class ReducedForm {
   // -TF = q . s + (Q A q) . (A u)
   void last_block(const LaneMoments<V>& z, bool further, LayerTape<N>& tape, const S* Q, N& loss,
                   Sum* Q_bar, N* A_bar, N* s_bar) {
-    N *a = vector(), *b = vector(), *e = vector();
+    N *a = tape.a, *b = vector(), *e = vector();
     set_response(z, tape);
     apply<false>(m, a, plain(tape.A, m), tape.u);
     apply<false>(m, b, plain(tape.A, m), z.query);
@@ -201,8 +214,7 @@ class ReducedForm {
     add_outer(m, Q_bar, e_bar, b);
     if (!further) return;
     apply<false>(m, b_bar, transposed(Q, m), e_bar);
-    set_outer(m, A_bar, a_bar, tape.u);
-    add_outer(m, A_bar, b_bar, z.query);
+    products<false>(m, A_bar, outer(a_bar, tape.u), outer(b_bar, z.query));
     apply<false>(m, u_bar, transposed(tape.A, m), a_bar);
     scale(s_bar, delta, z.query);
     apply<true>(m, s_bar, plain(z.gram, m), u_bar);
@@ -245,11 +257,9 @@ class ReducedForm {
     if (!further) return;
     apply<false>(m, v_bar, transposed(Q, m), e_bar);
     attnscape::add(v_bar[m - 1], delta);
-    set_outer(m, A_bar, h_bar, g);
-    add_outer(m, A_bar, e, x_bar);
-    add_outer(m, A_bar, v_bar, z.query);
+    products<false>(m, A_bar, outer(h_bar, g), outer(e, x_bar), outer(v_bar, z.query));
     if constexpr (adjoints) {
-      set_outer(m, moments_bar_.gram, g_bar, x);
+      products<false>(m, moments_bar_.gram, outer(g_bar, x));
       apply<false>(m, moments_bar_.query, transposed(tape.A, m), v_bar);
     }
   }
@@ -278,6 +288,17 @@ class ReducedForm {
     for (int i = 0; i < m; ++i) add_one(A[i * m + i]);
   }
 
+  // X += X^T
+  void add_transposed(N* X) {
+    for (int i = 0; i < m; ++i) {
+      for (int j = 0; j < i; ++j) {
+        attnscape::add(X[i * m + j], X[j * m + i]);
+        X[j * m + i] = X[i * m + j];
+      }
+      attnscape::add(X[i * m + i], X[i * m + i]);
+    }
+  }
+
   static void clear(N* x, int count) {
     for (int i = 0; i < count; ++i) x[i] = N{};
   }
@@ -290,7 +311,7 @@ class ReducedForm {
   // compilers then know that neighbours do not overlap. Beside tapes, A_bar and s_bar,
   // one layer's backward pass takes three matrices and a vector, or ten vectors.
   int64_t numbers() const {
-    return static_cast<int64_t>(layers_) * (5 * m * m + 2 * m) + 4 * m * m + 11 * m;
+    return static_cast<int64_t>(layers_) * (5 * m * m + 3 * m) + 4 * m * m + 10 * m;
   }
   N* take(int count) {
     N* taken = next_;
@@ -301,13 +322,8 @@ class ReducedForm {
   N* vector() { return take(m); }
   LayerTape<N> new_tape() {
     LayerTape<N> tape;
-    tape.A = matrix();
-    tape.W = matrix();
-    tape.R = matrix();
-    tape.T = matrix();
-    tape.S = matrix();
-    tape.s = vector();
-    tape.u = vector();
+    for (N** of : {&tape.A, &tape.H, &tape.K, &tape.W, &tape.S}) *of = matrix();
+    for (N** of : {&tape.s, &tape.u, &tape.a}) *of = vector();
     return tape;
   }
 

@@ -127,10 +127,10 @@ class LayerAdjoint {
                               bool gram) {
     unpack(row, stride, gram);
     if (gram) {
-      product<false>(m, m, plus<vectors>(), X_bar, m, plain(output_, m + vectors),
+      product<false>(m, m, plus<vectors>(), X_bar, m, plain(output_, plus<vectors>()),
                      plain(layer.XG, m));
     } else {
-      product<false>(m, m, Size<vectors>(vectors), X_bar, m, plain(output_ + m, m + vectors),
+      product<false>(m, m, Size<vectors>(vectors), X_bar, m, plain(output_ + m, plus<vectors>()),
                      plain(layer.XG + m * m, m));
     }
     if constexpr (block) apply<false>(m, y_bar, transposed(layer.X, m), c_bar);
@@ -152,7 +152,7 @@ class LayerAdjoint {
   V *X_bar, *y_bar, *E, *N, *h, *q_bar, *c_bar;
 
   // G'_bar
-  View<V> output_gram() const { return plain(static_cast<const V*>(output_), m + vectors); }
+  auto output_gram() const { return plain(static_cast<const V*>(output_), plus<vectors>()); }
 
  private:
   // m and a few more, known to the compiler where m is.
@@ -180,7 +180,7 @@ class LayerAdjoint {
     product<false>(m, N, transposed(layer.P, m), plain(X_bar, m));
     product<false>(m, K_, plain(N, m), transposed(layer.Q, m));
     if (gram) {
-      product<false>(m, E, plain(output_, m + vectors), plain(layer.X, m));
+      product<false>(m, E, plain(output_, plus<vectors>()), plain(layer.X, m));
       product<true>(m, m, plus<vectors - 1>(), K_, m, transposed(layer.X, m), plain(E, m));
     } else if constexpr (block) {
       add_outer(m, K_, layer.Qc(), y_bar);
