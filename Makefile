@@ -21,7 +21,7 @@ check: lint types complete-types
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp tests/kernels/*.cpp playground/*.cpp
+	$(BIN)/clang-format --dry-run --Werror kernels/*.?pp tests/kernels/*.?pp playground/*.cpp
 	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/installed-dev
