@@ -183,17 +183,17 @@ def test_operations_of_a_hessian_vector_product_are_those_of_the_formula():
 @needs_kernels
 @pytest.mark.parametrize(("form", "dim"), [("block", 5), ("full", 3)])
 def test_operations_grow_linearly_beyond_the_first_and_last_layer(form, dim):
-    """A middle layer: 14 matrix products; the block form adds u, an outer product, two products.
+    """A middle layer: 12 matrix products and X + X^T; the block form adds u and seven of 2 m^2.
 
-    In a Hessian-vector product a middle layer has two matrix products with G and two into the
-    gradient, of 4 m^3 operations, and ten of 6 m^3; the block form adds u and one product with G,
-    of 4 m^2, an outer product and two products of 6 m^2.
+    In a Hessian-vector product a middle layer has one matrix product with G and two into the
+    gradient, of 4 m^3 operations, and nine of 6 m^3; the block form adds u and one product with G,
+    of 4 m^2, and six of 6 m^2.
     """
     m = dim + 1 if form == "full" else dim
     block = form == "block"
     for count, layer in (
-        (native.gradient_operations, 28 * m**3 + block * (10 * m**2 + m)),
-        (native.hvp_operations, 76 * m**3 + block * (26 * m**2 + m)),
+        (native.gradient_operations, 24 * m**3 + m * (m + 1) // 2 + block * (16 * m**2 + m)),
+        (native.hvp_operations, 66 * m**3 + m * (m + 1) + block * (44 * m**2 + m)),
     ):
         assert set(np.diff([count(form, layers, dim) for layers in range(2, 9)])) == {layer}
 
