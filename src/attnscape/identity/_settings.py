@@ -11,7 +11,7 @@
 | device: the family of the processor, or an accelerator's model and its driver's version | part |
 | scipy | by the tables of its distributions; its version (for LAPACK) is only recorded |
 | one thread of XLA, or several | part: XLA compiles sums in two ways |
-| how many threads, processor's model, AVX2 or AVX-512 | not at all: the engine's numbers are the same |
+| how many threads, processor's model, AVX2 or AVX-512 | not at all: numbers are the same |
 """
 
 from __future__ import annotations
