@@ -157,7 +157,7 @@ inline void sums_of_rows(V* v) {
 template <class F>
 inline constexpr int kSegment = (kRegisterBytes < 32 ? kRegisterBytes : 32) / int{sizeof(F)};
 
-// Adds the sum of the lanes of v[i] to sums[i], for i < kSegment, and leaves nothing in v.
+// Adds the sum of the lanes of v[i] to sums[i], for i < kSegment; overwrites v.
 template <class F>
 inline void add_sums_of_lanes(Lanes<F>* v, double* sums) {
   constexpr int count = kSegment<F> < kLanes<double> ? kSegment<F> : kLanes<double>;

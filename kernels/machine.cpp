@@ -101,7 +101,7 @@ int64_t attnscape_hvp_operations(int form, int size, int layers) {
 // From now on, so many more threads call kernels at the same time.
 void attnscape_add_callers(int more) { attnscape::Helpers::instance().add_callers(more); }
 
-// The best of the instruction sets that processor and system have, numbered as in native.py.
+// The best of the instruction sets that processor and system have, numbered as in native/_build.py.
 int attnscape_best_instruction_set() {
 #if defined(__x86_64__)
   const auto all = [](auto... has) { return (... && (has != 0)); };
