@@ -29,9 +29,10 @@ struct AttentionTape {
   N* V;  // r x queries: Z M W_l
 };
 
-// D: d where the compiler knows it, else 0. F: floating type of the shares 1/n,
-// N: numbers on lanes, S: one parameter, Sum: gradient sums.
-template <Form form, int D, class F, class N, class S, class Sum>
+// F: floating type of the shares 1/n, N: numbers on lanes, S: one parameter, Sum: gradient
+// sums. There is no code for the paper's d = 5: it takes more instructions than that for any
+// d, as most products are as long as the context.
+template <Form form, class F, class N, class S, class Sum>
 class Attention {
  public:
   // Its memory is taken from `frame`, which has to outlive it.
@@ -77,8 +78,6 @@ class Attention {
   }
 
  private:
-  static constexpr int kM = D > 0 ? matrix_size(form, D) : 0, kR = D > 0 ? D + 1 : 0;
-
   int queries(int l) const { return l + 1 < layers_ ? tokens_ : 1; }
 
   // From Z to the tokens that the layer's queries become, r x queries.
@@ -125,8 +124,7 @@ class Attention {
 
   const Activation activation_;
   const F share_;
-  const Size<kM> m;
-  const Size<kR> r;
+  const Size<0> m, r;
   const int context_, tokens_, keys_, layers_;
   const S* P_;
   const S* Q_;

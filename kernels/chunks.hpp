@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arena.hpp"
+#include "lanes.hpp"
 #include "parallel.hpp"
 
 namespace attnscape {
@@ -19,6 +20,21 @@ inline constexpr int kChunk = 128;
 
 // At least one, so that an empty batch has a loss (NaN) too.
 inline int64_t chunk_count(int batch) { return std::max((batch + kChunk - 1) / kChunk, 1); }
+
+// Where loops over the prompts up to `last` end: all lanes take part in the last round, on
+// every instruction set, as infinite weights make NaN of lanes without a prompt.
+template <class F>
+int end_of_lanes(int last) {
+  return (last + kAllLanes<F> - 1) / kAllLanes<F> * kAllLanes<F>;
+}
+
+// Calls add_part(part, first, end) for each of the parts that all lanes consist of: it takes
+// the prompts first, first + kAllLanes, ... below `end`, and those that follow each of them.
+template <class F, class AddPart>
+void over_parts(int first, int last, const AddPart& add_part) {
+  for (int part = 0; part < kParts; ++part)
+    add_part(part, first + part * kLanes<F>, end_of_lanes<F>(last));
+}
 
 // The mean over the batch of `count` numbers, from the sums of each chunk.
 template <class F>

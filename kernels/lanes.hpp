@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #if defined(__x86_64__)
@@ -37,6 +38,13 @@ inline constexpr int kLanes = kRegisterBytes / static_cast<int>(sizeof(F));
 // The lanes that a computation in floating type F runs on.
 template <class F>
 using Lanes = typename VectorOf<F, kLanes<F>>::type;
+
+// Sums over prompts run on as many lanes as the widest registers have: where registers are
+// narrower, `kParts` of them stand side by side, and every instruction set adds the same
+// numbers in the same order.
+inline constexpr int kParts = 64 / kRegisterBytes;
+template <class F>
+inline constexpr int kAllLanes = kParts * kLanes<F>;
 
 // Lanes of another element type, as many as F has.
 template <class F, class E>
@@ -97,17 +105,21 @@ inline double sum_of_doubles(const typename VectorOf<double, count>::type& v) {
   }
 }
 
-// The sum of all lanes, in double and in an order that never changes.
+// The sum of all lanes of the parts v[0], v[stride], ...: in double, and in an order that
+// never changes.
 template <class F>
-inline double sum_of_lanes(const Lanes<F>& v) {
+inline double sum_of_lanes(const Lanes<F>* v, int64_t stride) {
   constexpr int count = kLanes<double>;
-  constexpr int pieces = kLanes<F> / count;
-  typename VectorOf<F, count>::type piece[pieces];
-  std::memcpy(piece, &v, sizeof(v));
-  typename VectorOf<double, count>::type sum = {};
-  for (int i = 0; i < pieces; ++i)
-    sum += __builtin_convertvector(piece[i], typename VectorOf<double, count>::type);
-  return sum_of_doubles<count>(sum);
+  constexpr int pieces = kLanes<F> / count;  // of one part
+  Lanes<double> sum[kParts] = {};
+  for (int i = 0; i < kParts * pieces; ++i) {
+    typename VectorOf<F, count>::type piece[pieces];
+    std::memcpy(piece, v + i / pieces * stride, sizeof(piece));
+    sum[i % kParts] += __builtin_convertvector(piece[i % pieces], Lanes<double>);
+  }
+  for (int half = kParts / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) sum[i] += sum[half + i];
+  return sum_of_doubles<count>(sum[0]);
 }
 
 // Where the numbers of `a` and `b` go when segments of `span` alternate between them:
@@ -120,40 +132,43 @@ inline V alternate(const V& a, const V& b, std::integer_sequence<int, i...>) {
 #if defined(__clang__)
   return __builtin_shufflevector(a, b, ATTNSCAPE_FROM);
 #else
-  return __builtin_shuffle(a, b, typename VectorOf<int64_t, count>::type{ATTNSCAPE_FROM});
+  using Index = std::conditional_t<sizeof(a[0]) == 8, int64_t, int32_t>;
+  return __builtin_shuffle(a, b, typename VectorOf<Index, count>::type{ATTNSCAPE_FROM});
 #endif
 #undef ATTNSCAPE_FROM
 }
 
-// The sums of the lanes of as many vectors of doubles as one has lanes, in the vectors'
-// order. Half of the lanes of two vectors plus the other half is one vector with half of
-// the work left: after log2(count) rounds every lane is a sum.
-template <int span, class V>
+// Sums of `end` neighbouring lanes of as many vectors, in the vectors' order, for each such
+// segment of lanes: they end in v[0]. Half of the lanes of two vectors plus the other half is
+// one vector with half of the work left.
+template <int span, int end, class V>
 inline void sums_of_rows(V* v) {
-  constexpr int count = sizeof(V) / sizeof(double);
-  if constexpr (span < count) {
-    using Lane = std::make_integer_sequence<int, count>;
-    for (int i = 0; i < count / (2 * span); ++i)
+  if constexpr (span < end) {
+    using Lane = std::make_integer_sequence<int, sizeof(V) / sizeof(v[0][0])>;
+    for (int i = 0; i < end / (2 * span); ++i)
       v[i] = alternate<span, false>(v[2 * i], v[2 * i + 1], Lane{}) +
              alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
-    sums_of_rows<2 * span>(v);
+    sums_of_rows<2 * span, end>(v);
   }
 }
 
-// Adds the sum of the lanes of v[i] to sums[i], for as many i as a register holds doubles.
+// Lanes whose numbers are added to each other before their sum goes on in double: no more
+// than 32 bytes hold, so that AVX2 and AVX-512 add alike.
 template <class F>
-inline void add_sums_of_lanes(const Lanes<F>* v, double* sums) {
-  constexpr int count = kLanes<double>;
-  constexpr int pieces = kLanes<F> / count;
-  Lanes<double> rows[count];
-  for (int i = 0; i < count; ++i) {
-    typename VectorOf<F, count>::type piece[pieces];
-    std::memcpy(piece, v + i, sizeof(piece));
-    rows[i] = __builtin_convertvector(piece[0], Lanes<double>);
-    for (int k = 1; k < pieces; ++k) rows[i] += __builtin_convertvector(piece[k], Lanes<double>);
+inline constexpr int kSegment = (kRegisterBytes < 32 ? kRegisterBytes : 32) / int{sizeof(F)};
+
+// Adds the sum of the lanes of v[i] to sums[i], for i < kSegment; overwrites v.
+template <class F>
+inline void add_sums_of_lanes(Lanes<F>* v, double* sums) {
+  constexpr int count = kSegment<F> < kLanes<double> ? kSegment<F> : kLanes<double>;
+  using Doubles = typename VectorOf<double, count>::type;
+  using Numbers = typename VectorOf<F, count>::type;
+  sums_of_rows<1, kSegment<F>>(v);
+  for (int i = 0; i < kLanes<F>; i += count) {
+    double* to = sums + i % kSegment<F>;
+    const Numbers numbers = load<Numbers>(reinterpret_cast<const F*>(v) + i);
+    store(to, Doubles(load<Doubles>(to) + __builtin_convertvector(numbers, Doubles)));
   }
-  sums_of_rows<1>(rows);
-  store(sums, load<Lanes<double>>(sums) + rows[0]);
 }
 
 }  // namespace attnscape

@@ -2,6 +2,8 @@
 // moments of their prompts.
 #pragma once
 
+#include <algorithm>
+
 #include "reduced_form.hpp"
 #include "runs.hpp"
 
@@ -19,7 +21,7 @@ template <class F>
 class LaneReader {
  public:
   LaneReader(const Operand<F>& operand, int64_t run, int first, int batch)
-      : next_(operand.at(run) + first), batch_(batch), valid_(batch - first) {}
+      : next_(operand.at(run) + first), batch_(batch), valid_(std::max(batch - first, 0)) {}
 
   Lanes<F> operator()() {
     const F* from = next_;

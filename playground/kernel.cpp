@@ -155,7 +155,7 @@ void with_softmax(const F* parameters, const F* data, int batch, const Call& cal
       static_cast<int32_t>(Form::block), static_cast<int32_t>(Activation::softmax), axes,
       matrices(parameters), matrices(parameters + block()), input(p.x, {n, d, batch}),
       input(p.y, {n, batch}), input(p.query, {d, batch}), input(p.target, {batch}));
-  call(arguments, attention_adder<Form::block, 0>(arguments));
+  call(arguments, attention_adder<Form::block>(arguments));
 }
 
 // The number z with P(|Z| <= |x|) where Z is N(0, 1/2): Giles (2010), in single precision, which
