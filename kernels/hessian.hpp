@@ -292,7 +292,8 @@ class HessianSums {
     for (int k = first / lanes * lanes; k < layout.of_layer; k += lanes) {
       V entries[lanes];
       for (int i = 0; i < lanes; ++i) entries[i] = row[k + i] + factor * gradient[k + i];
-      add_sums_of_lanes<F>(entries, sums + at * layout.columns + k);
+      double* const to = sums + at * layout.columns + k;
+      store(to, load<Lanes<double>>(to) + sums_of_lanes<F>(entries));
     }
   }
 

@@ -85,6 +85,18 @@ inline bool any_lane(const I& mask) {
   return found != 0;
 }
 
+// A register of doubles from as many numbers. Compilers convert floats in halves.
+inline Lanes<double> load_doubles(const double* from) { return load<Lanes<double>>(from); }
+inline Lanes<double> load_doubles(const float* from) {
+#if defined(__AVX512F__)
+  return (Lanes<double>)_mm512_cvtps_pd(_mm256_loadu_ps(from));
+#elif defined(__AVX__)
+  return (Lanes<double>)_mm256_cvtps_pd(_mm_loadu_ps(from));
+#else
+  return __builtin_convertvector(load<LanesLike<double, float>>(from), Lanes<double>);
+#endif
+}
+
 // The sum of a vector of `count` doubles, halving it until one is left.
 template <int count>
 inline double sum_of_doubles(const typename VectorOf<double, count>::type& v) {
@@ -140,20 +152,32 @@ inline void sums_of_rows(V* v) {
   }
 }
 
-// Adds the sum of the lanes of v[i] to sums[i], for as many i as a register holds doubles.
+// The sums of the lanes of as many vectors as a register holds doubles, in double.
 template <class F>
-inline void add_sums_of_lanes(const Lanes<F>* v, double* sums) {
+inline Lanes<double> sums_of_lanes(const Lanes<F>* v) {
   constexpr int count = kLanes<double>;
   constexpr int pieces = kLanes<F> / count;
   Lanes<double> rows[count];
   for (int i = 0; i < count; ++i) {
-    typename VectorOf<F, count>::type piece[pieces];
-    std::memcpy(piece, v + i, sizeof(piece));
-    rows[i] = __builtin_convertvector(piece[0], Lanes<double>);
-    for (int k = 1; k < pieces; ++k) rows[i] += __builtin_convertvector(piece[k], Lanes<double>);
+    const F* from = reinterpret_cast<const F*>(v + i);
+    rows[i] = load_doubles(from);
+    for (int k = 1; k < pieces; ++k) rows[i] += load_doubles(from + k * count);
   }
   sums_of_rows<1>(rows);
-  store(sums, load<Lanes<double>>(sums) + rows[0]);
+  return rows[0];
+}
+
+// Writes the sum of the lanes of v[i] to sums[i], for all i below `count`.
+template <class F>
+inline void put_sums_of_lanes(const Lanes<F>* v, int64_t count, double* sums) {
+  constexpr int together = kLanes<double>;
+  for (; count >= together; count -= together, v += together, sums += together)
+    store(sums, sums_of_lanes<F>(v));
+  if (count == 0) return;
+  Lanes<F> rest[together] = {};
+  for (int64_t i = 0; i < count; ++i) rest[i] = v[i];
+  const Lanes<double> last = sums_of_lanes<F>(rest);
+  std::memcpy(sums, &last, sizeof(double) * count);
 }
 
 }  // namespace attnscape

@@ -113,8 +113,7 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last
   for (int prompt = first; prompt < last; prompt += kLanes<F>)
     network.add(load_prompts(arguments, run, prompt, buffer), loss, gradient);
   sums[0] = sum_of_lanes<F>(Parts<N>::of(loss, 0));
-  for (int64_t i = 0; i < parameters; ++i)
-    sums[1 + i] = sum_of_lanes<F>(Parts<Sum>::of(gradient[i], 0));
+  put_sums_of_lanes<F>(&Parts<Sum>::of(*gradient, 0), parameters, sums + 1);
 }
 
 // Runs call(form, D) with both as constants: D is 5, the paper's dimension, or 0.
@@ -148,7 +147,7 @@ ffi::Error handle(const ffi::ThreadPool& pool, const Arguments<F>& arguments,
         [&](int64_t run, const double* sums) {
           size_t result = 0;
           const auto mean = [&](int64_t count) {
-            mean_of_chunks(sums, width, count, arguments.batch, results[result++] + run * count);
+            mean_of_sums(sums, count, arguments.batch, results[result++] + run * count);
             sums += count;
           };
           dual ? void(++sums) : mean(1);

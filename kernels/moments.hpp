@@ -20,23 +20,28 @@ void load_moments(const Arguments<F>& arguments, int64_t run, int first, Lanes<F
                   LaneMoments<Lanes<F>>& moments) {
   using V = Lanes<F>;
   const int d = arguments.dim, m = arguments.size;
-  const auto lanes = [&](const Operand<F>& operand, int number) {
-    return load_lanes(operand, run, number, first, arguments.batch);
+  const int64_t batch = arguments.batch;
+  const int valid = arguments.batch - first;
+  const auto lanes = [&](const F* array, int number) {
+    const F* from = array + number * batch + first;
+    return valid >= kLanes<F> ? load<V>(from) : load_some<V>(from, valid);
   };
+  const F *grams = arguments.gram.at(run), *crosses = arguments.cross.at(run);
+  const F* queries = arguments.query.at(run);
   V* gram = buffer;
   V* cross = gram + m * m;
   V* query = cross + d;
   for (int i = 0; i < d; ++i) {
-    for (int j = 0; j < d; ++j) gram[i * m + j] = lanes(arguments.gram, i * d + j);
-    cross[i] = lanes(arguments.cross, i);
-    query[i] = lanes(arguments.query, i);
+    for (int j = 0; j < d; ++j) gram[i * m + j] = lanes(grams, i * d + j);
+    cross[i] = lanes(crosses, i);
+    query[i] = lanes(queries, i);
   }
   if (arguments.form == Form::full) {
     for (int i = 0; i < d; ++i) gram[i * m + d] = gram[d * m + i] = cross[i];
-    gram[d * m + d] = lanes(arguments.square, 0);
+    gram[d * m + d] = lanes(arguments.square.at(run), 0);
     query[d] = V{};
   }
-  moments = {gram, cross, query, lanes(arguments.target, 0)};
+  moments = {gram, cross, query, lanes(arguments.target.at(run), 0)};
 }
 
 }  // namespace attnscape

@@ -57,12 +57,12 @@ void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPr
         V error = {};
         add_prompts(run, runs.P.at(run), runs.Q.at(run), first, last, error, gradient);
         sums[0] = sum_of_lanes<F>(error);
-        for (int64_t i = 0; i < parameters; ++i) sums[1 + i] = sum_of_lanes<F>(gradient[i]);
+        put_sums_of_lanes<F>(gradient, parameters, sums + 1);
       },
       [&](int64_t run, const double* sums) {
-        mean_of_chunks(sums, width, 1, runs.batch, loss + run);
-        mean_of_chunks(sums + 1, width, block, runs.batch, P_bar + run * block);
-        mean_of_chunks(sums + 1 + block, width, block, runs.batch, Q_bar + run * block);
+        mean_of_sums(sums, 1, runs.batch, loss + run);
+        mean_of_sums(sums + 1, block, runs.batch, P_bar + run * block);
+        mean_of_sums(sums + 1 + block, block, runs.batch, Q_bar + run * block);
       });
 }
 
@@ -84,11 +84,11 @@ void mean_hvp(const ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>
         Tangent<V>* gradient = frame.zeros<Tangent<V>>(parameters);
         Dual<V> error = {};
         add_prompts(run, point, point + block, first, last, error, gradient);
-        for (int64_t i = 0; i < parameters; ++i) sums[i] = sum_of_lanes<F>(gradient[i].part[0]);
+        put_sums_of_lanes<F>(gradient->part, parameters, sums);
       },
       [&](int64_t run, const double* sums) {
-        mean_of_chunks(sums, parameters, block, runs.batch, P_product + run * block);
-        mean_of_chunks(sums + block, parameters, block, runs.batch, Q_product + run * block);
+        mean_of_sums(sums, block, runs.batch, P_product + run * block);
+        mean_of_sums(sums + block, block, runs.batch, Q_product + run * block);
       });
 }
 
