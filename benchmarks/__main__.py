@@ -57,7 +57,7 @@ def _machine() -> dict[str, Any]:
         "threads": native.xla_threads(),
     }
     if not native.why_unavailable():
-        machine["register_bits"] = native.register_bits()
+        machine["instruction_set"] = native.instruction_set()
     return machine
 
 

@@ -24,7 +24,7 @@ struct AttentionArguments : Runs<F> {
 // Attention over prompts, as runs.hpp calls it.
 template <Form form, int D, class F>
 auto attention_adder(const AttentionArguments<F>& a) {
-  return [&a](int64_t run, const auto* P, const auto* Q, int first, int last, auto& loss,
+  return [&a](int64_t run, const auto* P, const auto* Q, int first, int end, auto& loss,
               auto* gradient) {
     using N = std::decay_t<decltype(loss)>;
     using S = std::decay_t<decltype(*P)>;
@@ -33,7 +33,7 @@ auto attention_adder(const AttentionArguments<F>& a) {
     Attention<form, D, F, N, S, Sum> attention(a.activation, a.dim, a.context, a.layers, P, Q,
                                                frame);
     const int d = a.dim, n = a.context;
-    for (int prompt = first; prompt < last; prompt += kLanes<F>) {
+    for (int prompt = first; prompt < end; prompt += kAllLanes<F>) {
       const auto lanes = [&](const Operand<F>& operand, int64_t number) {
         return load_lanes(operand, run, number, prompt, a.batch);
       };
@@ -57,11 +57,11 @@ auto attention_adder(const AttentionArguments<F>& a) {
 // Calls `call` with the code for the form, and for the paper's d = 5 or any d.
 template <class F, class Call>
 void with_attention(const AttentionArguments<F>& a, const Call& call) {
-  if (a.form == Form::full) {
-    if (a.dim == 5) return call(attention_adder<Form::full, 5>(a));
-    return call(attention_adder<Form::full, 0>(a));
+  if constexpr (kParticularSizes) {
+    if (a.dim == 5 && a.form == Form::full) return call(attention_adder<Form::full, 5>(a));
+    if (a.dim == 5) return call(attention_adder<Form::block, 5>(a));
   }
-  if (a.dim == 5) return call(attention_adder<Form::block, 5>(a));
+  if (a.form == Form::full) return call(attention_adder<Form::full, 0>(a));
   return call(attention_adder<Form::block, 0>(a));
 }
 

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "arena.hpp"
+#include "lanes.hpp"
 #include "parallel.hpp"
 
 namespace attnscape {
@@ -20,6 +21,21 @@ inline constexpr int kChunk = 128;
 // At least one, so that an empty batch has a loss (NaN) too.
 inline int64_t chunk_count(int batch) { return std::max((batch + kChunk - 1) / kChunk, 1); }
 
+// Where loops over the prompts up to `last` end: all lanes take part in the last round, on
+// every instruction set, as infinite weights make NaN of lanes without a prompt.
+template <class F>
+int end_of_lanes(int last) {
+  return (last + kAllLanes<F> - 1) / kAllLanes<F> * kAllLanes<F>;
+}
+
+// Calls add_part(part, first, end) for each of the parts that all lanes consist of: it takes
+// the prompts first, first + kAllLanes, ... below `end`, and those that follow each of them.
+template <class F, class AddPart>
+void over_parts(int first, int last, const AddPart& add_part) {
+  for (int part = 0; part < kParts; ++part)
+    add_part(part, first + part * kLanes<F>, end_of_lanes<F>(last));
+}
+
 // The mean over the batch of `count` numbers, from their sums.
 template <class F>
 void mean_of_sums(const double* sums, int64_t count, int batch, F* result) {
@@ -27,8 +43,8 @@ void mean_of_sums(const double* sums, int64_t count, int batch, F* result) {
 }
 
 // Splits every run into chunks of prompts, lets `one_chunk(run, first, last, sums)`
-// write `width` sums for each, and `finish(run, sums)` end the run, whose sums are
-// those of its chunks, added in their order.
+// write `width` sums for each, and `finish(run, sums)` end the run: with the sums of
+// its chunks, added in their order.
 template <class OneChunk, class Finish>
 void over_chunks(const xla::ffi::ThreadPool& pool, int64_t runs, int batch, int64_t width,
                  const OneChunk& one_chunk, const Finish& finish) {

@@ -29,13 +29,14 @@
 namespace attnscape {
 
 // Where sums over prompts lie: a row for each parameter, layer by layer, P before Q.
-// Columns lie in the same order, those of one layer filled up to whole registers.
+// Columns lie in the same order, those of one layer filled up to whole segments of lanes.
 struct HessianLayout {
+  static constexpr int kFilled = 8;  // a multiple of every kSegment
+
   int layers, of_layer, columns;  // of_layer: parameters, columns: as many, filled up
 
   HessianLayout(int m, int layer_count) : layers(layer_count), of_layer(2 * m * m) {
-    constexpr int lanes = kLanes<double>;
-    columns = (of_layer + lanes - 1) / lanes * lanes;
+    columns = (of_layer + kFilled - 1) / kFilled * kFilled;
   }
   int64_t row(int layer, int parameter) const {
     return static_cast<int64_t>(layer) * of_layer + parameter;
@@ -72,7 +73,7 @@ class HessianSums {
     gradient_ = take(layout.row_numbers());
     adjoints_ = take((layers + 1) * state);
     pulled_ = take(state * width());
-    row_ = take(width() + kLanes<double>);
+    row_ = take(width() + layout.kFilled);
     M_ = take(state * state);
     ends_ = take(2 * m * width());
     changes_ = take(layout.row(layers, 0) * state);
@@ -103,7 +104,7 @@ class HessianSums {
   int64_t room() const {
     return LayerAdjoint<form, M, F>::room(m) + LayerCurvature<form, M, F>::room(m) +
            layers * Layer::room(m) + layout.row_numbers() + (layers + 1) * state +
-           (state + 1 + 2 * m) * width() + kLanes<double> + state * state +
+           (state + 1 + 2 * m) * width() + layout.kFilled + state * state +
            layout.row(layers, 0) * state;
   }
   V* take(int64_t count) { return (next_ += count) - count; }
@@ -285,15 +286,14 @@ class HessianSums {
   // Adds r f'' and J J^T in the row of one parameter, at this layer's columns; in the
   // layer's own rows those from the diagonal on will do.
   void add_row(int layer, int parameter, const V* row, int first = 0) {
-    constexpr int lanes = kLanes<double>;
+    constexpr int count = kSegment<F>;
     const V factor = gradient_[layer * layout.columns + parameter];
     const V* gradient = gradient_ + at * layout.columns;
     double* sums = sums_ + layout.row(layer, parameter) * layout.row_numbers();
-    for (int k = first / lanes * lanes; k < layout.of_layer; k += lanes) {
-      V entries[lanes];
-      for (int i = 0; i < lanes; ++i) entries[i] = row[k + i] + factor * gradient[k + i];
-      double* const to = sums + at * layout.columns + k;
-      store(to, load<Lanes<double>>(to) + sums_of_lanes<F>(entries));
+    for (int k = first / count * count; k < layout.of_layer; k += count) {
+      V entries[count];
+      for (int i = 0; i < count; ++i) entries[i] = row[k + i] + factor * gradient[k + i];
+      add_sums_of_lanes<F>(entries, sums + at * layout.columns + k);
     }
   }
 
@@ -333,7 +333,7 @@ void add_to_hessian(const Arguments<F>& arguments, int64_t run, int first, int l
                                   sums, frame);
   V* buffer = frame.take<V>(m * m + 2 * m);
   LaneMoments<V> moments;
-  for (int prompt = first; prompt < last; prompt += kLanes<F>) {
+  for (int prompt = first; prompt < end_of_lanes<F>(last); prompt += kLanes<F>) {
     load_moments(arguments, run, prompt, buffer, moments);
     hessian.add(moments);
   }

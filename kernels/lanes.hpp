@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #if defined(__x86_64__)
@@ -37,6 +38,13 @@ inline constexpr int kLanes = kRegisterBytes / static_cast<int>(sizeof(F));
 // The lanes that a computation in floating type F runs on.
 template <class F>
 using Lanes = typename VectorOf<F, kLanes<F>>::type;
+
+// Sums over prompts run on as many lanes as the widest registers have: where registers are
+// narrower, `kParts` of them stand side by side, and every instruction set adds the same
+// numbers in the same order.
+inline constexpr int kParts = 64 / kRegisterBytes;
+template <class F>
+inline constexpr int kAllLanes = kParts * kLanes<F>;
 
 // Lanes of another element type, as many as F has.
 template <class F, class E>
@@ -85,13 +93,11 @@ inline bool any_lane(const I& mask) {
   return found != 0;
 }
 
-// A register of doubles from as many numbers. Compilers convert floats in halves.
+// A register of doubles from as many numbers. For AVX2, GCC would convert halves of it.
 inline Lanes<double> load_doubles(const double* from) { return load<Lanes<double>>(from); }
 inline Lanes<double> load_doubles(const float* from) {
-#if defined(__AVX512F__)
-  return (Lanes<double>)_mm512_cvtps_pd(_mm256_loadu_ps(from));
-#elif defined(__AVX__)
-  return (Lanes<double>)_mm256_cvtps_pd(_mm_loadu_ps(from));
+#if defined(__AVX__) && !defined(__AVX512F__)
+  return _mm256_cvtps_pd(_mm_loadu_ps(from));
 #else
   return __builtin_convertvector(load<LanesLike<double, float>>(from), Lanes<double>);
 #endif
@@ -109,17 +115,27 @@ inline double sum_of_doubles(const typename VectorOf<double, count>::type& v) {
   }
 }
 
-// The sum of all lanes, in double and in an order that never changes.
+// The parts v[0], v[stride], ... added up to one register of doubles, in an order that never
+// changes.
 template <class F>
-inline double sum_of_lanes(const Lanes<F>& v) {
+inline Lanes<double> sum_of_parts(const Lanes<F>* v, int64_t stride) {
   constexpr int count = kLanes<double>;
-  constexpr int pieces = kLanes<F> / count;
-  typename VectorOf<F, count>::type piece[pieces];
-  std::memcpy(piece, &v, sizeof(v));
-  typename VectorOf<double, count>::type sum = {};
-  for (int i = 0; i < pieces; ++i)
-    sum += __builtin_convertvector(piece[i], typename VectorOf<double, count>::type);
-  return sum_of_doubles<count>(sum);
+  constexpr int pieces = kLanes<F> / count;  // of one part
+  Lanes<double> sum[kParts];
+  for (int i = 0; i < kParts * pieces; ++i) {
+    const F* part = reinterpret_cast<const F*>(v + i / pieces * stride);
+    const Lanes<double> piece = load_doubles(part + i % pieces * count);
+    sum[i % kParts] = i < kParts ? piece : sum[i % kParts] + piece;
+  }
+  for (int half = kParts / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) sum[i] += sum[half + i];
+  return sum[0];
+}
+
+// The sum of all lanes of the parts v[0], v[stride], ...
+template <class F>
+inline double sum_of_lanes(const Lanes<F>* v, int64_t stride) {
+  return sum_of_doubles<kLanes<double>>(sum_of_parts<F>(v, stride));
 }
 
 // Where the numbers of `a` and `b` go when segments of `span` alternate between them:
@@ -132,52 +148,75 @@ inline V alternate(const V& a, const V& b, std::integer_sequence<int, i...>) {
 #if defined(__clang__)
   return __builtin_shufflevector(a, b, ATTNSCAPE_FROM);
 #else
-  return __builtin_shuffle(a, b, typename VectorOf<int64_t, count>::type{ATTNSCAPE_FROM});
+  using Index = std::conditional_t<sizeof(a[0]) == 8, int64_t, int32_t>;
+  return __builtin_shuffle(a, b, typename VectorOf<Index, count>::type{ATTNSCAPE_FROM});
 #endif
 #undef ATTNSCAPE_FROM
 }
 
-// The sums of the lanes of as many vectors of doubles as one has lanes, in the vectors'
-// order. Half of the lanes of two vectors plus the other half is one vector with half of
-// the work left: after log2(count) rounds every lane is a sum.
-template <int span, class V>
+// Sums of `end` neighbouring lanes of as many vectors, in the vectors' order, for each such
+// segment of lanes: they end in v[0]. Half of the lanes of two vectors plus the other half is
+// one vector with half of the work left.
+template <int span, int end, class V>
 inline void sums_of_rows(V* v) {
-  constexpr int count = sizeof(V) / sizeof(double);
-  if constexpr (span < count) {
-    using Lane = std::make_integer_sequence<int, count>;
-    for (int i = 0; i < count / (2 * span); ++i)
+  if constexpr (span < end) {
+    using Lane = std::make_integer_sequence<int, sizeof(V) / sizeof(v[0][0])>;
+    for (int i = 0; i < end / (2 * span); ++i)
       v[i] = alternate<span, false>(v[2 * i], v[2 * i + 1], Lane{}) +
              alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
-    sums_of_rows<2 * span>(v);
+    sums_of_rows<2 * span, end>(v);
   }
 }
 
-// The sums of the lanes of as many vectors as a register holds doubles, in double.
-template <class F>
-inline Lanes<double> sums_of_lanes(const Lanes<F>* v) {
-  constexpr int count = kLanes<double>;
-  constexpr int pieces = kLanes<F> / count;
-  Lanes<double> rows[count];
-  for (int i = 0; i < count; ++i) {
-    const F* from = reinterpret_cast<const F*>(v + i);
-    rows[i] = load_doubles(from);
-    for (int k = 1; k < pieces; ++k) rows[i] += load_doubles(from + k * count);
+// The sums of the lanes of as many registers of doubles as one has lanes, in their order: they
+// end in v[0]. The upper half of eight lanes goes first, so that AVX2 and AVX-512 add alike.
+template <int rows, class V>
+inline void add_lanes_of_rows(V* v) {
+  if constexpr (rows > 1) {
+    constexpr int span = rows > 4 ? 4 : 1;
+    using Lane = std::make_integer_sequence<int, sizeof(V) / sizeof(double)>;
+    for (int i = 0; i < rows / 2; ++i)
+      v[i] = alternate<span, false>(v[2 * i], v[2 * i + 1], Lane{}) +
+             alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
+    add_lanes_of_rows<rows / 2>(v);
   }
-  sums_of_rows<1>(rows);
-  return rows[0];
 }
 
-// Writes the sum of the lanes of v[i] to sums[i], for all i below `count`.
+// sums[i] = the sum of all lanes of the parts v[i], v[i + stride], ..., for i below `count`.
 template <class F>
-inline void put_sums_of_lanes(const Lanes<F>* v, int64_t count, double* sums) {
-  constexpr int together = kLanes<double>;
-  for (; count >= together; count -= together, v += together, sums += together)
-    store(sums, sums_of_lanes<F>(v));
-  if (count == 0) return;
-  Lanes<F> rest[together] = {};
-  for (int64_t i = 0; i < count; ++i) rest[i] = v[i];
-  const Lanes<double> last = sums_of_lanes<F>(rest);
-  std::memcpy(sums, &last, sizeof(double) * count);
+inline void sums_of_lanes(const Lanes<F>* v, int64_t stride, int64_t count, double* sums) {
+  constexpr int rows = kLanes<double>;
+  int64_t i = 0;
+  for (; i + rows <= count; i += rows) {
+    Lanes<double> sum[rows];
+    for (int row = 0; row < rows; ++row) sum[row] = sum_of_parts<F>(v + i + row, stride);
+    add_lanes_of_rows<rows>(sum);
+    store(sums + i, sum[0]);
+  }
+  if (i == count) return;
+  Lanes<double> sum[rows] = {};
+  for (int row = 0; row < count - i; ++row) sum[row] = sum_of_parts<F>(v + i + row, stride);
+  add_lanes_of_rows<rows>(sum);
+  std::memcpy(sums + i, sum, sizeof(double) * (count - i));
+}
+
+// Lanes whose numbers are added to each other before their sum goes on in double: no more
+// than 32 bytes hold, so that AVX2 and AVX-512 add alike.
+template <class F>
+inline constexpr int kSegment = (kRegisterBytes < 32 ? kRegisterBytes : 32) / int{sizeof(F)};
+
+// Adds the sum of the lanes of v[i] to sums[i], for i < kSegment, and leaves nothing in v.
+template <class F>
+inline void add_sums_of_lanes(Lanes<F>* v, double* sums) {
+  constexpr int count = kSegment<F> < kLanes<double> ? kSegment<F> : kLanes<double>;
+  using Doubles = typename VectorOf<double, count>::type;
+  using Numbers = typename VectorOf<F, count>::type;
+  sums_of_rows<1, kSegment<F>>(v);
+  for (int i = 0; i < kLanes<F>; i += count) {
+    double* to = sums + i % kSegment<F>;
+    const Numbers numbers = load<Numbers>(reinterpret_cast<const F*>(v) + i);
+    store(to, Doubles(load<Doubles>(to) + __builtin_convertvector(numbers, Doubles)));
+  }
 }
 
 }  // namespace attnscape

@@ -101,5 +101,40 @@ int64_t attnscape_hvp_operations(int form, int size, int layers) {
 // From now on, so many more threads call kernels at the same time.
 void attnscape_add_callers(int more) { attnscape::Helpers::instance().add_callers(more); }
 
-int attnscape_register_bits() { return 8 * attnscape::kRegisterBytes; }
+// The best of the instruction sets that processor and system have, numbered as in native.py.
+int attnscape_best_instruction_set() {
+#if defined(__x86_64__)
+  const auto all = [](auto... has) { return (... && (has != 0)); };
+  if (!all(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"),
+           __builtin_cpu_supports("bmi"), __builtin_cpu_supports("bmi2")))
+    return 0;
+  return all(__builtin_cpu_supports("avx512f"), __builtin_cpu_supports("avx512cd"),
+             __builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("avx512dq"),
+             __builtin_cpu_supports("avx512vl"))
+             ? 2
+             : 1;
+#else
+  return 0;
+#endif
+}
+
+// The one that this module was built for.
+int attnscape_instruction_set() {
+#if defined(__AVX512F__)
+  return 2;
+#elif defined(__AVX2__)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+// Whether a product and the sum it goes into are rounded once, not twice.
+int attnscape_fuses() {
+#if defined(__FMA__) || defined(__aarch64__)
+  return 1;
+#else
+  return 0;
+#endif
+}
 }

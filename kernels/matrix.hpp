@@ -8,6 +8,13 @@
 
 namespace attnscape {
 
+// Whether there is code for particular sizes, beside that for all of them.
+#if defined(ATTNSCAPE_GENERAL_SIZES)
+inline constexpr bool kParticularSizes = false;
+#else
+inline constexpr bool kParticularSizes = true;
+#endif
+
 // A size: a constant for M > 0, else the number given at run time.
 template <int M>
 struct Size {

@@ -2,6 +2,8 @@
 // moments of their prompts.
 #pragma once
 
+#include <algorithm>
+
 #include "reduced_form.hpp"
 #include "runs.hpp"
 
@@ -21,7 +23,7 @@ void load_moments(const Arguments<F>& arguments, int64_t run, int first, Lanes<F
   using V = Lanes<F>;
   const int d = arguments.dim, m = arguments.size;
   const int64_t batch = arguments.batch;
-  const int valid = arguments.batch - first;
+  const int valid = std::max(arguments.batch - first, 0);
   const auto lanes = [&](const F* array, int number) {
     const F* from = array + number * batch + first;
     return valid >= kLanes<F> ? load<V>(from) : load_some<V>(from, valid);

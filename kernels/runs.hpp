@@ -2,6 +2,8 @@
 // P and Q: what all kernels do around the formula of one group of lanes.
 #pragma once
 
+#include <algorithm>
+
 #include "chunks.hpp"
 #include "numbers.hpp"
 #include "operand.hpp"
@@ -37,12 +39,12 @@ Runs<F> runs_of(const LeadingAxes& axes, const Input<F>& P, const Input<F>& Q,
 template <class F>
 Lanes<F> load_lanes(const Operand<F>& operand, int64_t run, int64_t number, int first, int batch) {
   const F* from = operand.at(run) + number * batch + first;
-  const int valid = batch - first;
+  const int valid = std::max(batch - first, 0);
   return valid >= kLanes<F> ? load<Lanes<F>>(from) : load_some<Lanes<F>>(from, valid);
 }
 
-// Loss and gradient of every run. `add_prompts(run, P, Q, first, last, loss,
-// gradient)` adds what the prompts [first, last) give at the parameters P, Q.
+// Loss and gradient of every run. `add_prompts(run, P, Q, first, end, loss, gradient)` adds
+// what the prompts give that over_parts names, at the parameters P, Q.
 template <class F, class AddPrompts>
 void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts& add_prompts,
                    F* loss, F* P_bar, F* Q_bar) {
@@ -53,11 +55,14 @@ void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPr
       pool, runs.count(), runs.batch, width,
       [&](int64_t run, int first, int last, double* sums) {
         Frame frame;
-        V* gradient = frame.zeros<V>(parameters);
-        V error = {};
-        add_prompts(run, runs.P.at(run), runs.Q.at(run), first, last, error, gradient);
-        sums[0] = sum_of_lanes<F>(error);
-        put_sums_of_lanes<F>(gradient, parameters, sums + 1);
+        V* gradient = frame.zeros<V>(kParts * parameters);
+        V error[kParts] = {};
+        over_parts<F>(first, last, [&](int part, int start, int end) {
+          add_prompts(run, runs.P.at(run), runs.Q.at(run), start, end, error[part],
+                      gradient + part * parameters);
+        });
+        sums[0] = sum_of_lanes<F>(error, 1);
+        sums_of_lanes<F>(gradient, parameters, parameters, sums + 1);
       },
       [&](int64_t run, const double* sums) {
         mean_of_sums(sums, 1, runs.batch, loss + run);
@@ -81,10 +86,12 @@ void mean_hvp(const ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>
           point[i] = {{runs.P.at(run)[i], P_dot.at(run)[i]}};
           point[block + i] = {{runs.Q.at(run)[i], Q_dot.at(run)[i]}};
         }
-        Tangent<V>* gradient = frame.zeros<Tangent<V>>(parameters);
+        Tangent<V>* gradient = frame.zeros<Tangent<V>>(kParts * parameters);
         Dual<V> error = {};
-        add_prompts(run, point, point + block, first, last, error, gradient);
-        put_sums_of_lanes<F>(gradient->part, parameters, sums);
+        over_parts<F>(first, last, [&](int part, int start, int end) {
+          add_prompts(run, point, point + block, start, end, error, gradient + part * parameters);
+        });
+        sums_of_lanes<F>(gradient->part, parameters, parameters, sums);
       },
       [&](int64_t run, const double* sums) {
         mean_of_sums(sums, block, runs.batch, P_product + run * block);

@@ -9,6 +9,7 @@ threads it would take for races.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TESTS = ("native", "objective", "attention", "mlp_attention", "tasks")
+INSTRUCTION_SET = "avx2" if platform.machine() in ("x86_64", "AMD64") else "baseline"
 SEEDS, CASES = 5, 200  # of the random calls
 
 
@@ -54,7 +56,7 @@ def build(sanitizers: str) -> Path:
     """The folder with the kernels, and the program that calls them."""
     folder = ROOT / "build" / f"sanitize-{sanitizers.partition(',')[0]}"
     options = {"CMAKE_BUILD_TYPE": "Debug", "Python_EXECUTABLE": sys.executable}
-    options["ATTNSCAPE_SANITIZE"] = sanitizers
+    options |= {"ATTNSCAPE_SANITIZE": sanitizers, "ATTNSCAPE_TARGETS": INSTRUCTION_SET}
     words = [f"-D{name}={value}" for name, value in options.items()]
     run(["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *words])
     run(["cmake", "--build", folder])
@@ -62,7 +64,7 @@ def build(sanitizers: str) -> Path:
 
 
 def run_random_calls(folder: Path, seed: int) -> None:
-    run([folder / "random_calls", folder / "_kernels.so", 1000 * seed, CASES])
+    run([folder / "random_calls", folder / f"_kernels_{INSTRUCTION_SET}.so", 1000 * seed, CASES])
 
 
 def run_tests(folder: Path, compiler: str) -> None:
@@ -75,7 +77,7 @@ def run_tests(folder: Path, compiler: str) -> None:
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
         + [ROOT / "tests" / f"test_{name}.py" for name in TESTS],
         LD_PRELOAD=":".join(runtimes),
-        ATTNSCAPE_KERNELS=str(folder / "_kernels.so"),
+        ATTNSCAPE_KERNELS=str(folder / f"_kernels_{INSTRUCTION_SET}.so"),
         PYTHONMALLOC="malloc",
     )
 

@@ -44,7 +44,9 @@ def is_there(module):
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(attnscape.__path__, "attnscape.")
-    if is_there(module.name) and not module.name.endswith(("__main__", "_kernels"))
+    if is_there(module.name)
+    and "._kernels_" not in module.name
+    and not module.name.endswith("__main__")
 ]
 
 

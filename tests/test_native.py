@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +12,17 @@ import pytest
 
 from attnscape import RegressionTask, native, objective
 from attnscape.errors import UsageError
+from attnscape.native import _build
 from attnscape.tasks._normals import normals
-from support import make_case, needs_kernels, python, relative
+from support import TOLERANCE, make_case, needs_kernels, python, relative
 
 two_cores = pytest.mark.skipif(
     shutil.which("taskset") is None or len(os.sched_getaffinity(0)) < 2,
     reason="needs taskset and a second core",
 )
 
+
+BUILT = {name: Path(name) for name in _build.INSTRUCTION_SETS}
 
 HASH_EVERYTHING = """
 import functools, hashlib, os
@@ -119,7 +124,86 @@ def test_the_kernels_of_another_build_are_named_by_their_file(tmp_path, monkeypa
     sentence = f"ATTNSCAPE_KERNELS names {tmp_path / 'other.so'}, where there is no file."
     assert native.why_unavailable() == sentence
     (tmp_path / "other.so").touch()
-    assert native._file() == tmp_path / "other.so"
+    assert _build.chosen_library() == tmp_path / "other.so"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "best", "loaded"),
+    [
+        ("on", 2, "avx512"),
+        ("on", 1, "avx2"),
+        ("on", 0, "baseline"),
+        ("", 1, "avx2"),
+        ("avx2", 2, "avx2"),
+        ("baseline", 1, "baseline"),
+    ],
+)
+def test_the_best_instruction_set_of_the_processor_is_taken_or_a_lower_one_by_name(
+    chosen, best, loaded, monkeypatch
+):
+    monkeypatch.setattr(_build, "_built", lambda: BUILT)
+    monkeypatch.setattr(_build, "_best_of_processor", lambda baseline: best)
+    monkeypatch.setenv("ATTNSCAPE_KERNELS", chosen)
+    assert _build.chosen_library() == BUILT[loaded]
+
+
+def test_kernels_that_cannot_run_here_are_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(_build, "_built", lambda: BUILT)
+    monkeypatch.setattr(_build, "_best_of_processor", lambda baseline: 1)
+    allowed = "it must be on, off, baseline, avx2, or the file of another build (.so)."
+    for chosen, why in [
+        ("avx512", "which this processor does not have"),
+        ("sse9", "for which there are no kernels"),
+    ]:
+        monkeypatch.setenv("ATTNSCAPE_KERNELS", chosen)
+        assert native.why_unavailable() == f"ATTNSCAPE_KERNELS is {chosen}, {why}; {allowed}"
+        native.library.cache_clear()
+        assert native.library() is None
+    native.library.cache_clear()
+
+
+SAME_BY_ALL = """
+import sys
+import jax, numpy as np
+from attnscape import LinearTransformer, RegressionTask, native, objective
+from attnscape.identity import settings
+
+prompts = RegressionTask().sample_moments(jax.random.key(2), 100)
+model = LinearTransformer.init(jax.random.key(1))
+gradient = objective.value_and_grad(model, prompts, path="native")
+np.savez(sys.argv[1], *jax.tree.leaves((prompts, gradient)))
+print(native.instruction_set(), settings()["kernels"])
+"""
+
+
+@needs_kernels
+def test_the_baseline_computes_the_same_and_where_it_rounds_otherwise_says_so(tmp_path):
+    got, wanted = [], []
+    for name, arrays in (("baseline", got), (native.instruction_set(), wanted)):
+        program = SAME_BY_ALL.replace("sys.argv[1]", repr(str(tmp_path / "arrays.npz")))
+        said = python(program, ATTNSCAPE_KERNELS=name).split()
+        with np.load(tmp_path / "arrays.npz") as stored:
+            arrays += [stored[file] for file in stored.files]
+        arrays.append(said)
+    said, usual = got.pop(), wanted.pop()
+    assert (said[0], usual[0]) == ("baseline", native.instruction_set())
+    assert relative(got, wanted) < TOLERANCE["float32"]
+    same_bits = [a.tobytes() for a in got] == [a.tobytes() for a in wanted]
+    assert same_bits == (said[1] == usual[1])
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+def test_avx2_and_avx512_give_the_same_bits(tmp_path):
+    """Random calls of every kernel, at random sizes: tests/kernels/random_calls.cpp."""
+    built = _build._built()
+    if "avx512" not in built or _build._best_of_processor(built["baseline"]) < 2:
+        pytest.skip("no AVX-512 here")
+    source = Path(__file__).parent / "kernels" / "random_calls.cpp"
+    program = tmp_path / "random_calls"
+    include = ["-isystem", jax.ffi.include_dir()]
+    words = ["c++", "-std=c++17", *include, source, "-o", program, "-ldl", "-pthread"]
+    subprocess.run(words, check=True)
+    subprocess.run([program, built["avx512"], "1", "400", built["avx2"]], check=True)
 
 
 @pytest.mark.parametrize("why", ["switched off", "not built"])
@@ -128,7 +212,7 @@ def test_without_kernels_the_native_path_says_why(why, monkeypatch):
         monkeypatch.setenv("ATTNSCAPE_KERNELS", "off")
     else:
         monkeypatch.delenv("ATTNSCAPE_KERNELS", raising=False)
-        monkeypatch.setattr(native, "_file", lambda: None)
+        monkeypatch.setattr(_build, "_built", dict)
     monkeypatch.setattr(native, "library", lambda: None)
     assert why in native.why_unavailable()
     assert not native.usable("float32")
@@ -140,7 +224,8 @@ def test_without_kernels_the_native_path_says_why(why, monkeypatch):
         lambda: native.peak("float32", 1),
         lambda: native.gradient_operations("block", 1, 1),
         lambda: native.hvp_operations("block", 1, 1),
-        native.register_bits,
+        native.instruction_set,
+        native.fuses,
     ):
         with pytest.raises(RuntimeError, match=why):
             refused()
@@ -200,6 +285,6 @@ def test_operations_grow_linearly_beyond_the_first_and_last_layer(form, dim):
 
 @needs_kernels
 def test_the_machine_is_described():
-    assert native.register_bits() in (128, 256, 512)
+    assert native.instruction_set() in _build.INSTRUCTION_SETS
     for dtype in ("float32", "float64"):
         assert native.peak(dtype, 1, 0.01) > 1e8

@@ -2,11 +2,11 @@
 // against each other. Made for builds with sanitizers: every array lies in memory of its own that
 // ends where the array ends, so that a number read or written beside it is noticed.
 //
-//   random_calls KERNELS.so SEED CASES
+//   random_calls KERNELS.so SEED CASES [OTHER.so]
 //
 // Properties, to the last bit: results do not depend on the number of threads, nor on who else
 // calls at the same time; a run in company has the numbers of a run alone; every number of a result
-// is written.
+// is written; the other kernels, if they are given, compute the same numbers.
 
 #include <thread>
 
@@ -190,7 +190,7 @@ std::string in_words(const Call& call) {
   return words;
 }
 
-void check_one(void* kernels, Call call) {
+void check_one(void* kernels, void* other, Call call) {
   const auto results = run(kernels, call, 1);
   const auto shared = run(kernels, call, 4);
   for (size_t i = 0; i < results.size(); ++i) {
@@ -200,6 +200,12 @@ void check_one(void* kernels, Call call) {
     for (size_t at = 0; at < bytes.size(); at += width)
       if (std::memcmp(&bytes[at], kUnwritten, width) == 0)
         fail("a number is not written: " + in_words(call));
+  }
+  if (other != nullptr) {
+    const auto expected = run(other, call, 1);
+    for (size_t i = 0; i < results.size(); ++i)
+      if (results[i].bytes != expected[i].bytes)
+        fail("the other kernels give other bits: " + in_words(call));
   }
   for (int64_t element = 0; element < product(call.leading); ++element) {
     Call one = alone(call, element);
@@ -216,13 +222,14 @@ void check_one(void* kernels, Call call) {
 }  // namespace
 
 int main(int count, char** words) {
-  if (count != 4) fail("give the kernels, a seed and a number of cases");
+  if (count != 4 && count != 5) fail("give the kernels, a seed and a number of cases");
   void* kernels = open_kernels(words[1]);
+  void* other = count == 5 ? open_kernels(words[4]) : nullptr;
   const unsigned seed = static_cast<unsigned>(std::atol(words[2]));
   const int cases = std::atoi(words[3]);
   const auto check = [&](unsigned its_seed) {
     Generator generator(its_seed);
-    for (int i = 0; i < cases; ++i) check_one(kernels, generator.call());
+    for (int i = 0; i < cases; ++i) check_one(kernels, other, generator.call());
   };
   check(seed);
   std::vector<std::thread> callers;

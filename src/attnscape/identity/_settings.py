@@ -3,7 +3,7 @@
 | setting | how it counts |
 |---|---|
 | numbers of built-in parts and kernels | `NUMBERS`, raised with every change of them |
-| kernels on or off, the width of their registers | part of the identity |
+| kernels on or off, whether they round products and sums at once | part of the identity |
 | JAX's configuration (x64, matmul precision, random bits, ...) | part, except `_HARMLESS` |
 | `XLA_FLAGS` | part, as they were when JAX first ran |
 | JAX and jaxlib, which compile | their versions are part |
@@ -11,7 +11,7 @@
 | device: the family of the processor, or an accelerator's model and its driver's version | part |
 | scipy | by the tables of its distributions; its version (for LAPACK) is only recorded |
 | one thread of XLA, or several | part: XLA compiles sums in two ways |
-| how many threads, model of the processor | not at all: the engine's numbers are the same |
+| how many threads, processor's model, AVX2 or AVX-512 | not at all: the engine's numbers are the same |
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def settings() -> dict[str, object]:
 @functools.cache
 def _fixed(device: native.Device) -> dict[str, object]:
     on_cpu = device.platform == "cpu"
-    kernels = on_cpu and native.library() is not None
+    by_kernels = on_cpu and native.library() is not None
     # Accelerators of one platform round differently, as do versions of their libraries.
     accelerator = [device.platform, device.device_kind, device.client.platform_version]
     return {
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
         "backend": "cpu" if on_cpu else accelerator,
         "machine": platform.machine(),
-        "kernels": native.register_bits() if kernels else None,
+        "kernels": ("fused" if native.fuses() else "separate") if by_kernels else None,
         "xla_flags": os.environ.get("XLA_FLAGS", "").split(),
         **({"xla_threads": "one"} if on_cpu and native.xla_threads() == 1 else {}),
     }

@@ -20,5 +20,5 @@ def provenance() -> dict[str, str | int]:
             {"python": platform.python_version()}
             | {package: importlib.metadata.version(package) for package in _PACKAGES}
         ),
-        "kernels": "xla" if native.why_unavailable() else f"native, {native.register_bits()} bits",
+        "kernels": "xla" if native.why_unavailable() else f"native, {native.instruction_set()}",
     }

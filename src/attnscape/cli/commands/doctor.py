@@ -36,7 +36,7 @@ def run(options: Doctor) -> None:
     threads = native.xla_threads()
     about.add_row("threads", str(threads))
     missing = native.why_unavailable()
-    about.add_row("path", "XLA" if missing else f"native kernels, {native.register_bits()} bits")
+    about.add_row("path", "XLA" if missing else f"native kernels, {native.instruction_set()}")
     console.print(about)
     if missing:
         console.print(f"{missing} The XLA path takes {_slowdown_words()} a gradient.")

@@ -1,23 +1,24 @@
 """The native CPU kernels: loads them, registers them with XLA, and describes them.
 
-The kernels are one shared library, built when attnscape is installed; `ATTNSCAPE_KERNELS` may name
-the file of another build. If it is missing (no C++ compiler at installation) or switched off
-(`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as it does if JAX computes on an
-accelerator.
+The kernels are built when attnscape is installed, as one shared library for each instruction set;
+the best that the processor has is loaded. `ATTNSCAPE_KERNELS` may name another (`avx512`, `avx2`,
+`baseline`), or the file of another build. If there are none (no C++ compiler at installation) or
+they are switched off (`ATTNSCAPE_KERNELS=off`), everything runs through XLA, as it does if JAX
+computes on an accelerator.
 """
 
 import contextlib
 import ctypes
 import functools
-import importlib.metadata
 import os
 import warnings
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
 from jaxlib._jax import Device  # jax.Device, which type checkers take for a variable
+
+from attnscape.native._build import INSTRUCTION_SETS, chosen_library
 
 _TARGETS = (
     "gradient_float32",
@@ -43,17 +44,6 @@ FORMS = ("block", "full")  # the order of `Form` in kernels/form.hpp
 
 class MissingKernelsWarning(RuntimeWarning):
     """The native kernels are missing, so a slower path is used."""
-
-
-def _file() -> Path | None:
-    if (chosen := os.environ.get("ATTNSCAPE_KERNELS", "")).endswith(".so"):
-        return Path(chosen).absolute() if os.path.isfile(chosen) else None
-    try:
-        distribution = importlib.metadata.distribution("attnscape")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    path = Path(str(distribution.locate_file("attnscape/_kernels.so")))
-    return path if path.exists() else None
 
 
 def default_device() -> Device:
@@ -87,9 +77,10 @@ def xla_threads() -> int:
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The loaded kernels with all targets registered, or None if there are none."""
-    if _why_missing():
+    file = chosen_library()
+    if isinstance(file, str):
         return None
-    library = ctypes.CDLL(str(_file()))
+    library = ctypes.CDLL(str(file))
     for name in _TARGETS:
         handler = getattr(library, f"attnscape_{name}")
         jax.ffi.register_ffi_target(f"attnscape_{name}", jax.ffi.pycapsule(handler), platform="cpu")
@@ -117,17 +108,8 @@ def why_unavailable() -> str | None:
 
 def _why_missing() -> str | None:
     """A sentence on why there are no kernels on the CPU; None if there are."""
-    chosen = os.environ.get("ATTNSCAPE_KERNELS", "on")
-    if chosen.lower() in ("off", "0", "no"):
-        return "The native kernels are switched off by ATTNSCAPE_KERNELS."
-    if _file() is None:
-        if chosen.endswith(".so"):
-            return f"ATTNSCAPE_KERNELS names {chosen}, where there is no file."
-        return (
-            "The native kernels were not built (no C++ compiler at installation); "
-            "install GCC or Clang and reinstall attnscape to get them."
-        )
-    return None
+    library = chosen_library()
+    return library if isinstance(library, str) else None
 
 
 def usable(dtype: jax.typing.DTypeLike) -> bool:
@@ -221,10 +203,7 @@ def _innermost(result: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
 
 def peak(dtype: jax.typing.DTypeLike, threads: int, seconds: float = 0.2) -> float:
     """Measured fused-multiply-add peak of `threads` threads, in operations per second."""
-    kernels = library()
-    if kernels is None:
-        raise RuntimeError(_why_missing())
-    return kernels.attnscape_peak(jax.numpy.dtype(dtype).itemsize, threads, seconds)
+    return _loaded().attnscape_peak(jax.numpy.dtype(dtype).itemsize, threads, seconds)
 
 
 def gradient_operations(form: str, layers: int, dim: int) -> int:
@@ -250,16 +229,31 @@ def hvp_operations(form: str, layers: int, dim: int) -> int:
 
 
 def _operations(quantity: str, form: str, layers: int, dim: int) -> int:
-    kernels = library()
-    if kernels is None:
-        raise RuntimeError(_why_missing())
     size = dim + 1 if form == "full" else dim
-    return getattr(kernels, f"attnscape_{quantity}_operations")(FORMS.index(form), size, layers)
+    return getattr(_loaded(), f"attnscape_{quantity}_operations")(FORMS.index(form), size, layers)
 
 
-def register_bits() -> int:
-    """Width of the SIMD registers that the kernels were built for."""
+def instruction_set() -> str:
+    """The instruction set that the loaded kernels were built for.
+
+    Examples:
+        >>> from attnscape.native import INSTRUCTION_SETS, instruction_set
+        >>> instruction_set() in INSTRUCTION_SETS  # doctest: +SKIP
+        True
+    """
+    return INSTRUCTION_SETS[_loaded().attnscape_instruction_set()]
+
+
+def fuses() -> bool:
+    """Whether the loaded kernels round a product and the sum it goes into once, not twice.
+
+    Their results depend on this; on the instruction set they do not depend otherwise.
+    """
+    return bool(_loaded().attnscape_fuses())
+
+
+def _loaded() -> ctypes.CDLL:
     kernels = library()
     if kernels is None:
         raise RuntimeError(_why_missing())
-    return kernels.attnscape_register_bits()
+    return kernels

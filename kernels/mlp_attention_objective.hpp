@@ -1,32 +1,32 @@
-// XLA FFI handlers of linear attention behind an MLP: loss with gradient, and
-// Hessian-vector product. Arguments are the weights (P, Q, W1, b1, W2, b2), for the
+// XLA FFI handlers of linear attention behind an MLP in floating type F: loss with
+// gradient, and Hessian-vector product. Arguments are the weights (P, Q, W1, b1, W2, b2), for the
 // product a direction of the same shapes, then the prompts (x, y, query, target)
 // with the batch innermost. Arrays come as jax.vmap leaves them.
+#pragma once
 
-#include "mlp_attention.hpp"
-
+#include <algorithm>
 #include <type_traits>
 #include <vector>
 
 #include "chunks.hpp"
 #include "handlers.hpp"
+#include "mlp_attention.hpp"
 #include "operand.hpp"
 
 namespace attnscape {
-namespace {
 
 template <class F>
 using Inputs = std::vector<Input<F>>;
 
 // Axes of one element of each array.
-constexpr int kWeightAxes[] = {3, 3, 2, 1, 2, 1};
-constexpr int kPromptAxes[] = {3, 2, 2, 1};
+inline constexpr int kWeightAxes[] = {3, 3, 2, 1, 2, 1};
+inline constexpr int kPromptAxes[] = {3, 2, 2, 1};
 
 template <class F>
 using Operands = std::vector<Operand<F>>;
 
 template <class F>
-struct Arguments {
+struct MlpAttentionArguments {
   MlpAttentionSizes sizes;
   int batch;
   LeadingAxes axes;
@@ -37,8 +37,9 @@ struct Arguments {
 
 // Reads the sizes off the shapes; that they fit together, Python has checked.
 template <class F>
-Arguments<F> gather(int32_t form, const Inputs<F>& weights, const Inputs<F>& direction,
-                    const Inputs<F>& prompts) {
+MlpAttentionArguments<F> gather_mlp_attention(int32_t form, const Inputs<F>& weights,
+                                              const Inputs<F>& direction,
+                                              const Inputs<F>& prompts) {
   LeadingAxes axes;
   const auto join = [&](const Inputs<F>& inputs, const int* trailing) {
     for (const Input<F>& input : inputs) axes.join(input, *trailing++);
@@ -73,11 +74,11 @@ void copy_arrays(const Operands<F>& arrays, int64_t run, int part, S* point) {
 
 // Loads the prompts of the lanes that start at prompt `first`.
 template <class F>
-LanePrompts<Lanes<F>> load_prompts(const Arguments<F>& arguments, int64_t run, int first,
-                                   Lanes<F>* buffer) {
+LanePrompts<Lanes<F>> load_prompts(const MlpAttentionArguments<F>& arguments, int64_t run,
+                                   int first, Lanes<F>* buffer) {
   using V = Lanes<F>;
   const int batch = arguments.batch;
-  const int valid = std::min(kLanes<F>, batch - first);
+  const int valid = std::max(std::min(kLanes<F>, batch - first), 0);
   const auto copy = [&](int operand, V* to) {
     const F* from = arguments.prompts[operand].at(run) + first;
     const int64_t count = arguments.prompts[operand].size() / batch;
@@ -97,7 +98,8 @@ LanePrompts<Lanes<F>> load_prompts(const Arguments<F>& arguments, int64_t run, i
 // Writes the sums over prompts [first, last) of one run: the loss, then the
 // gradient (N plain) or the Hessian times the direction (N dual).
 template <Form form, int D, class F, class N, class S>
-void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last, double* sums) {
+void add_prompts(const MlpAttentionArguments<F>& arguments, int64_t run, int first, int last,
+                 double* sums) {
   using V = Lanes<F>;
   using Sum = SumOf<N, V>;
   const MlpAttentionSizes& sizes = arguments.sizes;
@@ -108,19 +110,24 @@ void add_prompts(const Arguments<F>& arguments, int64_t run, int first, int last
   copy_arrays(arguments.direction, run, Parts<S>::kCount - 1, point);
   V* buffer = frame.take<V>((sizes.context + 1) * (sizes.dim + 1));
   MlpAttention<form, D, N, S, V, Sum> network(sizes, point, frame);
-  Sum* gradient = frame.zeros<Sum>(parameters);
-  N loss = {};
-  for (int prompt = first; prompt < last; prompt += kLanes<F>)
-    network.add(load_prompts(arguments, run, prompt, buffer), loss, gradient);
-  sums[0] = sum_of_lanes<F>(Parts<N>::of(loss, 0));
-  put_sums_of_lanes<F>(&Parts<Sum>::of(*gradient, 0), parameters, sums + 1);
+  Sum* gradient = frame.zeros<Sum>(kParts * parameters);
+  V error[kParts];
+  over_parts<F>(first, last, [&](int part, int start, int end) {
+    N loss = {};
+    for (int prompt = start; prompt < end; prompt += kAllLanes<F>)
+      network.add(load_prompts(arguments, run, prompt, buffer), loss, gradient + part * parameters);
+    error[part] = Parts<N>::of(loss, 0);
+  });
+  sums[0] = sum_of_lanes<F>(error, 1);
+  sums_of_lanes<F>(&Parts<Sum>::of(*gradient, 0), parameters, parameters, sums + 1);
 }
 
 // Runs call(form, D) with both as constants: D is 5, the paper's dimension, or 0.
 template <class Call>
-void with_sizes(const MlpAttentionSizes& sizes, const Call& call) {
+void with_mlp_attention_sizes(const MlpAttentionSizes& sizes, const Call& call) {
   const auto of_form = [&](auto form) {
-    if (sizes.dim == 5) return call(form, std::integral_constant<int, 5>{});
+    if constexpr (kParticularSizes)
+      if (sizes.dim == 5) return call(form, std::integral_constant<int, 5>{});
     return call(form, std::integral_constant<int, 0>{});
   };
   if (sizes.form == Form::full) {
@@ -133,11 +140,12 @@ void with_sizes(const MlpAttentionSizes& sizes, const Call& call) {
 // N and S as of MlpAttention. The results are the loss where N is plain, then one array
 // for each weight.
 template <class F, class N, class S>
-ffi::Error handle(const ffi::ThreadPool& pool, const Arguments<F>& arguments,
-                  const std::vector<F*>& results) {
+ffi::Error handle_mlp_attention(const ffi::ThreadPool& pool,
+                                const MlpAttentionArguments<F>& arguments,
+                                const std::vector<F*>& results) {
   constexpr bool dual = Parts<N>::kTangents > 0;
   const int64_t width = 1 + arguments.sizes.parameters();
-  with_sizes(arguments.sizes, [&](auto f, auto D) {
+  with_mlp_attention_sizes(arguments.sizes, [&](auto f, auto D) {
     over_chunks(
         pool, arguments.runs(), arguments.batch, width,
         [&](int64_t run, int first, int last, double* sums) {
@@ -158,36 +166,41 @@ ffi::Error handle(const ffi::ThreadPool& pool, const Arguments<F>& arguments,
 }
 
 template <class F>
-ffi::Error gradient(Threads pool, Input<F> P, Input<F> Q, Input<F> W1, Input<F> b1, Input<F> W2,
-                    Input<F> b2, Input<F> x, Input<F> y, Input<F> query, Input<F> target,
-                    Output<F> loss, Output<F> P_bar, Output<F> Q_bar, Output<F> W1_bar,
-                    Output<F> b1_bar, Output<F> W2_bar, Output<F> b2_bar, Attribute<kForm> form) {
-  return handle<F, Lanes<F>, F>(
-      pool, gather<F>(*form, {P, Q, W1, b1, W2, b2}, {}, {x, y, query, target}),
+ffi::Error mlp_attention_gradient_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> W1,
+                                          Input<F> b1, Input<F> W2, Input<F> b2, Input<F> x,
+                                          Input<F> y, Input<F> query, Input<F> target,
+                                          Output<F> loss, Output<F> P_bar, Output<F> Q_bar,
+                                          Output<F> W1_bar, Output<F> b1_bar, Output<F> W2_bar,
+                                          Output<F> b2_bar, Attribute<kForm> form) {
+  return handle_mlp_attention<F, Lanes<F>, F>(
+      pool, gather_mlp_attention<F>(*form, {P, Q, W1, b1, W2, b2}, {}, {x, y, query, target}),
       {loss->typed_data(), P_bar->typed_data(), Q_bar->typed_data(), W1_bar->typed_data(),
        b1_bar->typed_data(), W2_bar->typed_data(), b2_bar->typed_data()});
 }
 
 template <class F>
-ffi::Error hvp(Threads pool, Input<F> P, Input<F> Q, Input<F> W1, Input<F> b1, Input<F> W2,
-               Input<F> b2, Input<F> P_dot, Input<F> Q_dot, Input<F> W1_dot, Input<F> b1_dot,
-               Input<F> W2_dot, Input<F> b2_dot, Input<F> x, Input<F> y, Input<F> query,
-               Input<F> target, Output<F> P_product, Output<F> Q_product, Output<F> W1_product,
-               Output<F> b1_product, Output<F> W2_product, Output<F> b2_product,
-               Attribute<kForm> form) {
-  return handle<F, Dual<Lanes<F>>, Dual<F>>(
+ffi::Error mlp_attention_hvp_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> W1, Input<F> b1,
+                                     Input<F> W2, Input<F> b2, Input<F> P_dot, Input<F> Q_dot,
+                                     Input<F> W1_dot, Input<F> b1_dot, Input<F> W2_dot,
+                                     Input<F> b2_dot, Input<F> x, Input<F> y, Input<F> query,
+                                     Input<F> target, Output<F> P_product, Output<F> Q_product,
+                                     Output<F> W1_product, Output<F> b1_product,
+                                     Output<F> W2_product, Output<F> b2_product,
+                                     Attribute<kForm> form) {
+  return handle_mlp_attention<F, Dual<Lanes<F>>, Dual<F>>(
       pool,
-      gather<F>(*form, {P, Q, W1, b1, W2, b2}, {P_dot, Q_dot, W1_dot, b1_dot, W2_dot, b2_dot},
-                {x, y, query, target}),
+      gather_mlp_attention<F>(*form, {P, Q, W1, b1, W2, b2},
+                              {P_dot, Q_dot, W1_dot, b1_dot, W2_dot, b2_dot},
+                              {x, y, query, target}),
       {P_product->typed_data(), Q_product->typed_data(), W1_product->typed_data(),
        b1_product->typed_data(), W2_product->typed_data(), b2_product->typed_data()});
 }
 
-}  // namespace
 }  // namespace attnscape
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_gradient_float32, attnscape::gradient<float>);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_gradient_float64,
-                              attnscape::gradient<double>);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_hvp_float32, attnscape::hvp<float>);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_hvp_float64, attnscape::hvp<double>);
+// Defines the two handlers of type F under names that end in `suffix`.
+#define ATTNSCAPE_DEFINE_MLP_ATTENTION(F, suffix)                              \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_gradient_##suffix,     \
+                                attnscape::mlp_attention_gradient_handler<F>); \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_mlp_attention_hvp_##suffix,          \
+                                attnscape::mlp_attention_hvp_handler<F>)

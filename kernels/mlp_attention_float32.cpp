@@ -1,0 +1,3 @@
+#include "mlp_attention_objective.hpp"
+
+ATTNSCAPE_DEFINE_MLP_ATTENTION(float, float32);
