@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <vector>
+#include <new>
 
 #include "arena.hpp"
 #include "lanes.hpp"
@@ -36,33 +36,33 @@ void over_parts(int first, int last, const AddPart& add_part) {
     add_part(part, first + part * kLanes<F>, end_of_lanes<F>(last));
 }
 
-// The mean over the batch of `count` numbers, from the sums of each chunk.
+// The mean over the batch of `count` numbers, from their sums.
 template <class F>
-void mean_of_chunks(const double* sums, int64_t stride, int64_t count, int batch, F* result) {
-  const int64_t chunks = chunk_count(batch);
-  for (int64_t i = 0; i < count; ++i) {
-    double sum = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += sums[chunk * stride + i];
-    result[i] = static_cast<F>(sum / batch);
-  }
+void mean_of_sums(const double* sums, int64_t count, int batch, F* result) {
+  for (int64_t i = 0; i < count; ++i) result[i] = static_cast<F>(sums[i] / batch);
 }
 
-// Splits every run into chunks of prompts, lets `one_chunk(run, first, last,
-// sums)` write `width` sums for each, and `finish(run, sums)` end the run.
+// Splits every run into chunks of prompts, lets `one_chunk(run, first, last, sums)`
+// write `width` sums for each, and `finish(run, sums)` end the run: with the sums of
+// its chunks, added in their order.
 template <class OneChunk, class Finish>
 void over_chunks(const xla::ffi::ThreadPool& pool, int64_t runs, int batch, int64_t width,
                  const OneChunk& one_chunk, const Finish& finish) {
   const int64_t chunks = chunk_count(batch);
   Frame frame;
   double* sums = frame.take<double>(runs * chunks * width);
-  std::vector<std::atomic<int64_t>> open(runs);
-  for (auto& chunks_left : open) chunks_left = chunks;
+  auto* open = frame.take<std::atomic<int64_t>>(runs);
+  for (int64_t run = 0; run < runs; ++run) new (open + run) std::atomic<int64_t>(chunks);
   parallel_for(pool, runs * chunks, [&](int64_t task) {
     const int64_t run = task / chunks, chunk = task % chunks;
     const int first = static_cast<int>(chunk * kChunk);
     const int last = std::min(first + kChunk, batch);
     one_chunk(run, first, last, sums + task * width);
-    if (open[run].fetch_sub(1) == 1) finish(run, sums + run * chunks * width);
+    if (open[run].fetch_sub(1) > 1) return;
+    double* total = sums + run * chunks * width;
+    for (int64_t other = 1; other < chunks; ++other)
+      for (int64_t i = 0; i < width; ++i) total[i] += total[other * width + i];
+    finish(run, total);
   });
 }
 

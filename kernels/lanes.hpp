@@ -93,6 +93,16 @@ inline bool any_lane(const I& mask) {
   return found != 0;
 }
 
+// A register of doubles from as many numbers. For AVX2, GCC would convert halves of it.
+inline Lanes<double> load_doubles(const double* from) { return load<Lanes<double>>(from); }
+inline Lanes<double> load_doubles(const float* from) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  return _mm256_cvtps_pd(_mm_loadu_ps(from));
+#else
+  return __builtin_convertvector(load<LanesLike<double, float>>(from), Lanes<double>);
+#endif
+}
+
 // The sum of a vector of `count` doubles, halving it until one is left.
 template <int count>
 inline double sum_of_doubles(const typename VectorOf<double, count>::type& v) {
@@ -105,21 +115,27 @@ inline double sum_of_doubles(const typename VectorOf<double, count>::type& v) {
   }
 }
 
-// The sum of all lanes of the parts v[0], v[stride], ...: in double, and in an order that
-// never changes.
+// The parts v[0], v[stride], ... added up to one register of doubles, in an order that never
+// changes.
 template <class F>
-inline double sum_of_lanes(const Lanes<F>* v, int64_t stride) {
+inline Lanes<double> sum_of_parts(const Lanes<F>* v, int64_t stride) {
   constexpr int count = kLanes<double>;
   constexpr int pieces = kLanes<F> / count;  // of one part
-  Lanes<double> sum[kParts] = {};
+  Lanes<double> sum[kParts];
   for (int i = 0; i < kParts * pieces; ++i) {
-    typename VectorOf<F, count>::type piece[pieces];
-    std::memcpy(piece, v + i / pieces * stride, sizeof(piece));
-    sum[i % kParts] += __builtin_convertvector(piece[i % pieces], Lanes<double>);
+    const F* part = reinterpret_cast<const F*>(v + i / pieces * stride);
+    const Lanes<double> piece = load_doubles(part + i % pieces * count);
+    sum[i % kParts] = i < kParts ? piece : sum[i % kParts] + piece;
   }
   for (int half = kParts / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) sum[i] += sum[half + i];
-  return sum_of_doubles<count>(sum[0]);
+  return sum[0];
+}
+
+// The sum of all lanes of the parts v[0], v[stride], ...
+template <class F>
+inline double sum_of_lanes(const Lanes<F>* v, int64_t stride) {
+  return sum_of_doubles<kLanes<double>>(sum_of_parts<F>(v, stride));
 }
 
 // Where the numbers of `a` and `b` go when segments of `span` alternate between them:
@@ -150,6 +166,38 @@ inline void sums_of_rows(V* v) {
              alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
     sums_of_rows<2 * span, end>(v);
   }
+}
+
+// The sums of the lanes of as many registers of doubles as one has lanes, in their order: they
+// end in v[0]. The upper half of eight lanes goes first, so that AVX2 and AVX-512 add alike.
+template <int rows, class V>
+inline void add_lanes_of_rows(V* v) {
+  if constexpr (rows > 1) {
+    constexpr int span = rows > 4 ? 4 : 1;
+    using Lane = std::make_integer_sequence<int, sizeof(V) / sizeof(double)>;
+    for (int i = 0; i < rows / 2; ++i)
+      v[i] = alternate<span, false>(v[2 * i], v[2 * i + 1], Lane{}) +
+             alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
+    add_lanes_of_rows<rows / 2>(v);
+  }
+}
+
+// sums[i] = the sum of all lanes of the parts v[i], v[i + stride], ..., for i below `count`.
+template <class F>
+inline void sums_of_lanes(const Lanes<F>* v, int64_t stride, int64_t count, double* sums) {
+  constexpr int rows = kLanes<double>;
+  int64_t i = 0;
+  for (; i + rows <= count; i += rows) {
+    Lanes<double> sum[rows];
+    for (int row = 0; row < rows; ++row) sum[row] = sum_of_parts<F>(v + i + row, stride);
+    add_lanes_of_rows<rows>(sum);
+    store(sums + i, sum[0]);
+  }
+  if (i == count) return;
+  Lanes<double> sum[rows] = {};
+  for (int row = 0; row < count - i; ++row) sum[row] = sum_of_parts<F>(v + i + row, stride);
+  add_lanes_of_rows<rows>(sum);
+  std::memcpy(sums + i, sum, sizeof(double) * (count - i));
 }
 
 // Lanes whose numbers are added to each other before their sum goes on in double: no more

@@ -119,8 +119,7 @@ void add_prompts(const MlpAttentionArguments<F>& arguments, int64_t run, int fir
     error[part] = Parts<N>::of(loss, 0);
   });
   sums[0] = sum_of_lanes<F>(error, 1);
-  for (int64_t i = 0; i < parameters; ++i)
-    sums[1 + i] = sum_of_lanes<F>(&Parts<Sum>::of(gradient[i], 0), parameters);
+  sums_of_lanes<F>(&Parts<Sum>::of(*gradient, 0), parameters, parameters, sums + 1);
 }
 
 // Runs call(form, D) with both as constants: D is 5, the paper's dimension, or 0.
@@ -156,7 +155,7 @@ ffi::Error handle_mlp_attention(const ffi::ThreadPool& pool,
         [&](int64_t run, const double* sums) {
           size_t result = 0;
           const auto mean = [&](int64_t count) {
-            mean_of_chunks(sums, width, count, arguments.batch, results[result++] + run * count);
+            mean_of_sums(sums, count, arguments.batch, results[result++] + run * count);
             sums += count;
           };
           dual ? void(++sums) : mean(1);

@@ -54,17 +54,27 @@ class Operand {
  public:
   // `trailing` axes of `array` belong to one element.
   Operand(const LeadingAxes& axes, const Input<E>& array, int trailing)
-      : data_(array.typed_data()), index_(axes.indices(array)) {
+      : data_(array.typed_data()) {
     const auto dims = array.dimensions();
+    int64_t own = 1;  // elements
+    for (auto n = dims.begin(); n != dims.end() - trailing; ++n) own *= *n;
     for (auto n = dims.end() - trailing; n != dims.end(); ++n) size_ *= *n;
+    if (own == axes.elements()) {
+      step_ = 1;
+    } else if (own > 1) {
+      index_ = axes.indices(array);
+    }
   }
   int64_t size() const { return size_; }  // numbers of one element
-  const E* at(int64_t element) const { return data_ + size_ * index_[element]; }
+  const E* at(int64_t element) const {
+    return data_ + size_ * (index_.empty() ? step_ * element : index_[element]);
+  }
 
  private:
   const E* data_;
   int64_t size_ = 1;
-  std::vector<int64_t> index_;
+  int64_t step_ = 0;            // 0 if the elements share the array's only one
+  std::vector<int64_t> index_;  // where some share and others do not
 };
 
 }  // namespace attnscape

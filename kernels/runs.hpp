@@ -62,13 +62,12 @@ void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPr
                       gradient + part * parameters);
         });
         sums[0] = sum_of_lanes<F>(error, 1);
-        for (int64_t i = 0; i < parameters; ++i)
-          sums[1 + i] = sum_of_lanes<F>(gradient + i, parameters);
+        sums_of_lanes<F>(gradient, parameters, parameters, sums + 1);
       },
       [&](int64_t run, const double* sums) {
-        mean_of_chunks(sums, width, 1, runs.batch, loss + run);
-        mean_of_chunks(sums + 1, width, block, runs.batch, P_bar + run * block);
-        mean_of_chunks(sums + 1 + block, width, block, runs.batch, Q_bar + run * block);
+        mean_of_sums(sums, 1, runs.batch, loss + run);
+        mean_of_sums(sums + 1, block, runs.batch, P_bar + run * block);
+        mean_of_sums(sums + 1 + block, block, runs.batch, Q_bar + run * block);
       });
 }
 
@@ -92,12 +91,11 @@ void mean_hvp(const ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>
         over_parts<F>(first, last, [&](int part, int start, int end) {
           add_prompts(run, point, point + block, start, end, error, gradient + part * parameters);
         });
-        for (int64_t i = 0; i < parameters; ++i)
-          sums[i] = sum_of_lanes<F>(gradient[i].part, parameters);
+        sums_of_lanes<F>(gradient->part, parameters, parameters, sums);
       },
       [&](int64_t run, const double* sums) {
-        mean_of_chunks(sums, parameters, block, runs.batch, P_product + run * block);
-        mean_of_chunks(sums + block, parameters, block, runs.batch, Q_product + run * block);
+        mean_of_sums(sums, block, runs.batch, P_product + run * block);
+        mean_of_sums(sums + block, block, runs.batch, Q_product + run * block);
       });
 }
 
