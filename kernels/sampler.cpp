@@ -150,14 +150,13 @@ void draw_by_points(const Law<F>& law, const Keys& keys, int64_t first, const Re
   put(results.target, batch, 0, first, y);
 }
 
-// Moments of normal covariates, by the triangle of gaussian_points.hpp.
+// Moments of normal covariates, by the triangle of gaussian_points.hpp; M is d = r if positive.
 template <class F, int M>
 void draw_by_triangle(const Law<F>& given, const Keys& keys, int64_t first,
                       const Results<F>& results) {
   using V = Lanes<F>;
-  GaussianLaw law = given.gaussian();
-  if constexpr (M > 0) law.dim = M;
-  const int d = law.dim, r = law.rank();
+  const GaussianLaw law = given.gaussian();
+  const int d = M > 0 ? M : law.dim, r = M > 0 ? M : law.rank();
   const int64_t batch = results.batch;
   Frame frame;
   V *rows = frame.take<V>(d * r), *query = frame.take<V>(d);
@@ -178,7 +177,7 @@ void draw_by_triangle(const Law<F>& given, const Keys& keys, int64_t first,
   Normals<F> weights(keys.weights, static_cast<int>(first));
   for (int i = 0; i < d; ++i) {
     const V w = next_normal(weights);
-    for (int j = 0; j <= i && j < r; ++j) y[j] += w * rows[i * r + j];
+    for (int j = 0; j < std::min(i + 1, r); ++j) y[j] += w * rows[i * r + j];
     target += w * query[i];
     put(results.query, batch, i, first, query[i]);
   }
@@ -188,14 +187,16 @@ void draw_by_triangle(const Law<F>& given, const Keys& keys, int64_t first,
   V square = rest * rest;
   for (int j = 0; j < r; ++j) square += y[j] * y[j];
   put(results.square, batch, 0, first, V(square * weight));
+#pragma GCC unroll 5
   for (int i = 0; i < d; ++i) {
     const V* row = rows + i * r;
     V cross = {};
-    for (int k = 0; k <= i && k < r; ++k) cross += row[k] * y[k];
+    for (int k = 0; k < std::min(i + 1, r); ++k) cross += row[k] * y[k];
     put(results.cross, batch, i, first, V(cross * weight));
+#pragma GCC unroll 5
     for (int j = 0; j <= i; ++j) {
       V gram = {};
-      for (int k = 0; k <= j && k < r; ++k) gram += row[k] * rows[j * r + k];
+      for (int k = 0; k < std::min(j + 1, r); ++k) gram += row[k] * rows[j * r + k];
       gram *= weight;
       put(results.gram, batch, i * d + j, first, gram);
       if (j < i) put(results.gram, batch, j * d + i, first, gram);
@@ -241,8 +242,9 @@ ffi::Error moments_handler(Threads pool, Input<uint32_t> covariate_key, Input<ui
                    {table.typed_data(), static_cast<int64_t>(table.element_count())},
                    noise.typed_data()[0]};
   const bool normal = law.distribution <= Distribution::correlated;
-  const auto draw = normal ? (dim == 5 ? draw_by_triangle<F, 5> : draw_by_triangle<F, 0>)
-                           : (dim == 5 ? draw_by_points<F, 5> : draw_by_points<F, 0>);
+  const auto draw =
+      normal ? (dim == 5 && *context >= 5 ? draw_by_triangle<F, 5> : draw_by_triangle<F, 0>)
+             : (dim == 5 ? draw_by_points<F, 5> : draw_by_points<F, 0>);
   for_groups<F>(pool, axes.elements(), batch, [&](int64_t element, int64_t first) {
     const int64_t offset = element * batch;
     draw(law, {covariate_keys.at(element), weight_keys.at(element), noise_keys.at(element)}, first,
