@@ -56,7 +56,7 @@ def points(
     noisy: bool,
     dtype: jax.typing.DTypeLike,
 ) -> tuple[Float[Array, "batch n_plus_1 d"], Float[Array, "batch n_plus_1"] | None]:
-    """n points and the query, and noise of standard deviation 1 if asked for.
+    """N points and the query, and noise of standard deviation 1 if asked for.
 
     Args:
         keys: The covariates' key, the noise's, and that of O.
@@ -105,16 +105,16 @@ def _rows(
     below = columns < index
     degrees = n - index[:, 0]
     chi_starts = np.where(degrees > 0, (starts + index)[:, 0], 0)
-    terms = chi_polynomials(n, rows.stop)[rows.start :].T
+    terms = chi_polynomials(n, rows.stop)[rows.start :].T[:, None]
     score = drawn[:, chi_starts]
     diagonal = functools.reduce(lambda total, c: total * score + c, terms[::-1])
     if (degrees <= FEW_DEGREES).any():
         used = np.arange(FEW_DEGREES) < degrees[:, None]
         them = drawn[:, np.where(used, chi_starts[:, None] + np.arange(FEW_DEGREES), 0)]
-        norms = jnp.sqrt(jnp.sum(jnp.where(used, them**2, 0), axis=-1))
-        diagonal = jnp.where(degrees <= FEW_DEGREES, norms, diagonal)
-    lower = jnp.where(below, drawn[:, np.where(below, starts + columns, 0)], 0)
-    return jnp.where(columns == index, diagonal[:, :, None], lower)
+        norms = jnp.sqrt(jnp.sum(jnp.where(used[None], them**2, 0), axis=-1))
+        diagonal = jnp.where((degrees <= FEW_DEGREES)[None], norms, diagonal)
+    lower = jnp.where(below[None], drawn[:, np.where(below, starts + columns, 0)], 0)
+    return jnp.where((columns == index)[None], diagonal[:, :, None], lower)
 
 
 def _directions(
@@ -132,7 +132,7 @@ def _directions(
     starts = np.cumsum([0, *longest_last])[:-1, None]
     skipped = n - np.array(longest_last)[:, None]
     there = np.arange(n) >= skipped
-    return jnp.where(there, drawn[:, np.where(there, starts - skipped + np.arange(n), 0)], 0)
+    return jnp.where(there[None], drawn[:, np.where(there, starts - skipped + np.arange(n), 0)], 0)
 
 
 def _turned(
@@ -146,7 +146,7 @@ def _turned(
     orthogonal matrices (Stewart 1980).
     """
     turns, n = directions.shape[1:]
-    units = np.eye(n)[:turns][::-1]  # e_k of each turn
+    units = np.eye(n)[:turns, None][::-1]  # e_k of each turn
 
     def turn(rows: Array, given: tuple[Array, Array]) -> tuple[Array, None]:
         x, unit = given
