@@ -1,8 +1,8 @@
 """Chi numbers, roots of chi-squared ones, from normal numbers: what Bartlett's triangle needs.
 
-With k degrees of freedom up to `FEW_DEGREES` a chi number is the norm of k normal numbers. With more
-it is the chi quantile at the probability of one normal number, a smooth function of that number,
-which a polynomial approximates.
+With k degrees of freedom up to `FEW_DEGREES` a chi number is the norm of k normal numbers. With
+more it is the chi quantile at the probability of one normal number, a smooth function of that
+number, which a polynomial approximates.
 """
 
 from __future__ import annotations

@@ -72,17 +72,16 @@ class RegressionTask:
         Args:
             key: A JAX random key (Threefry).
             batch: Number of prompts.
-            dtype: Type of the prompts; covariates and weights are drawn in float32 and converted.
+            dtype: Type of the prompts; all numbers are drawn in float32 and converted.
 
         Raises:
             UsageError: If batch is below 1, or a distribution or the response gives a wrong shape.
         """
         check_batch(batch)
-        d, n = self.dim, self.context
         points, noise = self._points(key, batch, jnp.dtype(dtype))
         w = self._drawn_weights(key, batch, dtype)
         y = self.response(points, w)
-        _check_shape("response", y, (batch, n + 1))
+        _check_shape("response", y, (batch, self.context + 1))
         if noise is not None:
             y = y + self.noise * noise
         return Prompts(x=points[:, :-1], y=y[:, :-1], query=points[:, -1], target=y[:, -1])
