@@ -1,9 +1,11 @@
 // XLA FFI handlers that draw: plain normals, and whole prompts as moments
-// (covariates, linear responses and moments in one pass, nothing stored between).
+// (covariates, linear responses and moments in one pass, nothing stored between) or, with normal
+// covariates, as points.
 
 #include "sampler.hpp"
 
 #include "arena.hpp"
+#include "gaussian_points.hpp"
 #include "handlers.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
@@ -36,35 +38,22 @@ struct RadiusTable {
   }
 };
 
-// Draws the covariates of one lane group, point by point.
+// Draws covariates that are not normal, for one lane group, point by point.
 template <class F>
 class Covariates {
  public:
   using Source = Normals<F>;
   using V = typename Source::V;
 
-  Covariates(Distribution distribution, int dim, const float* factor, RadiusTable radius,
-             const uint32_t* key, int first_prompt)
-      : distribution_(distribution),
-        dim_(dim),
-        factor_(factor),
-        radius_(radius),
-        normals_(key, first_prompt) {}
+  Covariates(Distribution distribution, int dim, RadiusTable radius, const uint32_t* key,
+             int first_prompt)
+      : distribution_(distribution), dim_(dim), radius_(radius), normals_(key, first_prompt) {}
 
   void next(V* x) {
     for (int i = 0; i < dim_; ++i) x[i] = normals_.next();
-    if (distribution_ == Distribution::gaussian) return;
-    if (distribution_ == Distribution::correlated) {
-      for (int i = dim_ - 1; i >= 0; --i) {  // x = factor z, from the last row up, in place
-        V sum = {};
-        for (int j = 0; j <= i; ++j) sum += factor_[i * dim_ + j] * x[j];
-        x[i] = sum;
-      }
-      return;
-    }
     V square = {};
     for (int i = 0; i < dim_; ++i) square += x[i] * x[i];
-    V scale = 1.0f / Source::square_root(square);
+    V scale = 1.0f / square_root<float>(square);
     if (distribution_ == Distribution::radial)
       scale *= radius_.template operator()<V, typename Source::I>(normals_.next());
     for (int i = 0; i < dim_; ++i) x[i] *= scale;
@@ -73,7 +62,6 @@ class Covariates {
  private:
   Distribution distribution_;
   int dim_;
-  const float* factor_;
   RadiusTable radius_;
   Source normals_;
 };
@@ -91,22 +79,49 @@ void put(E* result, int64_t batch, int64_t number, int64_t first, const V& v) {
   }
 }
 
+// What all prompts of a call share.
+template <class F>
+struct Law {
+  Distribution distribution;
+  int dim, context;
+  const float* factor;
+  RadiusTable table;
+  F noise;  // its standard deviation, 0 but for normal covariates
+
+  GaussianLaw gaussian() const {
+    const bool plain = distribution == Distribution::gaussian;
+    return {dim, context, plain ? nullptr : factor, table.values};
+  }
+};
+
+struct Keys {
+  const uint32_t *covariates, *weights, *noise;
+};
+
+// The moments of one element of the joint axes.
+template <class F>
+struct Results {
+  int64_t batch;
+  F *gram, *cross, *square, *query, *target;
+};
+
+// Moments by sums over points.
 template <class F, int M>
-void draw_group(Distribution distribution, int dim, int context, const float* factor,
-                RadiusTable radius, const uint32_t* covariate_key, const uint32_t* weight_key,
-                int64_t batch, int64_t first, F* gram, F* cross, F* square, F* query, F* target) {
+void draw_by_points(const Law<F>& law, const Keys& keys, int64_t first, const Results<F>& results) {
   using V = Lanes<F>;
   using Single = LanesLike<F, float>;
-  const int d = M > 0 ? M : dim;
+  const int d = M > 0 ? M : law.dim;
+  const int64_t batch = results.batch;
   Frame frame;
-  V *gram_sum = frame.zeros<V>(d * d), *cross_sum = frame.zeros<V>(d);
+  V *gram = frame.zeros<V>(d * d), *cross = frame.zeros<V>(d);
   V *weights = frame.take<V>(d), *x = frame.take<V>(d);
   Single* drawn = frame.take<Single>(d);
 
-  Normals<F> weight_source(weight_key, static_cast<int>(first));
-  for (int i = 0; i < d; ++i) weights[i] = __builtin_convertvector(weight_source.next(), V);
-  V square_sum = {};
-  Covariates<F> covariates(distribution, d, factor, radius, covariate_key, static_cast<int>(first));
+  Normals<F> weight_source(keys.weights, static_cast<int>(first));
+  for (int i = 0; i < d; ++i) weights[i] = next_normal(weight_source);
+  V square = {};
+  Covariates<F> covariates(law.distribution, d, law.table, keys.covariates,
+                           static_cast<int>(first));
   const auto draw = [&] {
     covariates.next(drawn);
     V y = {};
@@ -116,54 +131,158 @@ void draw_group(Distribution distribution, int dim, int context, const float* fa
     }
     return y;
   };
-  for (int point = 0; point < context; ++point) {
+  for (int point = 0; point < law.context; ++point) {
     const V y = draw();
     for (int i = 0; i < d; ++i) {
-      for (int j = i; j < d; ++j) gram_sum[i * d + j] += x[i] * x[j];
-      cross_sum[i] += x[i] * y;
+      for (int j = i; j < d; ++j) gram[i * d + j] += x[i] * x[j];
+      cross[i] += x[i] * y;
     }
-    square_sum += y * y;
+    square += y * y;
   }
-  const F weight = F{1} / static_cast<F>(context);
+  const F weight = F{1} / static_cast<F>(law.context);
   for (int i = 0; i < d; ++i)
     for (int j = 0; j < d; ++j)
-      put(gram, batch, i * d + j, first, V(gram_sum[i < j ? i * d + j : j * d + i] * weight));
-  for (int i = 0; i < d; ++i) put(cross, batch, i, first, V(cross_sum[i] * weight));
-  put(square, batch, 0, first, V(square_sum * weight));
+      put(results.gram, batch, i * d + j, first, V(gram[i < j ? i * d + j : j * d + i] * weight));
+  for (int i = 0; i < d; ++i) put(results.cross, batch, i, first, V(cross[i] * weight));
+  put(results.square, batch, 0, first, V(square * weight));
   const V y = draw();
-  for (int i = 0; i < d; ++i) put(query, batch, i, first, x[i]);
-  put(target, batch, 0, first, y);
+  for (int i = 0; i < d; ++i) put(results.query, batch, i, first, x[i]);
+  put(results.target, batch, 0, first, y);
+}
+
+// Moments of normal covariates, by the triangle of gaussian_points.hpp; M is d = r if positive.
+template <class F, int M>
+void draw_by_triangle(const Law<F>& given, const Keys& keys, int64_t first,
+                      const Results<F>& results) {
+  using V = Lanes<F>;
+  const GaussianLaw law = given.gaussian();
+  const int d = M > 0 ? M : law.dim, r = M > 0 ? M : law.rank();
+  const int64_t batch = results.batch;
+  Frame frame;
+  V *rows = frame.take<V>(d * r), *query = frame.take<V>(d);
+  V* y = frame.take<V>(std::min(d + 1, law.context));  // the responses in the frame's coordinates
+  Normals<F> normals(keys.covariates, static_cast<int>(first));
+  draw_triangle(law, normals, query, rows, r);
+
+  V target = {}, rest = {};
+  if (given.noise != 0) {
+    Normals<F> noise(keys.noise, static_cast<int>(first));
+    target = given.noise * next_normal(noise);
+    draw_row(law, d, noise, y);
+    for (int j = 0; j < r; ++j) y[j] *= given.noise;
+    if (d < law.context) rest = given.noise * y[d];
+  } else {
+    std::fill_n(y, r, V{});
+  }
+  Normals<F> weights(keys.weights, static_cast<int>(first));
+  for (int i = 0; i < d; ++i) {
+    const V w = next_normal(weights);
+    for (int j = 0; j < std::min(i + 1, r); ++j) y[j] += w * rows[i * r + j];
+    target += w * query[i];
+    put(results.query, batch, i, first, query[i]);
+  }
+  put(results.target, batch, 0, first, target);
+
+  const F weight = F{1} / static_cast<F>(law.context);
+  V square = rest * rest;
+  for (int j = 0; j < r; ++j) square += y[j] * y[j];
+  put(results.square, batch, 0, first, V(square * weight));
+#pragma GCC unroll 5
+  for (int i = 0; i < d; ++i) {
+    const V* row = rows + i * r;
+    V cross = {};
+    for (int k = 0; k < std::min(i + 1, r); ++k) cross += row[k] * y[k];
+    put(results.cross, batch, i, first, V(cross * weight));
+#pragma GCC unroll 5
+    for (int j = 0; j <= i; ++j) {
+      V gram = {};
+      for (int k = 0; k < std::min(j + 1, r); ++k) gram += row[k] * rows[j * r + k];
+      gram *= weight;
+      put(results.gram, batch, i * d + j, first, gram);
+      if (j < i) put(results.gram, batch, j * d + i, first, gram);
+    }
+  }
+}
+
+constexpr int64_t kGroups = 4;  // lane groups a task draws
+
+// Calls `draw(element, first)` for every lane group of every element of the joint axes.
+template <class F, class Draw>
+void for_groups(const ffi::ThreadPool& pool, int64_t elements, int64_t batch, const Draw& draw) {
+  const int64_t groups = (batch + kLanes<F> - 1) / kLanes<F>;
+  const int64_t tasks = (groups + kGroups - 1) / kGroups;
+  parallel_for(pool, elements * tasks, [&](int64_t task) {
+    const int64_t start = (task % tasks) * kGroups;
+    for (int64_t group = start; group < std::min(start + kGroups, groups); ++group)
+      draw(task / tasks, group * kLanes<F>);
+  });
 }
 
 constexpr char kDistribution[] = "distribution", kContext[] = "context";
 
-// Factor and table are zeros where the distribution does not use them.
+// Factor and table are any numbers where the distribution does not use them. The table has the
+// quantiles of the radius, or for normal covariates the polynomials of `chi`.
 template <class F>
 ffi::Error moments_handler(Threads pool, Input<uint32_t> covariate_key, Input<uint32_t> weight_key,
-                           Input<float> factor, Input<float> table, Output<F> gram, Output<F> cross,
-                           Output<F> square, Output<F> query, Output<F> target,
-                           Attribute<kDistribution> distribution, Attribute<kContext> context) {
+                           Input<uint32_t> noise_key, Input<float> factor, Input<float> table,
+                           Input<F> noise, Output<F> gram, Output<F> cross, Output<F> square,
+                           Output<F> query, Output<F> target, Attribute<kDistribution> distribution,
+                           Attribute<kContext> context) {
   LeadingAxes axes;
-  axes.join(covariate_key, 1);
-  axes.join(weight_key, 1);
+  for (const auto& key : {covariate_key, weight_key, noise_key}) axes.join(key, 1);
   const auto dims = gram->dimensions();
   const int64_t batch = dims.back();
   const int dim = static_cast<int>(dims[dims.size() - 2]);
-  const Operand<uint32_t> covariate_keys(axes, covariate_key, 1), weight_keys(axes, weight_key, 1);
-  const RadiusTable radius{table.typed_data(), static_cast<int64_t>(table.element_count())};
-  constexpr int64_t kGroups = 4;  // lane groups a task draws
-  const int64_t groups = (batch + kLanes<F> - 1) / kLanes<F>;
-  const int64_t tasks = (groups + kGroups - 1) / kGroups;
-  parallel_for(pool, axes.elements() * tasks, [&](int64_t task) {
-    const int64_t element = task / tasks, start = (task % tasks) * kGroups;
+  const Operand<uint32_t> covariate_keys(axes, covariate_key, 1), weight_keys(axes, weight_key, 1),
+      noise_keys(axes, noise_key, 1);
+  const Law<F> law{static_cast<Distribution>(*distribution),
+                   dim,
+                   *context,
+                   factor.typed_data(),
+                   {table.typed_data(), static_cast<int64_t>(table.element_count())},
+                   noise.typed_data()[0]};
+  const bool normal = law.distribution <= Distribution::correlated;
+  const auto draw =
+      normal ? (dim == 5 && *context >= 5 ? draw_by_triangle<F, 5> : draw_by_triangle<F, 0>)
+             : (dim == 5 ? draw_by_points<F, 5> : draw_by_points<F, 0>);
+  for_groups<F>(pool, axes.elements(), batch, [&](int64_t element, int64_t first) {
     const int64_t offset = element * batch;
-    const auto draw = dim == 5 ? draw_group<F, 5> : draw_group<F, 0>;
-    for (int64_t group = start; group < std::min(start + kGroups, groups); ++group)
-      draw(static_cast<Distribution>(*distribution), dim, *context, factor.typed_data(), radius,
-           covariate_keys.at(element), weight_keys.at(element), batch, group * kLanes<F>,
-           gram->typed_data() + offset * dim * dim, cross->typed_data() + offset * dim,
-           square->typed_data() + offset, query->typed_data() + offset * dim,
-           target->typed_data() + offset);
+    draw(law, {covariate_keys.at(element), weight_keys.at(element), noise_keys.at(element)}, first,
+         {batch, gram->typed_data() + offset * dim * dim, cross->typed_data() + offset * dim,
+          square->typed_data() + offset, query->typed_data() + offset * dim,
+          target->typed_data() + offset});
+  });
+  return ffi::Error::Success();
+}
+
+// Normal points, the query last, and their noise if `noise` has room for it.
+template <class F>
+ffi::Error points_handler(Threads pool, Input<uint32_t> covariate_key, Input<uint32_t> noise_key,
+                          Input<uint32_t> frame_key, Input<float> factor, Input<float> table,
+                          Output<F> points, Output<F> noise) {
+  LeadingAxes axes;
+  for (const auto& key : {covariate_key, noise_key, frame_key}) axes.join(key, 1);
+  const auto dims = points->dimensions();
+  const int64_t batch = dims.back();
+  const int d = static_cast<int>(dims[dims.size() - 2]);
+  const int n = static_cast<int>(dims[dims.size() - 3]) - 1;
+  const bool noisy = noise->element_count() > 0;
+  const GaussianLaw law{d, n, factor.typed_data(), table.typed_data()};
+  const Operand<uint32_t> covariate_keys(axes, covariate_key, 1), noise_keys(axes, noise_key, 1),
+      frame_keys(axes, frame_key, 1);
+  for_groups<F>(pool, axes.elements(), batch, [&](int64_t element, int64_t first) {
+    Frame frame;
+    const auto drawn =
+        draw_points<F>(law, covariate_keys.at(element), noisy ? noise_keys.at(element) : nullptr,
+                       frame_keys.at(element), static_cast<int>(first), frame);
+    F* x = points->typed_data() + element * batch * (n + 1) * d;
+    for (int point = 0; point < n; ++point)
+      for (int i = 0; i < d; ++i) put(x, batch, point * d + i, first, drawn.rows[i * n + point]);
+    for (int i = 0; i < d; ++i) put(x, batch, n * d + i, first, drawn.query[i]);
+    if (!noisy) return;
+    F* e = noise->typed_data() + element * batch * (n + 1);
+    for (int point = 0; point < n; ++point) put(e, batch, point, first, drawn.noise[point]);
+    put(e, batch, n, first, drawn.target_noise);
   });
   return ffi::Error::Success();
 }
@@ -194,4 +313,6 @@ ffi::Error normals_handler(Threads pool, Input<uint32_t> key, Output<float> resu
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments_float32, attnscape::moments_handler<float>);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments_float64, attnscape::moments_handler<double>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_points_float32, attnscape::points_handler<float>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_points_float64, attnscape::points_handler<double>);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_normals, attnscape::normals_handler);

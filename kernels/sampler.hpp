@@ -56,6 +56,15 @@ inline constexpr float kTail[] = {4.6288276f,     1.7116226f,      0.0075798249f
                                   0.0029498695f,  -0.00094917993f, -0.00012794415f};
 inline constexpr float kTailMiddle = 3.438034f, kTailScale = 1 / 1.201966f;
 
+template <class F, class V>
+inline V square_root(const V& v) {
+  constexpr int count = sizeof(V) / sizeof(F);
+  F lanes[count];
+  store(lanes, v);
+  for (int i = 0; i < count; ++i) lanes[i] = std::sqrt(lanes[i]);
+  return load<V>(lanes);
+}
+
 template <class F>
 struct Normals {
   using V = LanesLike<F, float>;
@@ -75,13 +84,6 @@ struct Normals {
     return __builtin_convertvector(exponent, V) * 0.69314718f + f * polynomial(f, kLog);
   }
 
-  static V square_root(const V& v) {
-    float lanes[kCount];
-    store(lanes, v);
-    for (int i = 0; i < kCount; ++i) lanes[i] = std::sqrt(lanes[i]);
-    return load<V>(lanes);
-  }
-
   // The normal quantile of a word: its lowest bit is the sign, the others the
   // tail probability, so that both tails reach 2^-33 (6.3 deviations).
   static V quantile(const U& word) {
@@ -93,7 +95,7 @@ struct Normals {
     V z = x * polynomial(V(w * 0.4f - 1.0f), kCentre);
     const I outer = w > 5.0f;
     if (any_lane(outer)) {
-      const V t = (square_root(w) - kTailMiddle) * kTailScale;
+      const V t = (square_root<float>(w) - kTailMiddle) * kTailScale;
       z = outer ? V(x * polynomial(t, kTail)) : z;
     }
     const U sign = word << 31;

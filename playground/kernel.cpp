@@ -22,7 +22,7 @@ struct Problem {
   int layers, dim, context;
   Distribution distribution;
   bool softmax;
-  const float* radii;  // the table of quantiles of the radius, for radial covariates
+  const float* table;  // of the radius or of the chi numbers, see `moments_handler`
   int entries;
 };
 
@@ -79,51 +79,76 @@ void derive(const uint32_t* key, uint32_t first, uint32_t second, uint32_t* deri
   threefry(key[0], key[1], derived[0], derived[1]);
 }
 
-// Whole prompts, the numbers of `RegressionTask.sample`.
-template <class F>
-void draw_prompts(const uint32_t* key_x, const uint32_t* key_w, int batch, F* data) {
+// The responses of whole prompts, the numbers of `RegressionTask.sample`; `point` gives numbers of
+// a token, the last of which is the query.
+template <class F, class Point>
+void put_prompts(const uint32_t* key_w, int batch, int first, const Point& point, F* data) {
   using V = Lanes<F>;
   const int d = problem.dim, n = problem.context;
   const PromptArrays<F> arrays(data, batch);
   Frame frame;
   V* weights = frame.take<V>(d);
-  LanesLike<F, float>* x = frame.take<LanesLike<F, float>>(d);
-  for (int first = 0; first < batch; first += kLanes<F>) {
-    Normals<F> weight_source(key_w, first);
-    for (int i = 0; i < d; ++i) weights[i] = __builtin_convertvector(weight_source.next(), V);
-    Covariates<F> covariates(problem.distribution, d, nullptr, {problem.radii, problem.entries},
-                             key_x, first);
-    for (int token = 0; token <= n; ++token) {
-      covariates.next(x);
-      V y = {};
-      for (int i = 0; i < d; ++i) {
-        const V number = __builtin_convertvector(x[i], V);
-        y += weights[i] * number;
-        if (token < n) {
-          put(arrays.x, batch, token * d + i, first, number);
-        } else {
-          put(arrays.query, batch, i, first, number);
-        }
-      }
+  Normals<F> weight_source(key_w, first);
+  for (int i = 0; i < d; ++i) weights[i] = next_normal(weight_source);
+  for (int token = 0; token <= n; ++token) {
+    V y = {};
+    for (int i = 0; i < d; ++i) {
+      const V number = point(token, i);
+      y += weights[i] * number;
       if (token < n) {
-        put(arrays.y, batch, token, first, y);
+        put(arrays.x, batch, token * d + i, first, number);
       } else {
-        put(arrays.target, batch, 0, first, y);
+        put(arrays.query, batch, i, first, number);
       }
+    }
+    if (token < n) {
+      put(arrays.y, batch, token, first, y);
+    } else {
+      put(arrays.target, batch, 0, first, y);
+    }
+  }
+}
+
+template <class F>
+void draw_prompts(const uint32_t* key_x, const uint32_t* key_w, const uint32_t* key_frame,
+                  int batch, F* data) {
+  using V = Lanes<F>;
+  const int d = problem.dim, n = problem.context;
+  const GaussianLaw law{d, n, nullptr, problem.table};
+  for (int first = 0; first < batch; first += kLanes<F>) {
+    Frame frame;
+    if (problem.distribution == Distribution::gaussian) {
+      const auto drawn = draw_points<F>(law, key_x, nullptr, key_frame, first, frame);
+      const auto point = [&](int token, int i) {
+        return token < n ? drawn.rows[i * n + token] : drawn.query[i];
+      };
+      put_prompts(key_w, batch, first, point, data);
+    } else {
+      LanesLike<F, float>* x = frame.take<LanesLike<F, float>>(d * (n + 1));
+      Covariates<F> covariates(problem.distribution, d, {problem.table, problem.entries}, key_x,
+                               first);
+      for (int token = 0; token <= n; ++token) covariates.next(x + token * d);
+      const auto point = [&](int token, int i) {
+        return __builtin_convertvector(x[token * d + i], V);
+      };
+      put_prompts(key_w, batch, first, point, data);
     }
   }
 }
 
 template <class F>
 void draw(int batch, const uint32_t* key, F* data) {
-  uint32_t key_x[2], key_w[2];
+  uint32_t key_x[2], key_w[2], key_frame[2];
   derive(key, 0, 0, key_x);
   derive(key, 1, 0, key_w);
-  if (problem.softmax) return draw_prompts(key_x, key_w, batch, data);
+  derive(key, 3, 0, key_frame);
+  if (problem.softmax) return draw_prompts(key_x, key_w, key_frame, batch, data);
   const MomentArrays<F> m(data, batch);
   const int64_t d = problem.dim;
+  const F no_noise = 0;
   moments_handler<F>(one_thread, input<uint32_t>(key_x, {2}), input<uint32_t>(key_w, {2}),
-                     input<float>(nullptr, {0}), input<float>(problem.radii, {problem.entries}),
+                     input<uint32_t>(key_w, {2}), input<float>(nullptr, {0}),
+                     input<float>(problem.table, {problem.entries}), input<F>(&no_noise, {}),
                      {m.gram, {d, d, batch}}, {m.cross, {d, batch}}, {m.square, {batch}},
                      {m.query, {d, batch}}, {m.target, {batch}},
                      {static_cast<int32_t>(problem.distribution)}, {problem.context});
@@ -177,9 +202,9 @@ float inverse_error_function(float x) {
 using namespace attnscape;
 
 EXPORTED void set_problem(int layers, int dim, int context, int distribution, int softmax,
-                          const float* radii, int entries) {
+                          const float* table, int entries) {
   problem = {layers,       dim,   context, static_cast<Distribution>(distribution),
-             softmax != 0, radii, entries};
+             softmax != 0, table, entries};
 }
 
 // Numbers in the data of `batch` prompts.

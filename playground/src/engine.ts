@@ -1,7 +1,7 @@
 // The kernels as WebAssembly (kernel.cpp), with their memory.
 
 import createKernel, { type Kernel } from "../build/kernel.cjs";
-import { radiusTable } from "./gamma";
+import { chiPolynomials, radiusTable } from "./gamma";
 import { type Config, scaleOf } from "./protocol";
 
 declare const KERNEL_WASM: string; // gzip, as base64
@@ -54,11 +54,15 @@ export class Engine {
     const { layers, dim, context, law, softmax, batch } = config;
     this.parameters = 2 * layers * dim * dim;
     this.blockDim = dim;
-    const radii = law === "radial" ? radiusTable(config.tail, scaleOf(config.tail)) : null;
-    const entries = radii?.length ?? 2;
-    const table = this.take(entries, 4);
-    if (radii) table.single.set(radii);
-    kernel._set_problem(layers, dim, context, LAWS[law], softmax ? 1 : 0, table.pointer, entries);
+    const entries = {
+      gaussian: () => chiPolynomials(context, dim + 1),
+      sphere: () => new Float32Array(2),
+      radial: () => radiusTable(config.tail, scaleOf(config.tail)),
+    }[law]();
+    const table = this.take(entries.length, 4);
+    table.single.set(entries);
+    const { pointer } = table;
+    kernel._set_problem(layers, dim, context, LAWS[law], softmax ? 1 : 0, pointer, entries.length);
     this.key = this.take(2, 4).pointer;
     this.derived = this.take(2, 4).pointer;
     const numbers = (prompts: number) => kernel._data_numbers(prompts);

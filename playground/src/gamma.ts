@@ -82,3 +82,37 @@ export function radiusTable(shape: number, scale: number): Float32Array {
   }
   return table;
 }
+
+// As in attnscape/tasks/chi.py.
+const FEW_DEGREES = 7;
+const TERMS = 17;
+
+/**
+ * The chi quantiles of n, n - 1, ... degrees of freedom as polynomials in the normal score, `rows`
+ * of them; zeros up to FEW_DEGREES degrees.
+ */
+export function chiPolynomials(n: number, rows: number): Float32Array {
+  const table = new Float32Array(rows * TERMS);
+  const angles = Array.from({ length: TERMS }, (_, j) => (Math.PI * (j + 0.5)) / TERMS);
+  for (let row = 0; row < rows && n - row > FEW_DEGREES; row++) {
+    const half = (n - row) / 2;
+    let log = Math.log(half);
+    const values = angles.map((angle) => {
+      log = logGammaQuantile(half, REACH * Math.cos(angle), log);
+      return Math.sqrt(2 * Math.exp(log));
+    });
+    // The sum of Chebyshev polynomials of score / REACH, as one of powers of the score.
+    const powers = new Float64Array(TERMS);
+    let [before, now] = [new Float64Array(TERMS), Float64Array.of(1, ...Array(TERMS - 1).fill(0))];
+    for (let k = 0; k < TERMS; k++) {
+      const terms = values.map((value, j) => value * Math.cos(k * angles[j]!));
+      const c = ((k ? 2 : 1) * terms.reduce((sum, term) => sum + term)) / TERMS;
+      now.forEach((coefficient, i) => (powers[i]! += c * coefficient));
+      const twice = k ? 2 : 1; // T_1 = x T_0, T_(k+1) = 2 x T_k - T_(k-1)
+      const after = now.map((_, i) => (i ? twice * now[i - 1]! : 0) - before[i]!);
+      [before, now] = [now, after];
+    }
+    powers.forEach((power, i) => (table[row * TERMS + i] = power / REACH ** i));
+  }
+  return table;
+}

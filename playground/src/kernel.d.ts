@@ -7,7 +7,7 @@ declare module "*/kernel.cjs" {
     _free(pointer: number): void;
     _set_problem(
       layers: number, dim: number, context: number, distribution: number, softmax: number,
-      radii: number, entries: number,
+      table: number, entries: number,
     ): void;
     _data_numbers(batch: number): number;
     _key_of_seed(seed: number, index: number, key: number): void;

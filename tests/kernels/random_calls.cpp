@@ -47,9 +47,12 @@ class Generator {
     call_ = Call();
     call_.leading.assign(below(3), 1);
     for (int64_t& n : call_.leading) n = below(12) ? between(1, 3) : 0;
-    switch (below(8)) {
+    switch (below(9)) {
       case 0:
         moments();
+        break;
+      case 8:
+        points();
         break;
       case 1:
         normals();
@@ -124,13 +127,27 @@ class Generator {
   void moments() {
     const int d = between(1, 7), batch = batch_size(), distribution = below(4);
     name("moments");
-    for (int i = 0; i < 2; ++i) key();
+    for (int i = 0; i < 3; ++i) key();
     const Dims shared(call_.leading.size(), 1);
     fill(add(XLA_FFI_DataType_F32, shared, distribution == 1 ? Dims{d, d} : Dims{2}), engine_);
-    fill(add(XLA_FFI_DataType_F32, shared, {distribution == 3 ? between(2, 50) : 2}), engine_);
+    const Dims radii = {distribution == 3 ? between(2, 50) : 2};
+    fill(add(XLA_FFI_DataType_F32, shared, distribution < 2 ? Dims{d + 1, 17} : radii), engine_);
+    Array& noise = add(type(), shared, {});
+    if (below(2)) fill(noise, engine_);
     for (const Dims& dims : {Dims{d, d, batch}, {d, batch}, {batch}, {d, batch}, {batch}})
       result(dims);
     call_.attributes = {{"context", between(1, 30)}, {"distribution", distribution}};
+  }
+
+  void points() {
+    const int d = between(1, 7), n = between(1, 30), batch = batch_size();
+    name("points");
+    for (int i = 0; i < 3; ++i) key();
+    const Dims shared(call_.leading.size(), 1);
+    for (const Dims& dims : {Dims{d, d}, {d + 1, 17}})
+      fill(add(XLA_FFI_DataType_F32, shared, dims), engine_);
+    result({n + 1, d, batch});
+    result({below(2) ? n + 1 : 0, batch});
   }
 
   void normals() {

@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 from attnscape import spec
-from attnscape.tasks.covariates import Radial
+from attnscape.tasks.chi import chi_polynomials
+from attnscape.tasks.covariates import Gaussian, Radial
 from attnscape.tasks.radius import radius_table
 from attnscape.tasks.with_loss import innermost
 
@@ -29,6 +30,9 @@ def _tables(value: Any) -> list[str]:
         for distribution in distributions
         if isinstance(distribution, Radial)
     ]
+    if isinstance(getattr(value, "covariates", None), Gaussian):
+        polynomials = chi_polynomials(value.context, value.dim + 1)
+        tables.append(spec.digest(spec.describe(polynomials)))
     inner = getattr(value, "task", None)  # of a task that draws from another one
     return tables if inner is None else [*tables, *_tables(inner)]
 

@@ -37,6 +37,8 @@ _TARGETS = (
     "mlp_attention_hvp_float64",
     "moments_float32",
     "moments_float64",
+    "points_float32",
+    "points_float64",
     "normals",
 )
 FORMS = ("block", "full")  # the order of `Form` in kernels/form.hpp
