@@ -102,17 +102,21 @@ class Case {
   }
 
   void moments() {
-    for (uint32_t key = 1; key <= 2; ++key) {
+    for (uint32_t key = 1; key <= 3; ++key) {
       Array& array = add(XLA_FFI_DataType_U32, {2});
       for (int i = 0; i < 2; ++i) std::memcpy(&array.bytes[4 * i], &key, 4);
     }
     add(XLA_FFI_DataType_F32, form_ == kCorrelated ? Dims{dim_, dim_} : Dims{2});
-    add(XLA_FFI_DataType_F32, {form_ == kRadial ? kTable : 2});
+    // Of normal covariates the quantiles of chi numbers, of radial ones those of the radius.
+    const Dims radii = {form_ == kRadial ? kTable : 2};
+    add(XLA_FFI_DataType_F32, form_ <= kCorrelated ? Dims{dim_ + 1, kChi} : radii);
+    add(type(), {});
     for (const Dims& dims : moment_dims()) result(dims);
     call_.attributes = {{"context", context_}, {"distribution", form_}};
   }
 
-  static constexpr int kSoftmax = 2, kHidden = 15, kCorrelated = 1, kRadial = 3, kTable = 4096;
+  static constexpr int kSoftmax = 2, kHidden = 15, kCorrelated = 1, kRadial = 3, kTable = 4096,
+                       kChi = 17;
   int form_, layers_, dim_, context_, prompts_, batch_;
   std::mt19937 engine_;
   Call call_;
