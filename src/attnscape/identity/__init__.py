@@ -20,6 +20,7 @@ from attnscape.identity._optimizers import of_optimizer as of_optimizer
 from attnscape.identity._program import Program as Program
 from attnscape.identity._program import program as program
 from attnscape.identity._settings import NUMBERS as NUMBERS
+from attnscape.identity._settings import OPTIMIZER_NUMBERS as OPTIMIZER_NUMBERS
 from attnscape.identity._settings import settings as settings
 from attnscape.identity._sources import pinned_by as pinned_by
 from attnscape.identity._stage import Stage as Stage

@@ -30,8 +30,12 @@ from jaxtyping import PyTree
 from attnscape import native, spec
 from attnscape.identity._program import libraries, program
 
-NUMBERS = 4
+NUMBERS = 5
 """The version of all numbers that built-in parts and kernels compute; raise it if one changes."""
+
+OPTIMIZER_NUMBERS = 4
+"""The version of the steps of built-in optimizers, which real networks take too: set it to
+`NUMBERS` where it is raised because a step changes."""
 
 # JAX's options for diagnostics, for caches and for hardware that is not used.
 _HARMLESS = re.compile(

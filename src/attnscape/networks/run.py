@@ -16,8 +16,8 @@ import torch
 import xarray as xr
 
 from attnscape import spec
-from attnscape.identity import NUMBERS as ENGINE_NUMBERS
 from attnscape.identity import (
+    OPTIMIZER_NUMBERS,
     Identity,
     NotFoundAgainWarning,
     is_built_in,
@@ -215,7 +215,7 @@ def of_network(workload: Workload, built_in: bool, data: Data, size: Size) -> Id
     part = Identity({"name": workload.name}) if built_in else _of_users(workload)
     content = {
         "workload": part.content,
-        "numbers": [NUMBERS, ENGINE_NUMBERS],
+        "numbers": [NUMBERS, OPTIMIZER_NUMBERS],
         "data": [data.digest, dict(data.facts)],
         "weights": _initial(workload, data, size)[1],
         "size": spec.describe(size),
