@@ -16,8 +16,9 @@ struct Arguments : Runs<F> {
   Operand<F> gram, cross, square, query, target;
 };
 
-// Reads the numbers of an array one after another, on the lanes that start at prompt `first`.
-template <class F>
+// Reads the numbers of an array one after another, on the lanes that start at prompt `first`;
+// `all` of them have a prompt.
+template <bool all, class F>
 class LaneReader {
  public:
   LaneReader(const Operand<F>& operand, int64_t run, int first, int batch)
@@ -26,7 +27,7 @@ class LaneReader {
   Lanes<F> operator()() {
     const F* from = next_;
     next_ += batch_;
-    return valid_ >= kLanes<F> ? load<Lanes<F>>(from) : load_some<Lanes<F>>(from, valid_);
+    return all ? load<Lanes<F>>(from) : load_some<Lanes<F>>(from, valid_);
   }
 
  private:
@@ -35,19 +36,20 @@ class LaneReader {
   const int valid_;
 };
 
-// The moments of the lanes that start at prompt `first`.
-template <Form form, int M, class F>
-LaneMoments<Lanes<F>> load_moments(const Arguments<F>& arguments, int64_t run, int first,
-                                   Lanes<F>* buffer) {
+template <Form form, int M, bool all, class F>
+LaneMoments<Lanes<F>> load_moments_of(const Arguments<F>& arguments, int64_t run, int first,
+                                      Lanes<F>* buffer) {
   const Size<M> m(arguments.size);
   const int d = form == Form::full ? m - 1 : m;
   const auto reader = [&](const Operand<F>& operand) {
-    return LaneReader<F>(operand, run, first, arguments.batch);
+    return LaneReader<all, F>(operand, run, first, arguments.batch);
   };
   auto gram_of = reader(arguments.gram), cross_of = reader(arguments.cross);
   auto query_of = reader(arguments.query);
   Lanes<F>*gram = buffer, *cross = gram + m * m, *query = cross + m;
+#pragma GCC unroll 6
   for (int i = 0; i < d; ++i) {
+#pragma GCC unroll 6
     for (int j = 0; j < d; ++j) gram[i * m + j] = gram_of();
     cross[i] = cross_of();
     query[i] = query_of();
@@ -58,6 +60,15 @@ LaneMoments<Lanes<F>> load_moments(const Arguments<F>& arguments, int64_t run, i
     query[d] = Lanes<F>{};
   }
   return {gram, cross, query, reader(arguments.target)()};
+}
+
+// The moments of the lanes that start at prompt `first`.
+template <Form form, int M, class F>
+LaneMoments<Lanes<F>> load_moments(const Arguments<F>& arguments, int64_t run, int first,
+                                   Lanes<F>* buffer) {
+  return arguments.batch - first >= kLanes<F>
+             ? load_moments_of<form, M, true>(arguments, run, first, buffer)
+             : load_moments_of<form, M, false>(arguments, run, first, buffer);
 }
 
 }  // namespace attnscape
