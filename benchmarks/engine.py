@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -30,7 +30,7 @@ class _WithoutGradient(Problem):
         return number, jax.tree.map(lambda array: number * array, model)
 
 
-def engine(effort: Effort) -> dict[str, Any]:
+def engine(effort: Effort, all_runs: Sequence[int] = RUNS) -> dict[str, Any]:
     """Processor seconds of the parts of a step of all runs, and what of two threads is idle.
 
     Parts are differences between steps on one thread: `drawing` and `kernel` grow with the prompts,
@@ -39,14 +39,14 @@ def engine(effort: Effort) -> dict[str, Any]:
     """
     threads = native.xla_threads()
     actions: dict[tuple[int, str], Callable[[], tuple[float, float]]] = {}
-    for runs in RUNS:
+    for runs in all_runs:
         training = timed_training(effort, 1, _LAYERS, runs)
         actions[runs, "training"] = training.clocks_per_step
         for name, parts in _PARTS.items():
             actions[runs, name] = _steps(effort, runs, **parts)
     measured = in_turns(actions, effort.rounds)
     rows = []
-    for runs in RUNS:
+    for runs in all_runs:
         seeds = len(grid(runs)["seeds"])
         one_thread = {
             name: seeds * np.array([processor for _, processor in measured[runs, name]])

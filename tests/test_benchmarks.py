@@ -14,12 +14,14 @@ from rich.console import Console
 
 from attnscape import native, optimizers, train, value_and_grad
 from attnscape.measures import Parameters, every
-from benchmarks import jax_tokens
+from benchmarks import instructions, jax_tokens
 from benchmarks.__main__ import measure
 from benchmarks.agreement import DisagreementError, require_agreement
 from benchmarks.clock import Training
 from benchmarks.effort import QUICK, TASKS, model
+from benchmarks.engine import engine
 from benchmarks.models import CASES
+from benchmarks.speed import page
 from benchmarks.table import tables
 from support import needs_kernels, needs_torch, relative
 
@@ -159,6 +161,21 @@ def test_the_peer_in_jax_learns():
     ]
     assert losses[1][1] < losses[1][0] < losses[0][0]
     assert losses[1][1] < 0.7 * losses[0][1]
+
+
+@needs_kernels
+def test_the_parts_of_a_step_are_all_of_it_and_stand_on_the_page():
+    measured = engine(TINY, all_runs=(1,))
+    (row,) = measured["rows"]
+    parts = sum(np.array(row[name]["all"]) for name in ("drawing", "kernel", "calls", "updates"))
+    np.testing.assert_allclose(parts, row["processor"]["all"])
+    clocks = {"wall": row["step"], "processor": row["processor"]}
+    peers = {"batch": 100, "rows": [{"runs": 1, "attnscape": clocks, "JAX": clocks}]}
+    written = page({"kernels": "avx2", "engine": measured, "peers": peers}, instructions.stored())
+    assert f"| 1 | {1e6 * row['processor']['median']:.3g} [" in written
+    assert "| gradient, block | 3 | 5 | float32 |" in written
+    rows = [line.count("|") for line in written.splitlines() if line.startswith("|")]
+    assert set(rows) == {8, 9, 6}  # instructions, the engine, one peer
 
 
 def test_tables_fit_a_terminal_of_100_columns(result):
