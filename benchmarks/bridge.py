@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from typing import Any
 
-from benchmarks.clock import PausedTraining, in_turns, seconds_of, summary
+from benchmarks.clock import Training, in_turns, seconds_of, summary
 from benchmarks.effort import TASKS, Effort, grid, model
 
 try:
@@ -24,30 +23,22 @@ def bridge(effort: Effort) -> list[dict[str, Any]]:
     if torch is None:
         return []
     adam = functools.partial(torch.optim.Adam, betas=(0.9, 0.9), eps=1e-8)
-    segment = max(1, min(500, round(effort.seconds / _STEP)))
-    with contextlib.ExitStack() as stack:
-
-        def paused(optimizer: Any) -> Any:
-            options = grid(1) | {"optimizers": {"adam": optimizer}}
-            training = PausedTraining(
-                segment,
-                effort.rounds,
-                task=TASKS[1],
-                model=model(3),
-                batch=effort.batch,
-                **options,
-            )
-            return stack.enter_context(training).seconds_per_step
-
-        seconds = in_turns(
-            {
-                "inside": paused(grid(1)["optimizers"]["adam"]),
-                "outside": paused(TorchOptimizer(adam)),
-                "alone": _alone(adam, effort),
-            },
-            effort.rounds,
-        )
+    seconds = in_turns(
+        {
+            "inside": _training(grid(1)["optimizers"]["adam"], effort),
+            "outside": _training(TorchOptimizer(adam), effort),
+            "alone": _alone(adam, effort),
+        },
+        effort.rounds,
+    )
     return [{"optimizer": "adam"} | {name: summary(times) for name, times in seconds.items()}]
+
+
+def _training(optimizer: Any, effort: Effort) -> Any:
+    options = grid(1) | {"optimizers": {"adam": optimizer}}
+    segment = max(1, round(effort.seconds / _STEP))
+    training = Training(segment, task=TASKS[1], model=model(3), batch=effort.batch, **options)
+    return training.seconds_per_step
 
 
 def _alone(make: Any, effort: Effort) -> Any:

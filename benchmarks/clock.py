@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from attnscape import train
-from attnscape.measures import Iterate, Measure, Schedule, every
+from attnscape.optimizers import Factory
+from attnscape.steppers import Group
+from attnscape.tasks import Task
+from attnscape.training._engine import Engine
+from attnscape.training._threads import for_each_seed
 
 
-def in_turns(actions: Mapping[Any, Callable[[], float]], rounds: int) -> dict[Any, list[float]]:
+def in_turns(actions: Mapping[Any, Callable[[], Any]], rounds: int) -> dict[Any, list[Any]]:
     """Calls every action once a round; each returns its own seconds (per whatever it counts)."""
-    seconds = {name: [] for name in actions}
+    seconds: dict[Any, list[Any]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
             seconds[name].append(action())
@@ -34,6 +33,20 @@ def seconds_of(action: Callable[[], Any], budget: float, units: int = 1) -> floa
         spent = time.perf_counter() - start
         if spent >= budget:
             return spent / (times * units)
+
+
+def both_clocks(action: Callable[[], Any], budget: float, units: int = 1) -> tuple[float, float]:
+    """As `seconds_of`, and seconds of processors, which do not count while others have them."""
+    start = time.process_time()
+    times = 0
+
+    def counted() -> None:
+        nonlocal times
+        action()
+        times += 1
+
+    seconds = seconds_of(counted, budget, units)
+    return seconds, (time.process_time() - start) / (times * units)
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
@@ -52,67 +65,55 @@ def ratio(slower: Sequence[float], faster: Sequence[float], factor: float = 1) -
     return summary(factor * np.array(slower) / np.array(faster))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pause(Measure):
-    """A measure of nothing, which makes `train` stop on its schedule."""
-
-    schedule: Schedule
-    needs_training: ClassVar[bool] = False
-
-    def __call__(self, iterate: Iterate) -> dict:
-        return {}
-
-    def variables(self) -> dict:
-        return {}
-
-
-class PausedTraining(contextlib.AbstractContextManager):
-    """`attnscape.train` in a thread that waits between segments: several can be timed in turns.
+class Training:
+    """Training as `attnscape.train` does it, seeds on threads, in segments that are timed.
 
     The first segment, which compiles, is over when the constructor returns.
 
     Args:
-        segment: Steps of a segment, at most 500 (where `train` comes up for air anyway).
-        segments: How many will be asked for.
-        **arguments: Of `train`, without steps, measures and progress.
+        segment: Steps of a segment.
+        task: The task.
+        model: Makes the initial model of a seed.
+        optimizers: The optimizers by name.
+        learning_rates: The rates of each.
+        seeds: The seeds.
+        batch: Prompts of a step.
     """
 
-    def __init__(self, segment: int, segments: int, **arguments: Any):
-        self._segment, self._cancelled = segment, False
-        self._go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
-        pool = ThreadPoolExecutor(1)
-        self._training = pool.submit(
-            train,
-            steps=segment * (segments + 1),
-            measures=(_Pause(every(segment)),),
-            evaluation_batch=1,
-            progress=self._hold,
-            **arguments,
-        )
-        self._training.add_done_callback(lambda _: self._waits.release())
-        pool.shutdown(wait=False)
-        self._wait()
+    def __init__(
+        self,
+        segment: int,
+        *,
+        task: Task,
+        model: Callable[..., Callable],
+        optimizers: Mapping[str, Factory],
+        learning_rates: Sequence[float],
+        seeds: Sequence[int],
+        batch: int,
+    ):
+        rates = tuple(learning_rates)
+        self._engine = Engine(
+            *(task, model, [Group(name, make, rates) for name, make in optimizers.items()]),
+            clip=1.0, batch=batch, precision="float32", evaluation_seeds=[0], evaluation_batch=1,
+        )  # fmt: skip
+        self._segment, self._seeds, self._done = segment, tuple(seeds), 0
+        self._runs = {seed: self._engine.start(seed) for seed in seeds}
+        self._threads = self._engine.seeds_at_once(self._seeds, (), len(self._seeds))
         self.seconds_per_step()
 
     def seconds_per_step(self) -> float:
-        """Runs the next segment."""
+        """Runs the next segment; a step is one of all runs."""
         start = time.perf_counter()
-        self._go.release()
-        self._wait()
+        for_each_seed(self._advance, self._seeds, self._threads, lambda steps: None)
+        self._done += self._segment
         return (time.perf_counter() - start) / self._segment
 
-    def _wait(self) -> None:
-        self._waits.acquire()
-        if self._training.done():
-            self._training.result()
+    def clocks_per_step(self) -> tuple[float, float]:
+        """The same, and the seconds of all processors."""
+        start = time.process_time()
+        seconds = self.seconds_per_step()
+        return seconds, (time.process_time() - start) / self._segment
 
-    def _hold(self, done: int, total: int) -> None:
-        self._waits.release()
-        self._go.acquire()
-        if self._cancelled:
-            raise CancelledError
-
-    def __exit__(self, *_) -> None:
-        self._cancelled = True
-        self._go.release()
-        wait([self._training])
+    def _advance(self, seed: int, report: Callable[[int], None]) -> None:
+        last = self._done + self._segment
+        self._runs[seed] = self._engine.advance(self._runs[seed], self._done, last)

@@ -36,6 +36,7 @@ class Effort:
         depths: L in the scaling tables.
         batches: Batch sizes in the scaling tables.
         widths: Runs in the scaling tables.
+        peer_widths: Those of them that the peer in JAX trains too.
     """
 
     rounds: int = 9
@@ -64,6 +65,7 @@ class Effort:
     depths: Sequence[int] = (2, 4, 6, 8)
     batches: Sequence[int] = (250, 500, 1000, 2000, 4000)
     widths: Sequence[int] = (1, 12, 60, 120, 240)
+    peer_widths: Sequence[int] = (1, 12, 60)
 
 
 FULL = Effort()
@@ -80,6 +82,7 @@ QUICK = Effort(
     depths=(2, 8),
     batches=(250, 4000),
     widths=(1, 120),
+    peer_widths=(1,),
 )
 
 
@@ -103,7 +106,7 @@ def grid(runs: int) -> dict[str, Any]:
 
 
 def segment(seconds: float, runs: int, layers: int, batch: int) -> int:
-    """Training steps that take about so long; `train` makes no longer segments than 500."""
+    """Training steps that take about so long, at most 500."""
     seeds = 1 if runs == 1 else SEEDS
     step = 5e-5 + batch * (2e-7 * seeds + 1e-8 * layers * runs)
     return max(1, min(500, round(seconds / step)))

@@ -1,8 +1,8 @@
 """Instructions of the kernels, counted by callgrind: `python -m benchmarks.instructions`.
 
 Times differ between machines and hours, instructions do not. They are counted on the kernels for
-256-bit registers (x86-64-v3), because callgrind knows no wider ones, and stored in
-`benchmarks/instructions.json`, which a test compares with.
+AVX2, because callgrind does not know AVX-512, and stored in `benchmarks/instructions.json`, which a
+test compares with.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import shutil
@@ -23,22 +24,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax.ffi
+import numpy as np
 import rich
 import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from attnscape.native import FORMS
+from attnscape.native import FORMS, INSTRUCTION_SETS
 
 FILE = Path(__file__).with_suffix(".json")
 _ROOT = Path(__file__).parents[1]
 _CALLER = _ROOT / "tests" / "kernels" / "counted_calls.cpp"
 _GROUP = 8  # prompts, for which instructions are given
-_REGISTER_BITS = 256
+_REGISTER_BYTES = 32
 _LINE = 64  # bytes of a line of the instruction cache
-_CHUNK = 128  # prompts, as in kernels/chunks.hpp
+_CHUNK, _LANES = 128, 16  # prompts, as in kernels/chunks.hpp and lanes.hpp
 _CONTEXT = 20
+# No memory is set or copied by one instruction that counts as one for each byte.
+_TUNABLES = "glibc.cpu.x86_rep_stosb_threshold=1000000000"
+_TUNABLES += ":glibc.cpu.x86_rep_movsb_threshold=1000000000"
 _SHARE = 0.05  # of the stored instructions: what a count may differ by
 
 
@@ -71,8 +76,8 @@ class Case:
 
     @property
     def prompts(self) -> int:
-        """By which the counted calls differ: a chunk of the kernels, or a group if one is much."""
-        return _GROUP if self.kernel == "hessian" or self.dim > 6 else _CHUNK
+        """By which the counted calls differ: a chunk of the kernels, or fewer if that is much."""
+        return _LANES if self.kernel == "hessian" or self.dim > 6 else _CHUNK
 
     def words(self) -> str:
         """The case as the caller reads it."""
@@ -103,19 +108,18 @@ class NotCountableError(Exception):
 
 
 class Kernels:
-    """Kernels for 256-bit registers.
+    """Kernels for AVX2.
 
     Raises:
-        NotCountableError: If the file holds others.
+        NotCountableError: If there are none in the file.
     """
 
     def __init__(self, file: Path) -> None:
+        if not file.exists():
+            raise NotCountableError(f"There are no kernels for AVX2: {file.name} was not built.")
         self.file, self._library = file, ctypes.CDLL(str(file))
-        if False:
-            raise NotCountableError(
-                f"{file.name} is for registers of {bits} bits, callgrind counts those of "
-                f"{_REGISTER_BITS}: build the kernels for x86-64-v3."
-            )
+        if self._library.attnscape_instruction_set() != INSTRUCTION_SETS.index("avx2"):
+            raise NotCountableError(f"The kernels in {file.name} are not for AVX2: give others.")
 
     def compiler(self) -> str:
         """The compiler as it signs its work."""
@@ -134,23 +138,18 @@ class Kernels:
         count = getattr(self._library, f"attnscape_{quantity}_operations")
         count.restype, count.argtypes = ctypes.c_int64, [ctypes.c_int] * 3
         rows = 2 * case.layers * size**2 if case.kernel == "hessian" else 1
-        lanes = _REGISTER_BITS // (64 if case.dtype == "float64" else 32)
+        lanes = _REGISTER_BYTES // np.dtype(case.dtype).itemsize
         return rows * count(FORMS.index(case.form), size, case.layers) / 2 * _GROUP / lanes
 
 
 def find_kernels() -> Kernels:
-    """Those of the kernels built with the package that callgrind can run.
+    """The kernels for AVX2 that were built with the package.
 
     Raises:
-        NotCountableError: If none are for 256-bit registers.
+        NotCountableError: If there are none.
     """
-    folder = Path(str(importlib.metadata.distribution("attnscape").locate_file("attnscape")))
-    for file in sorted(folder.glob("_kernels*.so")):
-        try:
-            return Kernels(file)
-        except (OSError, NotCountableError):
-            continue
-    raise NotCountableError("No kernels for 256-bit registers (x86-64-v3) were built.")
+    package = importlib.metadata.distribution("attnscape")
+    return Kernels(Path(str(package.locate_file("attnscape/_kernels_avx2.so"))))
 
 
 def count(kernels: Kernels, cases: Sequence[Case] = CASES) -> list[dict[str, Any]]:
@@ -174,12 +173,18 @@ def count(kernels: Kernels, cases: Sequence[Case] = CASES) -> list[dict[str, Any
         for handler in dict.fromkeys(case.handler for case in cases):
             command += [f"--dump-after=attnscape_{handler}"]
         words = [case.words() for case in cases]
-        _run([*command, folder / "caller", kernels.file, *words])
+        _run([*command, folder / "caller", kernels.file, *words], GLIBC_TUNABLES=_TUNABLES)
         return [_row(kernels, case, folder, index) for index, case in enumerate(cases)]
 
 
-def _run(command: Sequence[object]) -> None:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+def _run(command: Sequence[object], **environment: str) -> None:
+    done = subprocess.run(
+        list(map(str, command)),
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise NotCountableError(f"{command[0]} failed: {done.stderr.strip()}")
 

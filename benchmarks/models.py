@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from attnscape import AttentionTransformer, RegressionTask
 from attnscape.models import WithMLP
 from attnscape.tasks import ReluNetwork
 from benchmarks.agreement import require_agreement
-from benchmarks.clock import PausedTraining, in_turns, ratio, seconds_of, summary
+from benchmarks.clock import Training, in_turns, ratio, seconds_of, summary
 from benchmarks.effort import Effort, grid
 
 try:
@@ -69,10 +68,8 @@ def models(effort: Effort) -> list[dict[str, Any]]:
             require_agreement(name, getattr(eager_torch, case.predict), case.make, case.task)
             threads[name], timed = _eager_loops(name, effort)
             loops |= {(name, optimizer): loop for optimizer, loop in timed.items()}
-    with contextlib.ExitStack() as stack:
-        ours = {name: stack.enter_context(_paused(name, effort)) for name in effort.models}
-        steps = {name: training.seconds_per_step for name, training in ours.items()}
-        seconds = in_turns({**steps, **loops}, effort.rounds)
+    steps = {name: _training(name, effort).seconds_per_step for name in effort.models}
+    seconds = in_turns({**steps, **loops}, effort.rounds)
     rows = []
     for name in effort.models:
         mine = np.array(seconds[name]) / _RUNS
@@ -93,11 +90,10 @@ def models(effort: Effort) -> list[dict[str, Any]]:
     return rows
 
 
-def _paused(name: str, effort: Effort) -> PausedTraining:
+def _training(name: str, effort: Effort) -> Training:
     case = CASES[name]
-    return PausedTraining(
+    return Training(
         max(1, round(effort.seconds / (_RUN_STEP * _RUNS))),
-        effort.rounds,
         task=case.task,
         model=case.make,
         batch=case.batches * effort.batch,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from attnscape import RegressionTask
 from benchmarks.clock import in_turns, summary
 from benchmarks.effort import Effort, model
 from benchmarks.kernels import gradient_timer
-from benchmarks.steps import paused
+from benchmarks.steps import timed_training
 
 RUNS = 12  # where their number is not what varies
 
@@ -22,16 +20,14 @@ def scaling(effort: Effort) -> list[dict]:
         return lambda: effort.batch * a_prompt()
 
     gradients = {("gradient", "context", context): gradient(context) for context in effort.contexts}
-    with contextlib.ExitStack() as stack:
 
-        def step(layers=3, runs=RUNS, **batch):
-            training = paused(effort, 1, layers, runs, **batch)
-            return stack.enter_context(training).seconds_per_step
+    def step(layers=3, runs=RUNS, **batch):
+        return timed_training(effort, 1, layers, runs, **batch).seconds_per_step
 
-        steps = {("step", "layers", layers): step(layers=layers) for layers in effort.depths}
-        steps |= {("step", "batch", batch): step(batch=batch) for batch in effort.batches}
-        steps |= {("step", "runs", runs): step(runs=runs) for runs in effort.widths}
-        seconds = in_turns({**gradients, **steps}, effort.rounds)
+    steps = {("step", "layers", layers): step(layers=layers) for layers in effort.depths}
+    steps |= {("step", "batch", batch): step(batch=batch) for batch in effort.batches}
+    steps |= {("step", "runs", runs): step(runs=runs) for runs in effort.widths}
+    seconds = in_turns({**gradients, **steps}, effort.rounds)
     return [
         {"cost": cost, "of": of, "value": value, "seconds": summary(times)}
         for (cost, of, value), times in seconds.items()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import numpy as np
 
 from benchmarks.agreement import require_agreement
-from benchmarks.clock import PausedTraining, in_turns, ratio, seconds_of, summary
+from benchmarks.clock import Training, in_turns, ratio, seconds_of, summary
 from benchmarks.effort import TASKS, Effort, grid, model, segment
 
 try:
@@ -23,9 +22,8 @@ def training(effort: Effort) -> dict[str, Any]:
     """Seconds a step and the ratios to PyTorch, for each (setting, layers, runs)."""
     cases = effort.training
     threads, loops = _eager_loops(sorted({case[:2] for case in cases}), effort)
-    with contextlib.ExitStack() as stack:
-        ours = {case: stack.enter_context(paused(effort, *case)).seconds_per_step for case in cases}
-        seconds = in_turns({**ours, **loops}, effort.rounds)
+    ours = {case: timed_training(effort, *case).seconds_per_step for case in cases}
+    seconds = in_turns({**ours, **loops}, effort.rounds)
     rows = []
     for setting, layers, runs in cases:
         mine = seconds[setting, layers, runs]
@@ -41,14 +39,13 @@ def training(effort: Effort) -> dict[str, Any]:
     return {"torch_threads": threads, "rows": rows}
 
 
-def paused(
+def timed_training(
     effort: Effort, setting: int, layers: int, runs: int, batch: int | None = None
-) -> PausedTraining:
+) -> Training:
     """A training that is timed in segments of about `effort.seconds`."""
     batch = batch or effort.batch
-    return PausedTraining(
+    return Training(
         segment(effort.seconds, runs, layers, batch),
-        effort.rounds,
         task=TASKS[setting],
         model=model(layers),
         batch=batch,

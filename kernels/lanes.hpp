@@ -168,18 +168,18 @@ inline void sums_of_rows(V* v) {
   }
 }
 
-// The sums of the lanes of as many registers of doubles as one has lanes, in their order: they
-// end in v[0]. The upper half of eight lanes goes first, so that AVX2 and AVX-512 add alike.
-template <int rows, class V>
-inline void add_lanes_of_rows(V* v) {
-  if constexpr (rows > 1) {
-    constexpr int span = rows > 4 ? 4 : 1;
-    using Lane = std::make_integer_sequence<int, sizeof(V) / sizeof(double)>;
-    for (int i = 0; i < rows / 2; ++i)
-      v[i] = alternate<span, false>(v[2 * i], v[2 * i + 1], Lane{}) +
-             alternate<span, true>(v[2 * i], v[2 * i + 1], Lane{});
-    add_lanes_of_rows<rows / 2>(v);
+// The sums of the lanes of as many registers of doubles as one has lanes, in their order. The
+// upper half of eight lanes goes first, so that AVX2 and AVX-512 add alike.
+inline Lanes<double> add_lanes_of_rows(Lanes<double>* v) {
+  constexpr int rows = kLanes<double>;
+  if constexpr (rows == 8) {
+    using Lane = std::make_integer_sequence<int, rows>;
+    for (int i = 0; i < 4; ++i)
+      v[i] =
+          alternate<4, false>(v[i], v[i + 4], Lane{}) + alternate<4, true>(v[i], v[i + 4], Lane{});
   }
+  sums_of_rows<1, rows == 8 ? 4 : rows>(v);
+  return v[0];
 }
 
 // sums[i] = the sum of all lanes of the parts v[i], v[i + stride], ..., for i below `count`.
@@ -190,14 +190,13 @@ inline void sums_of_lanes(const Lanes<F>* v, int64_t stride, int64_t count, doub
   for (; i + rows <= count; i += rows) {
     Lanes<double> sum[rows];
     for (int row = 0; row < rows; ++row) sum[row] = sum_of_parts<F>(v + i + row, stride);
-    add_lanes_of_rows<rows>(sum);
-    store(sums + i, sum[0]);
+    store(sums + i, add_lanes_of_rows(sum));
   }
   if (i == count) return;
   Lanes<double> sum[rows] = {};
   for (int row = 0; row < count - i; ++row) sum[row] = sum_of_parts<F>(v + i + row, stride);
-  add_lanes_of_rows<rows>(sum);
-  std::memcpy(sums + i, sum, sizeof(double) * (count - i));
+  const Lanes<double> last = add_lanes_of_rows(sum);
+  std::memcpy(sums + i, &last, sizeof(double) * (count - i));
 }
 
 // Lanes whose numbers are added to each other before their sum goes on in double: no more

@@ -1,9 +1,11 @@
 """The kernels take as many instructions as are stored: what no noisy machine can hide."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
+from attnscape.native import INSTRUCTION_SETS
 from benchmarks import instructions
 from benchmarks.instructions import CASES, NotCountableError, changed, count, find_kernels, stored
 
@@ -36,12 +38,16 @@ def test_a_change_of_6_percent_is_noticed(factor):
     assert changed(rows) == {CASES[3].label: pytest.approx(factor)}
 
 
-def test_kernels_for_other_registers_are_not_counted(tmp_path, monkeypatch):
-    class Library:
-        @staticmethod
-        def attnscape_register_bits():
-            return 512
-
-    monkeypatch.setattr(instructions.ctypes, "CDLL", lambda _: Library)
-    with pytest.raises(NotCountableError, match="for registers of 512 bits"):
-        instructions.Kernels(tmp_path / "_kernels.so")
+def test_only_kernels_for_avx2_are_counted(tmp_path, monkeypatch):
+    file = tmp_path / "_kernels_avx2.so"
+    with pytest.raises(NotCountableError, match=r"_kernels_avx2\.so was not built"):
+        instructions.Kernels(file)
+    file.touch()
+    for number, name in enumerate(INSTRUCTION_SETS):
+        library = SimpleNamespace(attnscape_instruction_set=lambda number=number: number)
+        monkeypatch.setattr(instructions.ctypes, "CDLL", lambda _, library=library: library)
+        if name == "avx2":
+            instructions.Kernels(file)
+        else:
+            with pytest.raises(NotCountableError, match="are not for AVX2"):
+                instructions.Kernels(file)
