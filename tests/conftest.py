@@ -83,10 +83,15 @@ def attnscape(monkeypatch, capsys):
     return call
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
-    """Runs are computed here: each worker of xdist would start processes, and compile in each."""
-    monkeypatch.setattr("attnscape.workflows.run_queue.processors", lambda: 1)
+@pytest.fixture(autouse=True, scope="session")
+def _in_this_process():
+    """Runs are computed here: each worker of xdist would start processes, and compile in each.
+
+    For the whole session, as fixtures of a module are made before those of a test.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attnscape.workflows.run_queue.processors", lambda: 1)
+        yield
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_transfer_correlates_the_losses_that_it_shows(folder):
     artifact = dataclasses.replace(
         TRANSFER,
         workloads=SOFTMAX,
-        linear_settings=(SETTING_2,),
+        linear_settings=(dataclasses.replace(SETTING_2, batch=20),),
         optimizers=("sgdm", "sign", "adam", "lion", "soap"),
     )
     made = reproduce(artifact, folder, PLAN)
