@@ -4,15 +4,17 @@ import os
 import sys
 import tempfile
 
-# Most of the suite's time is the compiler's, for programs that run once. Without LLVM's optimizations
-# a test takes two thirds, and two thirds of that where XLA writes LLVM's code for fusions itself,
-# not through MLIR; the reproduction in .ci/run has all of it. Before anything starts XLA.
-QUICKLY = (
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
+# Most of the suite's time is the compiler's, for programs that run once. Without LLVM's
+# optimizations it takes two thirds, and two thirds of that where XLA itself writes LLVM's code for
+# fusions, not MLIR; the reproduction in .ci/run has all of it. Before anything starts XLA.
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    )
 )
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICKLY])
 
 import jax
 import jaxtyping
