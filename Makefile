@@ -14,7 +14,7 @@ reproduce: $(VENV)/installed
 	$(BIN)/attnscape reproduce --out $(OUT)
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint types complete-types
 

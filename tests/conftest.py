@@ -4,9 +4,17 @@ import os
 import sys
 import tempfile
 
-# Most of the suite's time is LLVM's, for programs that run once. Without its optimizations it takes
-# two thirds; the reproduction in .ci/run has them. Before anything starts XLA.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+# Most of the suite's time is the compiler's, for programs that run once. Without LLVM's
+# optimizations it takes two thirds, and two thirds of that where XLA itself writes LLVM's code for
+# fusions, not MLIR; the reproduction in .ci/run has all of it. Before anything starts XLA.
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    )
+)
 
 import jax
 import jaxtyping
@@ -77,10 +85,15 @@ def attnscape(monkeypatch, capsys):
     return call
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
-    """Runs are computed here: each worker of xdist would start processes, and compile in each."""
-    monkeypatch.setattr("attnscape.workflows.run_queue.processors", lambda: 1)
+@pytest.fixture(autouse=True, scope="session")
+def _in_this_process():
+    """Runs are computed here: each worker of xdist would start processes, and compile in each.
+
+    For the whole session, as fixtures of a module are made before those of a test.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attnscape.workflows.run_queue.processors", lambda: 1)
+        yield
 
 
 @pytest.fixture

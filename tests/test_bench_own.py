@@ -230,7 +230,10 @@ def test_a_loss_gives_the_same_numbers_from_python_and_from_the_command_line(att
     attnscape("bench", *own, *words)
     written = pd.read_csv(tmp_path / "out" / "bench.csv")
     task = RegressionTask(dim=2, context=4, noise=0.5)
-    frame = rank({}, task, loss=AbsoluteError(), threshold=True, seeds=1, steps=4)
+    runs = tmp_path / "out" / "runs"
+    there = set(runs.iterdir())
+    frame = rank({}, task, loss=AbsoluteError(), threshold=True, seeds=1, steps=4, runs=runs)
+    assert set(runs.iterdir()) == there  # they are the same runs, not only the same numbers
     by = ["optimizer", "phase", "learning_rate", "seed"]
     both = [each.sort_values(by).reset_index(drop=True) for each in (frame, written)]
     pd.testing.assert_frame_equal(both[0][[*by, "loss"]], both[1][[*by, "loss"]], check_dtype=False)

@@ -250,7 +250,7 @@ def test_the_installed_command_ends_mistakes_without_a_traceback(tmp_path, words
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+@pytest.mark.parametrize("platform", ["cuda", pytest.param("nonsense", marks=pytest.mark.slow)])
 def test_where_nothing_computes_a_sentence_says_so(tmp_path, platform):
     done = run("train", *TINY, "--out", tmp_path, JAX_PLATFORMS=platform)
     assert (done.returncode, done.stdout) == (1, "")

