@@ -5,8 +5,6 @@ import dataclasses
 import functools
 import os
 import signal
-import socket
-import subprocess
 import sys
 import textwrap
 import threading
@@ -40,7 +38,17 @@ from attnscape.workflows.places import Job, LostError, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 from attnscape.workflows.sending import Sender
-from cluster_support import FACTORY, equal_results, numbers_of, option_of
+from cluster_support import (
+    FACTORY,
+    answers,
+    equal_results,
+    free_port,
+    numbers_of,
+    option_of,
+    started,
+    until,
+    worker_of,
+)
 
 TINY = Experiment(
     "tiny",
@@ -73,13 +81,6 @@ def alone():
 
 def silent(words):
     """Says nothing."""
-
-
-def until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def result_of(experiment, folder):
@@ -435,6 +436,55 @@ def test_a_chunk_that_is_sent_again_while_its_last_try_ends_is_under_way(tmp_pat
     assert not chunk.ended.done()
 
 
+def test_a_worker_that_dies_before_its_outcome_is_read_has_lost_nothing(
+    alone, tmp_path, monkeypatch
+):
+    """The task that Dask has called back for is then lost, and so is no scheduler."""
+    seen = []
+
+    def late(chunk, task):
+        if not seen:
+            (pid,) = pids(alone._client).values()
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: task.status != "finished")
+        seen.append(task.status)
+        return judge(chunk, task)
+
+    monkeypatch.setattr("attnscape.workflows.clusters.judge", late)
+    with RunQueue(tmp_path, alone) as queue:
+        queue.compute([TINY], "trial", silent)
+    assert seen == ["lost", "finished"]
+    assert store.find(TINY, tmp_path) is not None
+
+
+def test_a_chunk_waits_for_the_process_that_takes_the_place_of_the_only_able_one(tmp_path):
+    """And is not sent meanwhile to workers that have refused others."""
+    there, sent = ["able", "other"], []
+    client = SimpleNamespace(
+        subscribe_topic=lambda topic, hear: None,
+        nthreads=lambda: there,
+        submit=lambda *args, **options: sent.append(options["workers"]) or Gone(),
+        status="running",
+    )
+    cluster = Cluster(client)
+    cluster._refusals["other"] = "its disk is full"
+    assert cluster._able() == {"able"}
+    there.remove("able")
+    time.sleep(1.1)  # until it asks anew
+    cluster.submit(Job(TINY, tmp_path))
+    there.append("new")
+    time.sleep(1.1)
+    assert cluster.has_room
+    assert sent == [["able"], ["new"]]
+
+
+class Gone(Future):
+    """A task of Dask's that nobody computes."""
+
+    def cancel(self, force):
+        return True
+
+
 def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
     often = Cluster(alone._client, alone._made, served=1)
     before = pids(alone._client)
@@ -461,10 +511,14 @@ def test_a_worker_with_other_settings_refuses(alone, tmp_path):
 
 def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, tmp_path):
     """Once a worker has refused, a chunk is for the others; new ones count when those are gone."""
-    mine = set(alone._client.nthreads())
+
+    def strangers():  # a process that has served often may just be replaced
+        mine = {nanny.worker_address for nanny in alone._made.workers.values()}
+        return set(alone._addresses()) - mine
+
     with worker_of(alone._client.scheduler.address):
-        until(lambda: len(alone._addresses()) == 2)
-        alone._refusals.update(dict.fromkeys(set(alone._addresses()) - mine, "its disk is full"))
+        until(lambda: len(alone._addresses()) == 2 and len(strangers()) == 1)
+        alone._refusals.update(dict.fromkeys(strangers(), "its disk is full"))
         goes_on_when_its_worker_is_killed(alone, tmp_path)
 
 
@@ -478,28 +532,6 @@ def test_a_cluster_whose_processes_cannot_start_again_is_told(tmp_path):
 
     with pytest.raises(UsageError, match=r"^All processes of the cluster have ended"):
         lose()
-
-
-@contextlib.contextmanager
-def started(*words, env=None):
-    command = [sys.executable, "-m", *words]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=env, **quiet) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def worker_of(address, env=None):
-    words = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
-    return started(*words, "--memory-limit", "0", "--local-directory", "/tmp", env=env)
-
-
-def free_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 def test_a_lost_scheduler_is_told_and_the_same_command_goes_on(tmp_path):
@@ -537,7 +569,7 @@ sys.meta_path.insert(0, Missing())
 
 
 def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monkeypatch):
-    monkeypatch.setattr("attnscape.workflows.clusters._LACKING", 0.5)
+    monkeypatch.setattr("attnscape.workflows.roster._LACKING", 0.5)
     address = f"tcp://127.0.0.1:{(port := free_port())}"
     (tmp_path / "sitecustomize.py").write_text(NO_ATTNSCAPE)
     words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
@@ -584,11 +616,6 @@ def test_a_queue_ends_although_its_cluster_is_lost(tmp_path):
     thread.start()
     thread.join(30)
     assert not thread.is_alive()
-
-
-def answers(port):
-    with socket.socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(
