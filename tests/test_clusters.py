@@ -591,6 +591,26 @@ def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monk
     assert store.find(TINY, tmp_path) is not None
 
 
+@pytest.mark.parametrize("threads", [2, 4, 7])
+def test_workers_with_any_number_of_threads_write_the_same_bits(tmp_path, threads):
+    """Also with more than there are processors; kernels and XLA share sums among them."""
+    run = dataclasses.replace(TINY, batch=3_000, evaluation_batch=3_000, steps=20)
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
+    many = {"PJRT_NPROC": str(threads), "OMP_NUM_THREADS": "1"}
+    compiled_anew = {"JAX_ENABLE_COMPILATION_CACHE": "false"}  # for this number of threads
+    with started(*words, "--host", "127.0.0.1"):
+        until(lambda: answers(port))
+        with (
+            worker_of(address, os.environ | many | compiled_anew),
+            opened(address) as made,
+            RunQueue(tmp_path / "many", made) as queue,
+        ):
+            queue.compute([run], "trial", silent)
+    store.load_or_run(run, tmp_path / "one")
+    assert result_of(run, tmp_path / "many") == result_of(run, tmp_path / "one")
+
+
 def test_a_queue_ends_although_its_cluster_is_lost(tmp_path):
     class Lost:
         taken = 0
