@@ -231,6 +231,33 @@ def test_a_chunk_that_fails_three_times_is_told_and_the_others_go_on(cluster, tm
     assert store.find(TINY, tmp_path) is not None
 
 
+def test_two_commands_with_one_cluster_compute_each_run_once(cluster, tmp_path):
+    """In one folder; and in another one the same run again, with the same bits."""
+    gated = Trial("gated", tmp_path / "begun", tmp_path / "go")
+    address = cluster._client.scheduler.address
+
+    def command(folder, *wanted):
+        with (
+            distributed.Client(address, set_as_default=False) as client,
+            RunQueue(folder, Cluster(client)) as queue,
+        ):
+            queue.compute(wanted, "trial", silent)
+
+    with ThreadPoolExecutor(3) as pool:
+        commands = [pool.submit(command, tmp_path, gated, TINY) for _ in range(2)]
+        commands.append(pool.submit(command, tmp_path / "other", TINY))
+        until(gated.begun.exists)
+        gated.go.touch()
+        for each in commands:
+            each.result(120)
+    assert len(lines_of(gated)) == 1
+    assert len(list(tmp_path.glob("*.nc"))) == 2
+    store.load_or_run(TINY, tmp_path / "one")
+    for folder in (tmp_path, tmp_path / "other"):
+        assert result_of(TINY, folder) == result_of(TINY, tmp_path / "one")
+        assert not (folder / checkpoints.FOLDER).exists()
+
+
 @dataclasses.dataclass(frozen=True)
 class Blocks(Trial):
     """A run whose result cannot get its name."""
