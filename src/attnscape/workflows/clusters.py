@@ -98,9 +98,9 @@ class Cluster:
         Raises:
             LostError: If the scheduler does not answer any more, or all processes have ended.
         """
-        expected = self._expected()
         if self._client.status != "running":
             raise LostError
+        expected = self._expected()
         if self._roster.is_lost:
             raise LostError(self._roster.lost)
         if self._abreast is not None and self._all_ended():

@@ -100,7 +100,7 @@ def on_a_thread(call: Callable[[], _Found]) -> Future[_Found]:
     def run() -> None:
         try:
             found.set_result(call())
-        except Exception as error:
+        except BaseException as error:  # that of a cancelled coroutine included
             found.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
