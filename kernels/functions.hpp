@@ -23,7 +23,7 @@ struct ExponentialOf;
 
 template <>
 struct ExponentialOf<float> {
-  using Bits = int32_t;
+  using Bits = uint32_t;  // wraps where x is so low that the result is 0
   static constexpr int kMantissa = 23, kBias = 127, kTerms = 8;  // r^8 / 8! is 5e-9 at most
   static constexpr float kLowest = -87.0f;
   static constexpr float kLog2High = 0x1.62e4p-1f, kLog2Low = 0x1.7f7d1cp-20f;
@@ -31,7 +31,7 @@ struct ExponentialOf<float> {
 
 template <>
 struct ExponentialOf<double> {
-  using Bits = int64_t;
+  using Bits = uint64_t;
   static constexpr int kMantissa = 52, kBias = 1023, kTerms = 14;  // r^14 / 14! is 4e-18 at most
   static constexpr double kLowest = -708.0;
   static constexpr double kLog2High = 0x1.62e42feep-1, kLog2Low = 0x1.a39ef35793c76p-33;

@@ -1,6 +1,10 @@
 """What tests of clusters share: the numbers of a result, and clusters of each kind."""
 
 import contextlib
+import socket
+import subprocess
+import sys
+import time
 
 from attnscape.experiments import store
 
@@ -56,3 +60,37 @@ def equal_results(one, many):
     assert names
     assert {path.name for path in many.glob("*.nc")} == names
     return all(numbers_of(one / name) == numbers_of(many / name) for name in names)
+
+
+def until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def started(*words, env=None):
+    command = [sys.executable, "-m", *words]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=env, **quiet) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def worker_of(address, env=None):
+    words = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
+    return started(*words, "--memory-limit", "0", "--local-directory", "/tmp", env=env)
+
+
+def free_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0

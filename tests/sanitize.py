@@ -74,7 +74,9 @@ def run_tests(folder: Path, compiler: str) -> None:
         for name in ("libasan.so", "libstdc++.so")
     ]
     run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+        # What pytest captures is lost when a sanitizer ends the process.
+        [sys.executable, "-m", "pytest", "-v", "--capture=no", "-p", "no:xdist"]
+        + ["-p", "no:cacheprovider"]
         + [ROOT / "tests" / f"test_{name}.py" for name in TESTS],
         LD_PRELOAD=":".join(runtimes),
         ATTNSCAPE_KERNELS=str(folder / f"_kernels_{INSTRUCTION_SET}.so"),

@@ -1,5 +1,6 @@
 """A writer that ends inside any write leaves whole files or none, and the next run has its bits."""
 
+import contextlib
 import gc
 import itertools
 import json
@@ -7,6 +8,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -69,6 +71,31 @@ def test_a_writer_killed_in_any_operation_is_continued(
     # At most one step is made twice: that whose write was interrupted.
     assert all(8 <= first + second <= 9 for first, second in made)
     assert {first for first, _ in made} == set(range(9))
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_clock_that_jumps_between_two_lives_loses_nothing(
+    tmp_path, monkeypatch, at_every_offer, whole, hours
+):
+    """Neither the clock nor the times of files say what is newer, or whose process is gone."""
+    for last in range(0, 100, 5):
+        folder, walk, again = tmp_path / str(last), Walk(), Walk()
+        with monkeypatch.context() as patch:
+            life = Life(patch, last, last, "kill")
+            with contextlib.suppress(Killed):
+                store.load_or_run(walk, folder)
+        for number, path in enumerate(sorted(folder.rglob("*"))):
+            os.utime(path, (0, time.time() + 3600 * (hours - number)))
+        with monkeypatch.context() as patch:
+            Life(patch, -1, None, "kill")
+            patch.setattr(time, "time", lambda now=time.time: now() + 3600 * hours)
+            store.load_or_run(again, folder)
+        assert store.find(again, folder).read_bytes() == whole
+        assert [path.name for path in folder.iterdir()] == [store.file_name(again)]
+        assert 8 <= walk.made + again.made <= 9
+        if not life.dead:
+            break
+    assert last > 30
 
 
 def test_a_writer_killed_again_and_again_gets_to_the_end(

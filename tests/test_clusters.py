@@ -5,8 +5,6 @@ import dataclasses
 import functools
 import os
 import signal
-import socket
-import subprocess
 import sys
 import textwrap
 import threading
@@ -40,7 +38,17 @@ from attnscape.workflows.places import Job, LostError, Submitted
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 from attnscape.workflows.sending import Sender
-from cluster_support import FACTORY, equal_results, numbers_of, option_of
+from cluster_support import (
+    FACTORY,
+    answers,
+    equal_results,
+    free_port,
+    numbers_of,
+    option_of,
+    started,
+    until,
+    worker_of,
+)
 
 TINY = Experiment(
     "tiny",
@@ -73,13 +81,6 @@ def alone():
 
 def silent(words):
     """Says nothing."""
-
-
-def until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def result_of(experiment, folder):
@@ -228,6 +229,33 @@ def test_a_chunk_that_fails_three_times_is_told_and_the_others_go_on(cluster, tm
     assert len(often.read_text().splitlines()) == 3
     assert len(once.read_text().splitlines()) == 1  # a mistake is not repeated
     assert store.find(TINY, tmp_path) is not None
+
+
+def test_two_commands_with_one_cluster_compute_each_run_once(cluster, tmp_path):
+    """In one folder; and in another one the same run again, with the same bits."""
+    gated = Trial("gated", tmp_path / "begun", tmp_path / "go")
+    address = cluster._client.scheduler.address
+
+    def command(folder, *wanted):
+        with (
+            distributed.Client(address, set_as_default=False) as client,
+            RunQueue(folder, Cluster(client)) as queue,
+        ):
+            queue.compute(wanted, "trial", silent)
+
+    with ThreadPoolExecutor(3) as pool:
+        commands = [pool.submit(command, tmp_path, gated, TINY) for _ in range(2)]
+        commands.append(pool.submit(command, tmp_path / "other", TINY))
+        until(gated.begun.exists)
+        gated.go.touch()
+        for each in commands:
+            each.result(120)
+    assert len(lines_of(gated)) == 1
+    assert len(list(tmp_path.glob("*.nc"))) == 2
+    store.load_or_run(TINY, tmp_path / "one")
+    for folder in (tmp_path, tmp_path / "other"):
+        assert result_of(TINY, folder) == result_of(TINY, tmp_path / "one")
+        assert not (folder / checkpoints.FOLDER).exists()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -435,6 +463,55 @@ def test_a_chunk_that_is_sent_again_while_its_last_try_ends_is_under_way(tmp_pat
     assert not chunk.ended.done()
 
 
+def test_a_worker_that_dies_before_its_outcome_is_read_has_lost_nothing(
+    alone, tmp_path, monkeypatch
+):
+    """The task that Dask has called back for is then lost, and so is no scheduler."""
+    seen = []
+
+    def late(chunk, task):
+        if not seen:
+            (pid,) = pids(alone._client).values()
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: task.status != "finished")
+        seen.append(task.status)
+        return judge(chunk, task)
+
+    monkeypatch.setattr("attnscape.workflows.clusters.judge", late)
+    with RunQueue(tmp_path, alone) as queue:
+        queue.compute([TINY], "trial", silent)
+    assert seen == ["lost", "finished"]
+    assert store.find(TINY, tmp_path) is not None
+
+
+def test_a_chunk_waits_for_the_process_that_takes_the_place_of_the_only_able_one(tmp_path):
+    """And is not sent meanwhile to workers that have refused others."""
+    there, sent = ["able", "other"], []
+    client = SimpleNamespace(
+        subscribe_topic=lambda topic, hear: None,
+        nthreads=lambda: there,
+        submit=lambda *args, **options: sent.append(options["workers"]) or Gone(),
+        status="running",
+    )
+    cluster = Cluster(client)
+    cluster._refusals["other"] = "its disk is full"
+    assert cluster._able() == {"able"}
+    there.remove("able")
+    time.sleep(1.1)  # until it asks anew
+    cluster.submit(Job(TINY, tmp_path))
+    there.append("new")
+    time.sleep(1.1)
+    assert cluster.has_room
+    assert sent == [["able"], ["new"]]
+
+
+class Gone(Future):
+    """A task of Dask's that nobody computes."""
+
+    def cancel(self, force):
+        return True
+
+
 def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
     often = Cluster(alone._client, alone._made, served=1)
     before = pids(alone._client)
@@ -461,10 +538,14 @@ def test_a_worker_with_other_settings_refuses(alone, tmp_path):
 
 def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, tmp_path):
     """Once a worker has refused, a chunk is for the others; new ones count when those are gone."""
-    mine = set(alone._client.nthreads())
+
+    def strangers():  # a process that has served often may just be replaced
+        mine = {nanny.worker_address for nanny in alone._made.workers.values()}
+        return set(alone._addresses()) - mine
+
     with worker_of(alone._client.scheduler.address):
-        until(lambda: len(alone._addresses()) == 2)
-        alone._refusals.update(dict.fromkeys(set(alone._addresses()) - mine, "its disk is full"))
+        until(lambda: len(alone._addresses()) == 2 and len(strangers()) == 1)
+        alone._refusals.update(dict.fromkeys(strangers(), "its disk is full"))
         goes_on_when_its_worker_is_killed(alone, tmp_path)
 
 
@@ -478,28 +559,6 @@ def test_a_cluster_whose_processes_cannot_start_again_is_told(tmp_path):
 
     with pytest.raises(UsageError, match=r"^All processes of the cluster have ended"):
         lose()
-
-
-@contextlib.contextmanager
-def started(*words, env=None):
-    command = [sys.executable, "-m", *words]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=env, **quiet) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def worker_of(address, env=None):
-    words = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
-    return started(*words, "--memory-limit", "0", "--local-directory", "/tmp", env=env)
-
-
-def free_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 def test_a_lost_scheduler_is_told_and_the_same_command_goes_on(tmp_path):
@@ -537,7 +596,7 @@ sys.meta_path.insert(0, Missing())
 
 
 def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monkeypatch):
-    monkeypatch.setattr("attnscape.workflows.clusters._LACKING", 0.5)
+    monkeypatch.setattr("attnscape.workflows.roster._LACKING", 0.5)
     address = f"tcp://127.0.0.1:{(port := free_port())}"
     (tmp_path / "sitecustomize.py").write_text(NO_ATTNSCAPE)
     words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
@@ -557,6 +616,26 @@ def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monk
     assert f"chunks wait for one, as `dask worker {address} --nthreads 1` starts it" in said[1]
     assert len([each for each in said if "no worker" in each]) == 1
     assert store.find(TINY, tmp_path) is not None
+
+
+@pytest.mark.parametrize("threads", [2, 4, 7])
+def test_workers_with_any_number_of_threads_write_the_same_bits(tmp_path, threads):
+    """Also with more than there are processors; kernels and XLA share sums among them."""
+    run = dataclasses.replace(TINY, batch=3_000, evaluation_batch=3_000, steps=20)
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
+    many = {"PJRT_NPROC": str(threads), "OMP_NUM_THREADS": "1"}
+    compiled_anew = {"JAX_ENABLE_COMPILATION_CACHE": "false"}  # for this number of threads
+    with started(*words, "--host", "127.0.0.1"):
+        until(lambda: answers(port))
+        with (
+            worker_of(address, os.environ | many | compiled_anew),
+            opened(address) as made,
+            RunQueue(tmp_path / "many", made) as queue,
+        ):
+            queue.compute([run], "trial", silent)
+    store.load_or_run(run, tmp_path / "one")
+    assert result_of(run, tmp_path / "many") == result_of(run, tmp_path / "one")
 
 
 def test_a_queue_ends_although_its_cluster_is_lost(tmp_path):
@@ -584,11 +663,6 @@ def test_a_queue_ends_although_its_cluster_is_lost(tmp_path):
     thread.start()
     thread.join(30)
     assert not thread.is_alive()
-
-
-def answers(port):
-    with socket.socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def judge(chunk: Chunk, task: distributed.Future[Any]) -> Exception | None:
 
     Dask blames a death on all chunks that the worker held, those included that waited on it while
     another one killed it; those are tried again, and so is one that was not seen to begin, or that
-    got further than before: workers may live shortly.
+    got further than before, or that ended just before: workers may live shortly.
 
     Args:
         chunk: The chunk.
@@ -100,6 +100,8 @@ def judge(chunk: Chunk, task: distributed.Future[Any]) -> Exception | None:
             return AgainError(_DEATH)
         tries = max(TRIES, len(chunk.begun))  # those that a death of another cut short included
         return UsageError(f"{chunk.job} was given up after {tries} tries: {_why(failure)}.")
+    if task.status in ("lost", "pending"):  # its worker died before its outcome was read
+        return AgainError(_DEATH)
     return LostError()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import threading
-import time
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,20 +23,18 @@ from attnscape.workflows.cluster_chunks import (
     AgainError,
     Chunk,
     RefusedError,
-    answer,
     copy,
     judge,
 )
 from attnscape.workflows.cluster_worker import Message, Work, setup
 from attnscape.workflows.places import Job, LostError, Submitted
+from attnscape.workflows.roster import GLANCE, Roster
 from attnscape.workflows.sending import Sender
 
 if TYPE_CHECKING:
     import distributed
 
 _SERVED = 20  # chunks that a process of a worker computes before it is replaced
-_LACKING = 10.0  # seconds without a worker before that is said
-_GLANCE = 1.0  # seconds between two looks at the workers, and between two messages of one
 MESSAGES = 500  # on progress that all workers send in a second, at most: each costs the scheduler
 
 
@@ -63,9 +60,9 @@ class Cluster:
         self._lock = threading.RLock()
         self._under_way = dict[str, Chunk]()  # by key
         self._refusals = dict[str, str]()  # by the worker's address
+        self._were_able = frozenset[str]()
         self._finished, self._stopped = 0, False
-        self._workers: tuple[float, tuple[str, ...]] = (-_GLANCE, ())  # and when they were asked
-        self._seen = time.monotonic()  # when there was a worker
+        self._roster = Roster(client)
         self._senders = dict[Path, Sender]()  # by the folder of the results
         self._topic = f"attnscape-{uuid.uuid4().hex}"
         client.subscribe_topic(self._topic, self._hear)
@@ -80,14 +77,9 @@ class Cluster:
 
     @property
     def lack(self) -> str:
-        """A sentence if there has been no worker for a while; empty if there is one."""
-        if self._addresses() or time.monotonic() - self._seen < _LACKING:
-            return ""
-        address = getattr(self._client.scheduler, "address", "the scheduler")
-        return (
-            f"no worker is connected to {address}; chunks wait for one, as "
-            f"`dask worker {address} --nthreads 1` starts it"
-        )
+        """A sentence if the scheduler or all workers have been silent for a while; else empty."""
+        self._addresses()
+        return self._roster.lack
 
     def status(self) -> str:
         """What is done and under way."""
@@ -108,9 +100,12 @@ class Cluster:
         """
         if self._client.status != "running":
             raise LostError
+        expected = self._expected()
+        if self._roster.is_lost:
+            raise LostError(self._roster.lost)
         if self._abreast is not None and self._all_ended():
             raise LostError("All processes of the cluster have ended, and no new one starts")
-        return len(self._under_way) <= self._expected()
+        return len(self._under_way) <= expected
 
     def submit(self, job: Job, /, waiting: int = 0) -> Submitted:
         """Lets workers compute a job, in several chunks if processors would be idle.
@@ -158,19 +153,15 @@ class Cluster:
 
     def _addresses(self) -> tuple[str, ...]:
         """The workers that there were a moment ago."""
-        asked, found = self._workers
-        if time.monotonic() - asked >= _GLANCE:
-            with contextlib.suppress(Exception):  # `has_room` tells that the scheduler is lost
-                found = tuple(answer(self._client.nthreads()))
-            self._workers = time.monotonic(), found
-            if found:
-                self._seen = time.monotonic()
+        if self._roster.look():
             self._free()
-        return found
+        return self._roster.found
 
     def _able(self) -> frozenset[str]:
         """The workers that have refused nothing."""
-        return frozenset(self._addresses()) - self._refusals.keys()
+        able = frozenset(self._addresses()) - self._refusals.keys()
+        self._were_able = able or self._were_able
+        return able
 
     def _free(self) -> None:
         """Sends chunks again that only workers may compute which are all gone.
@@ -181,7 +172,7 @@ class Cluster:
             return
         with self._lock:  # the chunk of a task that ends now is sent once
             for chunk in [*self._under_way.values()]:
-                if chunk.only and chunk.only.isdisjoint(self._workers[1]):
+                if chunk.only and chunk.only.isdisjoint(self._roster.found):
                     before = chunk.task
                     self._send(chunk)
                     before.cancel(force=True)
@@ -193,7 +184,7 @@ class Cluster:
         sender = self._senders[job.directory]
         content, has_own = sender.to_bytes(job)
         key = f"{job}-{uuid.uuid4().hex}"
-        pause = max(_GLANCE, self._expected() / MESSAGES)
+        pause = max(GLANCE, self._expected() / MESSAGES)
         message = Message(
             *(content, job.run.run_id, has_own, setup(), sender.folder),
             *(self._topic, key, pause, self._served),
@@ -203,7 +194,8 @@ class Cluster:
     def _send(self, chunk: Chunk) -> None:
         with self._lock:
             self._under_way[chunk.message.key] = chunk
-            chunk.only = self._able() if self._refusals else frozenset()
+            # While a new process takes the place of the only one that is able, it waits for that.
+            chunk.only = (self._able() or self._were_able) if self._refusals else frozenset()
             chunk.sent += 1
             chunk.tries += 1
             chunk.task = task = self._client.submit(

@@ -115,8 +115,12 @@ def _client(text: str, stack: contextlib.ExitStack) -> tuple[distributed.Client,
 def _connected(where: Any) -> distributed.Client:
     import distributed
 
+    from attnscape.workflows.roster import on_a_thread
+
+    # Dask waits for ever for one that takes the connection and then says nothing.
+    made = on_a_thread(lambda: distributed.Client(where, timeout=_PATIENCE, set_as_default=False))
     try:
-        return distributed.Client(where, timeout=_PATIENCE, set_as_default=False)
+        return made.result(3 * _PATIENCE)  # in which Dask would have told all else
     except (OSError, ValueError) as error:
         raise UsageError(
             f"No scheduler answers at {where} ({str(error) or type(error).__name__}); start one "

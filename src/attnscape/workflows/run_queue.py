@@ -206,7 +206,7 @@ class RunQueue(contextlib.AbstractContextManager["RunQueue"]):
                 if cluster is not None:
                     bar.describe(f"{artifact}{where()}")
                     before_that, lack = lack, cluster.lack
-                    if lack and not before_that:
+                    if lack and lack != before_that:
                         log(f"{artifact}: {lack}")
                 if done > before:  # while XLA compiles, a glance says nothing about the speed
                     cost(done, total)
