@@ -15,7 +15,7 @@ from rich.console import Console
 from attnscape.bench import SUITE, statistics, tables
 from attnscape.bench import Bench as BenchArtifact
 from attnscape.bench.words import interval_in_words, speed_up_in_words
-from attnscape.cli._options import Bench
+from attnscape.cli._options import Bench, Reproduce
 from attnscape.cli.commands._again import command_line
 from attnscape.cli.commands.bench import narrow_tables
 from attnscape.cli.commands.bench import run as bench
@@ -370,3 +370,9 @@ def test_the_command_line_makes_the_same_bench_again():
     options = Bench(("a.py:b",), settings=("sphere", "setting-1"), all=True)
     words = "attnscape bench a.py:b --all --settings sphere setting-1"
     assert command_line(options, *options.optimizers) == words
+
+
+def test_the_command_line_of_one_extended_artifact_makes_no_others():
+    options = Reproduce(extended=True, seeds=7)
+    assert command_line(options, "rotation") == "attnscape reproduce rotation --seeds 7"
+    assert command_line(options) == "attnscape reproduce --extended --seeds 7"
