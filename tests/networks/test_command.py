@@ -120,7 +120,7 @@ def test_a_broken_optimizer_is_refused_before_any_run(reference, sentence, attns
         train(attnscape, tmp_path, *words)
     assert list(tmp_path.rglob("*.nc")) == []
     begun = []
-    with pytest.raises((UsageError, ValueError), match="leaves failed: |no luck"):
+    with pytest.raises((UsageError, ValueError), match=r"leaves failed: |no luck"):
         train_workload(
             *(TOY_WORKLOAD, resolve(["sgdm", reference]), (0.1,), (0,)),
             steps=2,
