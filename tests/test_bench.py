@@ -14,12 +14,14 @@ from rich.console import Console
 
 from attnscape.bench import SUITE, statistics, tables
 from attnscape.bench import Bench as BenchArtifact
+from attnscape.bench import rank as rank_from_python
 from attnscape.bench.words import interval_in_words, speed_up_in_words
-from attnscape.cli._options import Bench
+from attnscape.cli._options import Bench, Reproduce
 from attnscape.cli.commands._again import command_line
 from attnscape.cli.commands.bench import narrow_tables
 from attnscape.cli.commands.bench import run as bench
 from attnscape.errors import UsageError
+from attnscape.optimizers.references import resolve
 from attnscape.statistics import median
 from attnscape.workflows.cost import Cost
 from attnscape.workflows.members import Budget, Members
@@ -213,29 +215,109 @@ def test_mistakes_are_answered_before_anything_runs(options, sentence, tmp_path)
 
 
 OWN = """
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
 
 def mine(rate):
     return optax.sgd(rate)
 
-def broken(rate):
-    raise ValueError("no luck")
+def late(rate):
+    # Can be used, and raises after 20 updates.
+    def luck(gradient, updates):
+        if updates.max() >= 20:
+            raise ValueError("no luck")
+        return gradient
+
+    def update(gradient, updates, parameters=None):
+        call = lambda g: jax.pure_callback(luck, g, g, updates, vmap_method="expand_dims")
+        return jax.tree.map(call, gradient), updates + 1
+
+    return optax.GradientTransformation(lambda parameters: jnp.zeros((), int), update)
+
+class Pair(NamedTuple):
+    init: Callable
+    update: Callable
+
+def keep(gradient, state, parameters=None):
+    return gradient, state
+
+def pair(rate):
+    return Pair(lambda parameters: (), keep)
+
+def raises(rate):
+    def update(gradient, state, parameters=None):
+        raise ValueError("no luck")
+
+    return optax.GradientTransformation(lambda parameters: (), update)
+
+def leaves(rate):
+    return optax.GradientTransformation(
+        lambda parameters: (), lambda gradient, state, parameters=None: (gradient.P, state)
+    )
+
+def tuned(rate, size=1.0):
+    return optax.sgd(rate) if size == 1.0 else pair(rate)
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the bench of `mine` and `broken` was made, and the file that defines them."""
+    """Where the bench of `mine` and `late` was made, and the file that defines them."""
     folder = tmp_path_factory.mktemp("bench")
     (folder / "own.py").write_text(OWN)
-    with pytest.raises(UsageError, match="broken was left out: The optimizer broken failed: Val"):
-        bench(of(folder, "mine", "broken", settings=("setting-1",), seeds=2, steps=40))
+    with pytest.raises(UsageError, match=r"late was left out: .*ValueError: no luck"):
+        bench(of(folder, "mine", "late", settings=("setting-1",), seeds=2, steps=40))
     return folder
 
 
 def of(folder, *names, **options):
     references = tuple(f"{folder / 'own.py'}:{name}" for name in names)
     return Bench(references, out=folder / "out", **options)
+
+
+BROKEN = {
+    "pair": "The factory of pair gave Pair .* must give an optax.GradientTransformation",
+    "raises": "The optimizer raises failed: ValueError: no luck .*own.py, line",
+    "leaves": "The optimizer leaves gives updates of another form than the parameters",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_one_is_refused_before_any_baseline_runs(name, tmp_path, capsys):
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(UsageError, match=BROKEN[name]):
+        bench(of(tmp_path, "mine", name, seeds=1, steps=2))
+    assert list((tmp_path / "out").rglob("*")) == []
+    assert capsys.readouterr().out == ""
+    factories = resolve([f"{tmp_path / 'own.py'}:{each}" for each in ("mine", name)])
+    with pytest.raises(UsageError, match=BROKEN[name]):
+        rank_from_python(factories, seeds=1, steps=2, runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_value_that_breaks_one_is_refused_before_any_baseline_runs(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    tune = (f"{tmp_path / 'own.py'}:tuned.size=1.0,2.0",)
+    with pytest.raises(UsageError, match=r"The factory of tuned\+size gave Pair"):
+        bench(of(tmp_path, "mine", tune=tune, settings=("setting-1",), seeds=1, steps=2))
+    assert list((tmp_path / "out").rglob("*")) == []
+
+
+def test_one_of_pytorch_that_cannot_step_is_refused_before_any_baseline_runs(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "own.py").write_text(
+        "import torch\n\nclass Stuck(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n        raise ValueError('no luck')\n"
+    )
+    reference = f"torch:{tmp_path / 'own.py'}:Stuck"
+    options = Bench((reference,), settings=("setting-1",), out=tmp_path / "out", seeds=1, steps=2)
+    with pytest.raises(UsageError, match=r"torch\.Stuck failed: ValueError: no luck"):
+        bench(options)
+    assert list((tmp_path / "out").rglob("*")) == []
 
 
 def shown(folder):
@@ -260,10 +342,10 @@ def test_one_that_fails_stops_no_other_and_runs_are_found_again(folder, capsys):
     assert adam.loc[adam["step"] == 0, "preconditioned_sharpness"].isnull().all()
     _, page = shown(folder)
     assert "Bench: mine against SGDM and Adam" in page
-    assert "broken was left out" in page
+    assert "late was left out" in page
     before = {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").iterdir()}
-    with pytest.raises(UsageError, match="broken"):
-        bench(of(folder, "mine", "broken"))
+    with pytest.raises(UsageError, match="late was left out"):
+        bench(of(folder, "mine", "late"))
     assert "running setting-1-mine" not in capsys.readouterr().out
     assert before == {p: p.stat().st_mtime_ns for p in (folder / "out" / "runs").iterdir()}
 
@@ -370,3 +452,9 @@ def test_the_command_line_makes_the_same_bench_again():
     options = Bench(("a.py:b",), settings=("sphere", "setting-1"), all=True)
     words = "attnscape bench a.py:b --all --settings sphere setting-1"
     assert command_line(options, *options.optimizers) == words
+
+
+def test_the_command_line_of_one_extended_artifact_makes_no_others():
+    options = Reproduce(extended=True, seeds=7)
+    assert command_line(options, "rotation") == "attnscape reproduce rotation --seeds 7"
+    assert command_line(options) == "attnscape reproduce --extended --seeds 7"

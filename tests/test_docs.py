@@ -142,7 +142,7 @@ def is_there(words):
         extras = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
         named = re.fullmatch(r"attnscape\[(\w+)\]|\.", words[2])
         return named and (not named[1] or named[1] in extras["optional-dependencies"])
-    return words == ["python3", "-m", "venv", ".venv"]
+    return words in (["python3", "-m", "venv", ".venv"], [".", ".venv/bin/activate"])
 
 
 def test_pages_are_found():

@@ -7,13 +7,14 @@ sentence there is changed by making it again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pages
 from sphinx.application import Sphinx
 
 from attnscape.paper.catalog import BENCH, SECTIONS, Section, section_of
+from attnscape.paper.claims import CLAIMS
 from attnscape.paper.verdict import Verdict
 from attnscape.report.contents import content_of, short_table
 from attnscape.report.manifest import Cell, Manifest, Table, read_all, read_verdicts
@@ -67,7 +68,13 @@ def _claims(verdicts: list[Verdict], manifests: dict[str, Manifest]) -> Iterator
     yield "# What the paper says, judged\n"
     yield (
         "Each sentence has a statistic, an interval over seeds and a verdict that follows from "
-        "both; what it depends on stands below it.\n"
+        "both; what it depends on stands below it. A sentence is split into comparisons, and each "
+        "holds, is reversed or is undecided, as its 95 % interval lies inside, outside or across "
+        "the border of what is claimed (where some of several are selected, after Holm's "
+        "correction). *Holds*: all comparisons hold. *Holds in part*: some hold, none is reversed. "
+        "*Mixed*: some hold, some are reversed. *Does not hold*: none holds, at least one is "
+        "reversed. *Undecided*: none is decided. What seeds can say, and what not: "
+        "[](../explanations/seeds_and_intervals.md).\n"
     )
     rows = [
         (f"[{each.number}](#claim-{each.number})", each.sentence, each.verdict) for each in verdicts
@@ -81,8 +88,23 @@ def _claims(verdicts: list[Verdict], manifests: dict[str, Manifest]) -> Iterator
             yield _words(each.dependence) + "\n"
         for choice in each.choices:
             yield f"- {_words(choice.choice)}: **{choice.verdict}**. {_words(choice.numbers)}"
-        links = ", ".join(f"[{name}]({name})" for name in each.artifacts if name in manifests)
-        yield f"\nRests on {links}.\n"
+        yield from _basis(each, manifests)
+
+
+def _basis(verdict: Verdict, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    """Links to what a verdict rests on, to what explains it, and the command that judges anew."""
+    there = [manifests[name] for name in _judged_by(verdict) if name in manifests]
+    explained = dict.fromkeys(f"[](../explanations/{each.explanation}.md)" for each in there)
+    yield f"\nFigures and tables: {', '.join(f'[](./{each.name}.md)' for each in there)}."
+    yield f"What is measured, in the paper and here: {', '.join(explained)};"
+    yield "[the definitions in short](../PAPER.md#4-what-is-measured).\n"
+    yield f"```sh\nattnscape reproduce {' '.join(each.name for each in there)}\n```\n"
+
+
+def _judged_by(verdict: Verdict) -> tuple[str, ...]:
+    """The artifacts that a claim is about, then others whose runs its numbers are from."""
+    about = list(CLAIMS.values())[verdict.number - 1]
+    return tuple(dict.fromkeys([*about, *verdict.artifacts]))
 
 
 def _page(manifest: Manifest, verdicts: Iterable[Verdict]) -> Iterator[str]:
@@ -99,7 +121,7 @@ def _page(manifest: Manifest, verdicts: Iterable[Verdict]) -> Iterator[str]:
         if "csv" in manifest.files:
             yield from _of_table(short_table(content_of(manifest, "csv", STORED)))
     for verdict in verdicts:
-        if manifest.name in verdict.artifacts:
+        if manifest.name in _judged_by(verdict):
             number_ = verdict.number
             yield f"[Claim {number_}](claims.md#claim-{number_}): **{verdict.verdict}**.\n"
     yield f"What it shows, and its traps: [](../explanations/{manifest.explanation}.md)\n"

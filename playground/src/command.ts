@@ -105,6 +105,6 @@ export function python(config: Config): string {
     `    clip=${config.clip ? float(config.clip) : "None"},`,
     `    measures=[EvaluationLoss(every(${measureEvery(config.steps)}))],`,
     ")",
-    "print(result.attnscape.summary())",
+    "print(result.attnscape.summary().to_string())",
   ].join("\n");
 }

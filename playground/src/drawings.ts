@@ -73,7 +73,7 @@ const DRAWINGS: Record<Panel, () => void> = {
     svg.setAttribute("aria-valuenow", `${at}`);
     const words = labels(state).map((name, i) => `${name} ${short(losses[i] ?? NaN)}`);
     svg.setAttribute("aria-valuetext", `step ${at}: ${words.join(", ")}`);
-    byId("clock").textContent = `${picture.step} / ${state.steps}`;
+    byId("clock").textContent = `step ${picture.step} / ${state.steps}`;
     showTransport();
   },
   sensitivity() {

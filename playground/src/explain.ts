@@ -7,7 +7,7 @@ import { method, PRESETS, type State } from "./state";
 import { bends, condition, race, tail } from "./words";
 
 export const EXPLANATIONS: Record<string, string> = {
-  preset: "The settings of the paper, with the learning rates that its public code uses (those of softmax were searched). Batch, seeds and steps stay as they are; the paper has batches of 1000 and 10,000 steps.",
+  preset: "The settings of the paper, with the learning rates that its public code uses (those of softmax were searched). Batch, seeds and steps stay as they are; the paper has batches of 1000 and 10,000 steps. Its rates for 6 and 8 layers are close to too long: some seeds diverge, and more of them with small batches.",
   layers: "L: how many layers of attention. Each has a value matrix P and a key-query matrix Q of d × d weights, and nothing else.",
   dim: "d: the length of the vectors x.",
   context: "n: how many examples (x, y) a prompt has before the query. With fewer examples than about d the task cannot be solved exactly.",
@@ -22,14 +22,15 @@ export const EXPLANATIONS: Record<string, string> = {
   beta: "How long running means remember: a mean with 0.9 is over about the last ten steps.",
   loss: "Mean squared error on 1000 prompts that are always the same, on a log axis. Lines are means over seeds, bands reach from the lowest to the highest seed. Click, or use the arrow keys, to move the other pictures to that step; Escape follows the training again.",
   sensitivity: "Each mark is a whole training at that learning rate: mean over seeds of the final loss, × where a run diverged. Drag over rates to train with them. Click on a mark to use its rate. Triangles below the axis are the rates in use.",
-  smoothness: "Directional smoothness: how strongly the loss curves along the step that was really made, uᵀHu for the step’s direction u, with its sign. Where this is small, longer steps still go downhill. Measured exactly, on the fixed prompts.",
-  spectrum: "Eigenvalues of the exact Hessian for the first seed: how strongly the loss curves along each of its axes. The last layer’s P never reaches the prediction, which makes a stretch of exact zeros. R, for each optimizer, is the robust condition number, the largest over the median |Hᵢᵢ|: how uneven the curvatures of the weights are; median over seeds.",
+  sweep: "Trains both optimizers with all seeds at each of the sliders’ rates, and marks the final losses. The best rates of both make a fair race.",
+  smoothness: "Directional smoothness: how strongly the loss curves along the step that was really made, uᵀHu for the step’s direction u, with its sign. Where this is small, longer steps still go downhill. Measured exactly, on the fixed prompts; the axis is logarithmic away from 0.",
+  spectrum: "Eigenvalues of the exact Hessian for the first seed: how strongly the loss curves along each of its axes; the axis upwards is logarithmic away from 0. The last layer’s P never reaches the prediction, which makes a stretch of exact zeros. R, for each optimizer, is the robust condition number, the largest over the median |Hᵢᵢ|: how uneven the curvatures of the weights are; median over seeds.",
   noise: "Gradients of 1000 batches minus the true gradient (mean over 20,000 prompts), for the first seed. Filled: how often each norm occurs. Line: the norm of Gaussian noise with the same covariance. Both are divided by their medians. Corner: quantiles against each other, on log axes; dots above the diagonal on the right are a tail heavier than Gaussian. Shown at the start, or at the step that you chose.",
   heat: "The weights themselves, first seed: purple is positive, orange negative. One row for each optimizer, all layers from left to right.",
   play: "Train, or stop for a while. Key: space.",
   step: "One update of every run. Key: s.",
   restart: "Train again from step 0. The same seeds give the same numbers. Key: r.",
-  copy: "The same runs with the attnscape package: a command for the shell, or Python. The numbers agree to about five digits; where steps are so long that rounding errors grow, the curves part in time.",
+  copy: "The same runs with the attnscape package: a command for the shell, or Python, where attnscape is installed (its README says how). The numbers agree to about five digits; where steps are so long that rounding errors grow, the curves part in time.",
   share: "Copies the address of this page, which holds all settings.",
 };
 

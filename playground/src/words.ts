@@ -20,7 +20,7 @@ export function race(picture: Picture, state: State): string {
     const words = names.flatMap((name, i) =>
       lost[i] ? [`${name} has diverged${state.seeds > 1 ? ` in ${lost[i]} of ${state.seeds} seeds` : ""}`] : [],
     );
-    return `${when}, <b>${words.join(" and ")}</b>: the steps were too long. Try a smaller rate.`;
+    return `${when}, <b>${words.join(" and ")}</b>: the steps were too long. Try a smaller rate, or larger batches.`;
   }
   const means = losses.map(mean);
   if (at === 0) return `${when}, both have the same weights, and the loss ${short(means[0]!)}.`;

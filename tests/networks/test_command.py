@@ -10,7 +10,9 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from attnscape import load
 from attnscape.errors import UsageError
-from attnscape.networks import costs
+from attnscape.networks import costs, train_workload
+from attnscape.optimizers.references import resolve
+from networks.toy import TOY as TOY_WORKLOAD
 
 TOY = f"{Path(__file__).parent / 'toy.py'}:TOY"
 
@@ -85,6 +87,46 @@ def test_mistakes_are_told_in_one_sentence(words, sentence, attnscape, tmp_path)
     with pytest.raises((UsageError, SystemExit)) as raised:
         attnscape(*words, *(("--out", tmp_path) if len(words) > 2 else ()))
     assert sentence in str(raised.value)
+
+
+OWN = """
+import optax
+import torch
+
+def leaves(rate):
+    return optax.GradientTransformation(
+        lambda parameters: (), lambda gradient, state, parameters=None: (list(gradient), state)
+    )
+
+class Stuck(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ValueError("no luck")
+"""
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("{}:leaves", "The optimizer leaves failed: "),
+        ("torch:{}:Stuck", r"ValueError: no luck \(.*own.py, line 12"),
+    ],
+    ids=["leaves", "stuck"],
+)
+def test_a_broken_optimizer_is_refused_before_any_run(reference, sentence, attnscape, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    reference = reference.format(tmp_path / "own.py")
+    words = ("--optimizers", "sgdm", reference, "--learning-rates", "0.1")
+    with pytest.raises((UsageError, SystemExit), match=sentence):
+        train(attnscape, tmp_path, *words)
+    assert list(tmp_path.rglob("*.nc")) == []
+    begun = []
+    with pytest.raises((UsageError, ValueError), match=r"leaves failed: |no luck"):
+        train_workload(
+            *(TOY_WORKLOAD, resolve(["sgdm", reference]), (0.1,), (0,)),
+            steps=2,
+            run_all=begun.append,
+        )
+    assert begun == []
 
 
 @pytest.mark.parametrize(

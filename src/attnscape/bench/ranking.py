@@ -16,6 +16,7 @@ from attnscape.errors import UsageError
 from attnscape.experiments import store
 from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.setting import Plan, RecipeName, Setting
+from attnscape.experiments.trials import trial
 from attnscape.experiments.tuning import search
 from attnscape.models import ModelFactory, as_model
 from attnscape.optimizers import NAMED, Factory
@@ -60,7 +61,8 @@ def rank(
         (`tuning`, `report`), learning_rate, seed, loss, steps_to_sgdm, steps_to_adam.
 
     Raises:
-        UsageError: If there is no such setting, a label is that of a baseline, or a part fails.
+        UsageError: If there is no such setting, a label is that of a baseline, or a part fails:
+            before any run if it cannot be used at all.
 
     Examples:
         >>> from attnscape import RegressionTask
@@ -75,16 +77,17 @@ def rank(
     plan = Plan(recipe=recipe, seeds=seeds, steps=steps)
     run = Experiment.run if runs is None else functools.partial(store.load_or_run, directory=runs)
     factories = {**{name: NAMED[name] for name in BASELINES}, **optimizers}
+    for label, factory in factories.items():
+        for setting in chosen:
+            trial(alone(setting, label, factory, plan)).check()
     results = dict[str, xr.Dataset]()
     for setting in chosen:
         for label, factory in factories.items():
 
-            def kept(
-                trial: Experiment, setting: Setting = setting, label: str = label
-            ) -> xr.Dataset:
+            def kept(due: Experiment, setting: Setting = setting, label: str = label) -> xr.Dataset:
                 number = sum(key.startswith(f"{setting.name}|{label}|") for key in results)
                 key = ResultKey(setting.name, label, "tuning", number)
-                return results.setdefault(str(key), run(trial))
+                return results.setdefault(str(key), run(due))
 
             found = search(alone(setting, label, factory, plan), kept)
             report = alone(setting, label, factory, plan, found.rates[label])

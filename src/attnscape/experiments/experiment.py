@@ -27,7 +27,7 @@ from attnscape.identity import (
     settings,
 )
 from attnscape.measures import EvaluationLoss, Measure, TrainingLoss
-from attnscape.optimizers import Factory, bound
+from attnscape.optimizers import ExternalOptimizer, Factory, bound
 from attnscape.steppers import Group
 from attnscape.tasks import Task
 from attnscape.training import Checkpoints, Precision, Progress, Start, silent, train
@@ -105,10 +105,7 @@ class Experiment:
             self.precision,
             any(measure.precision == "float64" for measure in self.measures),
         )
-        optimizers = {
-            name: bound(factory, steps=self.steps, batch=self.batch)
-            for name, factory in self.optimizers.items()
-        }
+        optimizers = self._bound()
         self._check_own_parts(optimizers)
         parts = {
             "task": of_task(stage),
@@ -134,6 +131,47 @@ class Experiment:
             warnings.warn(reason, NotFoundAgainWarning, stacklevel=2)
         contents = {name: part.content for name, part in parts.items()}
         return Identity({"settings": settings(), **contents, **plain}, tuple(reasons))
+
+    def check(self) -> None:
+        """Raises what its training would raise for users' parts, without the training.
+
+        Shapes are traced. An optimizer outside of JAX, which cannot be traced, makes one step at
+        the first of its rates.
+
+        Raises:
+            UsageError: If a part breaks its contract, in a sentence with file and line.
+
+        Examples:
+            >>> from functools import partial
+            >>> from attnscape import Experiment, LinearTransformer, RegressionTask
+            >>> parts = RegressionTask(dim=2), partial(LinearTransformer.init, layers=1, dim=2)
+            >>> mine = {"mine": lambda rate: "no optimizer"}
+            >>> Experiment("one", *parts, mine, {"mine": (0.1,)}, (0,), steps=9).check()
+            Traceback (most recent call last):
+                ...
+            attnscape.errors.UsageError: The factory of mine gave str 'no optimizer'; ...
+        """
+        optimizers = self._bound()
+        self._check_own_parts(optimizers)
+        external = {
+            name: factory
+            for name, factory in optimizers.items()
+            if isinstance(factory, ExternalOptimizer)
+        }
+        if external:
+            rates = {name: self.learning_rates[name][:1] for name in external}
+            step = dataclasses.replace(
+                self, optimizers=external, learning_rates=rates, seeds=self.seeds[:1],
+                steps=1, measures=(TrainingLoss(),),
+            )  # fmt: skip
+            step.run()
+
+    def _bound(self) -> dict[str, Factory]:
+        """The optimizers, told steps and batch where they ask for them."""
+        return {
+            name: bound(factory, steps=self.steps, batch=self.batch)
+            for name, factory in self.optimizers.items()
+        }
 
     def _check_own_parts(self, optimizers: Mapping[str, Factory]) -> None:
         """Raises the errors that training would raise for users' parts, before they are traced."""

@@ -30,6 +30,8 @@ from attnscape.optimizers import (
     keywords_of_step,
 )
 from attnscape.steppers import Group, Problem
+from attnscape.validation._errors import user_errors
+from attnscape.validation._quick_optimizer import UPDATE
 
 
 def of_optimizer(name: str, factory: Factory, rates: Sequence[float], stage: Stage) -> Identity:
@@ -80,6 +82,9 @@ def of_module_optimizer(
         clip: Global norm that gradients are clipped to, or None.
         parameters: Shapes and dtypes of the parameters.
 
+    Raises:
+        UsageError: If it cannot be traced on these parameters.
+
     Examples:
         >>> import jax.numpy as jnp
         >>> import optax
@@ -96,7 +101,8 @@ def of_module_optimizer(
         return with_reasons(name, factory, content, outside)
     if is_built_in(factory):
         return _of_named_module(factory, clip, _Shapes(parameters), libraries())
-    return by_programs(name, factory, lambda: _of_module(name, factory, rate, clip, parameters))
+    with user_errors(UPDATE, f"The optimizer {name}", factory):
+        return by_programs(name, factory, lambda: _of_module(name, factory, rate, clip, parameters))
 
 
 @functools.lru_cache(maxsize=512)

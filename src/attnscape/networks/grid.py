@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import xarray as xr
 
 from attnscape.errors import UsageError
-from attnscape.networks.run import NetworkRun
+from attnscape.identity import is_built_in, of_module_optimizer
+from attnscape.networks.generators import own_random_numbers
+from attnscape.networks.gradients import UpdateGradients
+from attnscape.networks.run import NetworkRun, parameters_of
+from attnscape.networks.steps import steps_of
+from attnscape.networks.streams import Batches, initial_module
 from attnscape.networks.training import Schedules
 from attnscape.networks.workload import Data, Size, SizeName, Source, Workload
 from attnscape.networks.workloads import WORKLOADS
-from attnscape.optimizers import NAMED, Factory, check_learning_rate
+from attnscape.optimizers import NAMED, ExternalOptimizer, Factory, bound, check_learning_rate
 from attnscape.training import Status, check_clip, check_seeds
 
 _RUN = ("optimizer", "learning_rate", "seed")
@@ -67,7 +72,8 @@ def train_workload(
         `not_run`.
 
     Raises:
-        UsageError: If a name is unknown, or an argument is out of range.
+        UsageError: If a name is unknown, or an argument is out of range; or, before any run is
+            made, if an optimizer cannot be used.
 
     Examples:
         >>> from attnscape.networks import train_workload
@@ -106,6 +112,7 @@ def train_workload(
         for rate in rates[name]
         for seed in seeds
     }
+    _check_optimizers(runs.values())
     found = run_all(runs)
     # A result that is found may have been stored under another name of the same optimizer.
     results = [found[key].assign_coords(optimizer=[each.optimizer]) for key, each in runs.items()]
@@ -119,6 +126,34 @@ def train_workload(
         # The examples of an update.
         batch=data.examples // chosen.batch * chosen.batch if full_batch else chosen.batch,
     )
+
+
+def _check_optimizers(runs: Iterable[NetworkRun]) -> None:
+    """Raises what the runs would raise for users' optimizers, before any is made.
+
+    An optimizer outside of JAX, which cannot be traced, makes one step.
+    """
+    for run in {run.optimizer: run for run in runs}.values():
+        told = functools.partial(bound, steps=run.steps, batch=run.size.batch)
+        optimizers = {run.optimizer: told(run.factory)}
+        optimizers |= {name: told(factory) for name, factory in run.pseudo_optimizers.items()}
+        shapes = parameters_of(run.workload, run.data, run.size)
+        for name, factory in optimizers.items():
+            if not is_built_in(factory):
+                of_module_optimizer(name, factory, run.learning_rate, run.clip, shapes)
+        if isinstance(run.factory, ExternalOptimizer):
+            _step(run, optimizers[run.optimizer])
+
+
+def _step(run: NetworkRun, factory: Factory) -> None:
+    """Makes the first step of a run on a module of its own."""
+    with own_random_numbers():
+        module = initial_module(run.workload, run.data, run.size, run.seed)
+        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        gradients = UpdateGradients(run.workload, run.data, run.size, run.seed, module)
+        batch = next(Batches(run.data, run.size.batch, run.seed))
+        steps = steps_of(run.optimizer, factory, run.learning_rate, parameters, run.clip)
+        steps.step(lambda: gradients.fill(batch, 0))
 
 
 def combined(

@@ -105,7 +105,7 @@ def _made(group: Group, rate: float | Array | None) -> Transformation:
     if not isinstance(made, optax.GradientTransformation | WithEvalParams):
         sentence = (
             f"The factory of {group.name} gave {short(made)}; it must give an "
-            "optax.GradientTransformation."
+            "optax.GradientTransformation, such as optax.GradientTransformation(init, update)."
         )
         raise BrokenError(MAKES_OPTIMIZER, placed(sentence, group.factory))
     return made

@@ -20,6 +20,7 @@ from attnscape.experiments.experiment import Experiment
 from attnscape.experiments.grid_search import GridSearch
 from attnscape.experiments.rounds import Rounds, together
 from attnscape.experiments.setting import Plan, Setting
+from attnscape.experiments.trials import trial
 from attnscape.experiments.tuning import Search
 from attnscape.loading import user_errors
 from attnscape.optimizers import Factory
@@ -61,6 +62,20 @@ def candidates(references: Sequence[str], tune: Sequence[str]) -> dict[str, Cand
             )
         found[label] = Candidate(reference, factory, grid)
     return found
+
+
+def check(chosen: Mapping[str, Candidate], settings: Sequence[Setting], plan: Plan) -> None:
+    """Checks the users' parts of all searches, before any run is made.
+
+    Raises:
+        UsageError: If one cannot be used.
+    """
+    for label, candidate in chosen.items():
+        for values in combinations(candidate.grid):
+            with user_errors():
+                factory = with_arguments(label, candidate.factory, values)
+                for setting in settings:
+                    trial(alone(setting, label, factory, plan)).check()
 
 
 def entries(

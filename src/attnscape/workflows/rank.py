@@ -1,4 +1,7 @@
-"""Ranks optimizers: searches rates, then makes report runs; a failing optimizer stops no other."""
+"""Ranks optimizers: searches rates, then makes report runs.
+
+An optimizer that cannot be used is refused before any run; one that fails later stops no other.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from attnscape.paper.catalog import BENCH
 from attnscape.report.made import Made
 from attnscape.report.manifest import Manifest
 from attnscape.report.page import write_page
-from attnscape.workflows.bench_entries import Candidate, candidates, entries
+from attnscape.workflows.bench_entries import Candidate, candidates, check, entries
 from attnscape.workflows.make import make
 from attnscape.workflows.members import Budget, Member, Members, OwnParts
 
@@ -35,7 +38,7 @@ class Ranked:
         made: The bench.
         notes: Sentences about optimizers whose code changed since they were run, and about those
             and settings that were left out.
-        failures: Sentences about optimizers that could not be run.
+        failures: Sentences about optimizers that failed in their runs.
     """
 
     made: Made
@@ -75,15 +78,16 @@ def rank(
         cluster: Where runs are computed; by default on this machine.
 
     Raises:
-        UsageError: If the folder cannot be written, a baseline cannot be run, or a member to
-            remove does not exist.
+        UsageError: If the folder cannot be written, a part cannot be used, a baseline cannot be
+            run, or a member to remove does not exist.
         LostError: If the cluster cannot be reached any more.
     """
     members = Members.read(files.writable_directory(out))
+    chosen = candidates(references, tune)
+    check(chosen, settings, plan)
     if remove:
         members = Members.update(out, lambda now: now.without(remove))
     budget = Budget.of(plan)
-    chosen = candidates(references, tune)
     _announce(chosen, settings, plan, log)
     failures = list[str]()
     for label, found in entries(chosen, settings, plan, out, log, cluster):

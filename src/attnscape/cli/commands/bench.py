@@ -40,8 +40,8 @@ def run(options: Bench) -> None:
     """Ranks the optimizers in `options`, prints the tables, and updates the page.
 
     Raises:
-        UsageError: If an option cannot be used; or, after the other optimizers were ranked, if an
-            optimizer could not be run.
+        UsageError: If an option or a part cannot be used; or, after the other optimizers were
+            ranked, if an optimizer failed in its runs.
     """
     unknown = [name for name in options.settings if name not in (*SUITE, "all")]
     if unknown:
