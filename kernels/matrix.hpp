@@ -23,7 +23,7 @@ inline void product(Size<R> rows, Size<C> columns, Size<I> inner, NC* c, int str
   product_by_tiles<onto>(rows, columns, inner, c, stride, a, b);
 }
 
-// C = the sum of products `times(A, B)` and `outer(x, y)`, or C += it with `onto`, for m x m
+// C = the sum of products `factors(A, B)` and `outer(x, y)`, or C += it with `onto`, for m x m
 // matrices.
 template <bool onto, class NC, int M, class First, class... More>
 inline void products(Size<M> m, NC* c, First first, More... more) {
@@ -40,7 +40,7 @@ inline void products(Size<M> m, NC* c, First first, More... more) {
 }
 template <bool onto, class NC, int M, class VA, class VB>
 inline void product(Size<M> m, NC* c, VA a, VB b) {
-  products<onto>(m, c, times(a, b));
+  products<onto>(m, c, factors(a, b));
 }
 
 // One entry of A x, held in registers.

@@ -112,7 +112,7 @@ class ReducedForm {
     product<true>(m, P_bar, plain(A_bar, m), transposed(tape.W, m));
     N* W_bar = matrix();
     product<false>(m, W_bar, transposed(P_, m), plain(A_bar, m));
-    const auto gram_part = times(plain(z.gram, m), plain(W_bar, m));
+    const auto gram_part = factors(plain(z.gram, m), plain(W_bar, m));
     if constexpr (form == Form::block) {
       products<true>(m, Q_bar, gram_part, outer(z.cross, s_bar));
     } else {
@@ -152,15 +152,15 @@ class ReducedForm {
     product<false>(m, S_bar, transposed(P, m), plain(A_bar, m));
     product<false>(m, K_bar, plain(S_bar, m), transposed(tape.W, m));
     add_transposed(K_bar);  // both A of K = A G A^T
-    const auto K_part = times(plain(tape.K, m), plain(S_bar, m));
+    const auto K_part = factors(plain(tape.K, m), plain(S_bar, m));
     if constexpr (form == Form::block) {
       products<false>(m, W_bar, K_part, outer(tape.a, s_bar));
     } else {
       products<false>(m, W_bar, K_part);
     }
     product<true>(m, Q_bar, plain(W_bar, m), transposed(tape.A, m));
-    const auto W_part = times(transposed(Q, m), plain(W_bar, m));
-    const auto H_part = times(plain(K_bar, m), plain(tape.H, m));
+    const auto W_part = factors(transposed(Q, m), plain(W_bar, m));
+    const auto H_part = factors(plain(K_bar, m), plain(tape.H, m));
     if constexpr (form == Form::block) {
       N *a_bar = vector(), *u_bar = vector();
       apply<false>(m, a_bar, plain(tape.W, m), s_bar);

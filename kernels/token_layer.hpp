@@ -30,8 +30,8 @@ constexpr int state_numbers(Form form, int m) {
   return packed_numbers(m) + (form == Form::block ? 2 * m : m);
 }
 
-// `flatten` puts the products into the functions that ask for them: only there are their
-// strides known to the compiler, and a call's addresses cost as much as its products.
+// `flatten` puts what is small into the functions that ask for it; products of sizes that the
+// compiler knows stay functions of their own (rows.hpp).
 template <Form form, int M, class F>
 class TokenLayer {
   using V = Lanes<F>;
@@ -161,7 +161,7 @@ class LayerAdjoint {
     return Size<(M > 0 ? M + more : 0)>(m + more);
   }
 
-  // By itself: else compilers keep its numbers in registers, which the products need.
+  // By itself: it is the same for all that ask for it, and long.
   [[gnu::noinline]] void unpack(const V* row, int stride, bool gram) {
     const int width = m + vectors;
     if (gram) {

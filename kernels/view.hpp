@@ -83,7 +83,7 @@ struct Factors {
 };
 
 template <class A, class B>
-inline Factors<A, B, 0> times(A a, B b) {
+inline Factors<A, B, 0> factors(A a, B b) {
   return {a, b};
 }
 template <class A, class B, int Inner, int M>
