@@ -98,15 +98,22 @@ def callback_errors() -> Generator[None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if "callback" not in str(error).lower():
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not _is_of_callback(error):
             raise
         raise UsageError(f"A callback of yours failed: {format_user_error(error)}.") from error
 
 
+def _is_of_callback(error: BaseException) -> bool:
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return "callback" in str(error).lower()
+    # From the second call of a compiled program on, JAX raises a ValueError with the same text.
+    return isinstance(error, ValueError) and str(error).startswith("INTERNAL: CpuCallback error")
+
+
 def format_user_error(error: BaseException, thing: object = None) -> str:
     """The error in words, with the user's line that raised it or else the line of `thing`."""
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    if isinstance(error, jax.errors.JaxRuntimeError) or _is_of_callback(error):
         words = _from_callback(str(error))
     elif isinstance(error, jax.errors.UnexpectedTracerError):
         location = re.search(r" \([^()]*, line \d+\)$", loading.format_user_error(error))
