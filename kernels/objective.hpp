@@ -41,11 +41,14 @@ struct Kernels {
   }
 };
 
-// Sizes that the compiler knows: d = 3, 4 and 5 in both forms, and 6 in the block form.
-// Others take the general code, at half the speed.
+// Sizes that the compiler knows, each of which takes it a second or more. Others take the
+// general code, at half the speed.
 template <int... sizes>
 using Sizes = std::integer_sequence<int, sizes...>;
-using KnownSizes = std::conditional_t<kParticularSizes, Sizes<3, 4, 5, 6>, Sizes<>>;
+// d = 5 of the paper, in both forms.
+using SizesOfPaper = std::conditional_t<kParticularSizes, Sizes<5, 6>, Sizes<>>;
+// From d = 3 to 6 in the block form, and to 5 in the full form.
+using SmallSizes = std::conditional_t<kParticularSizes, Sizes<3, 4, 5, 6>, Sizes<>>;
 
 template <class F, Form f, int... sizes, class Call>
 void with_size(Sizes<sizes...>, const Arguments<F>& arguments, const Call& call) {
@@ -53,12 +56,12 @@ void with_size(Sizes<sizes...>, const Arguments<F>& arguments, const Call& call)
   if (!known) call(Kernels<F, f, 0>{});
 }
 
-template <class F, class Call>
+template <class Known, class F, class Call>
 void with_kernels(const Arguments<F>& arguments, const Call& call) {
   if (arguments.form == Form::full) {
-    with_size<F, Form::full>(KnownSizes{}, arguments, call);
+    with_size<F, Form::full>(Known{}, arguments, call);
   } else {
-    with_size<F, Form::block>(KnownSizes{}, arguments, call);
+    with_size<F, Form::block>(Known{}, arguments, call);
   }
 }
 
@@ -86,7 +89,7 @@ ffi::Error gradient_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> gram,
                             Input<F> square, Input<F> query, Input<F> target, Output<F> loss,
                             Output<F> P_bar, Output<F> Q_bar, Attribute<kForm> form) {
   const auto arguments = gather<F>(*form, {}, P, Q, gram, cross, square, query, target);
-  with_kernels(arguments, [&](auto kernels) {
+  with_kernels<SmallSizes>(arguments, [&](auto kernels) {
     mean_gradient(pool, arguments, kernels.adder(arguments), loss->typed_data(),
                   P_bar->typed_data(), Q_bar->typed_data());
   });
@@ -103,7 +106,7 @@ ffi::Error hvp_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> P_dot, Inp
   axes.join(Q_dot, 3);
   const auto arguments = gather<F>(*form, axes, P, Q, gram, cross, square, query, target);
   const Operand<F> P_direction(arguments.axes, P_dot, 3), Q_direction(arguments.axes, Q_dot, 3);
-  with_kernels(arguments, [&](auto kernels) {
+  with_kernels<SizesOfPaper>(arguments, [&](auto kernels) {
     mean_hvp(pool, arguments, P_direction, Q_direction, kernels.adder(arguments),
              P_product->typed_data(), Q_product->typed_data());
   });
@@ -115,7 +118,7 @@ ffi::Error hessian_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> gram, 
                            Input<F> square, Input<F> query, Input<F> target, Output<F> result,
                            Attribute<kForm> form) {
   const auto arguments = gather<F>(*form, {}, P, Q, gram, cross, square, query, target);
-  with_kernels(arguments, [&](auto kernels) {
+  with_kernels<SizesOfPaper>(arguments, [&](auto kernels) {
     using K = decltype(kernels);
     // Every size that the compiler knows takes it some seconds here: the paper's only.
     constexpr int size = K::size == matrix_size(K::form, 5) ? K::size : 0;

@@ -82,7 +82,7 @@ constexpr Tile best_tile(int slots) {
 }
 
 template <bool onto, class NC, class VA, class VB, int R, int C, int I>
-inline void product_by_tiles(Size<R> rows, Size<C> columns, Size<I> inner, NC* c, int stride, VA a,
+[[gnu::noinline]] void product_by_tiles(Size<R> rows, Size<C> columns, Size<I> inner, NC* c, int stride, VA a,
                              VB b) {
   constexpr int slots = kRegisters / Parts<NC>::kCount;
   constexpr int tall = best_tile<R, C>(slots).rows, wide = best_tile<R, C>(slots).columns;
