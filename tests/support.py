@@ -92,6 +92,16 @@ class TokenOracle:
     def loss(self):
         return self._backward(self.point)[0]
 
+    def sensitivity(self):
+        """The relative change of the loss over a small relative change of all tokens."""
+        tokens, change = self.Z0, 1e-6
+        losses = []
+        for factor in (1 - change, 1 + change):
+            self.Z0 = factor * tokens
+            losses.append(self.loss())
+        self.Z0 = tokens
+        return abs(losses[1] - losses[0]) / (2 * change * self.loss())
+
     def gradient(self):
         """Of P and Q, stacked."""
         return self._backward(self.point)[1]

@@ -60,7 +60,8 @@ def case(make, loss, batch=7):
 @pytest.mark.parametrize("make", [LINEAR, SOFTMAX])
 @pytest.mark.parametrize("loss", [*OTHERS, Restated()], ids=repr)
 def test_the_gauss_newton_part_is_that_of_the_token_forms_jacobian(loss, make, x64):
-    model, prompts = case(make, loss)
+    # So many prompts that some lie where Huber's loss is curved.
+    model, prompts = case(make, loss, batch=64)
     flat, unravel = ravel_pytree(model)
     jacobian = np.asarray(quick_jit(jax.jacrev(lambda v: unravel(v)(prompts)))(flat))
     predictions = model(prompts)
@@ -70,7 +71,8 @@ def test_the_gauss_newton_part_is_that_of_the_token_forms_jacobian(loss, make, x
     found = np.asarray(quick_jit(objective.gauss_newton)(model, prompts))
     scale = np.mean(np.sum(jacobian**2, axis=1))
     np.testing.assert_allclose(found, expected, atol=1e-13 * scale * max(1, abs(second).max()))
-    assert (np.abs(found).max() > 1e-3 * scale) == (loss != AbsoluteError())
+    # Far above what is tolerated, though curvature lies where gradients are small.
+    assert (np.abs(found).max() > 1e-9 * scale) == (loss != AbsoluteError())
     static = eqx.partition(model, eqx.is_inexact_array)[1]
     problem = Problem(model, static, lambda keys, step: prompts, None, jnp.dtype("float64"))
     np.testing.assert_array_equal(quick_jit(problem.gauss_newton)(model, prompts), found)

@@ -78,6 +78,8 @@ def test_loss_gradient_and_hvp_are_the_token_forms(path, examples, x64):
         loss, gradient, product = evaluate(model, prompts, direction)
         oracle, tolerance = TokenOracle(model, prompts), TOLERANCE[case["dtype"]]
         assume(oracle.loss() < 1e25)  # larger ones have derivatives beyond float32
+        # Moments are rounded, and a deep model amplifies it: it is a polynomial of high degree.
+        tolerance += np.finfo(case["dtype"]).eps / 2 * oracle.sensitivity()
         assert relative(loss, oracle.loss()) < tolerance
         assert relative(gradient, oracle.gradient()) < tolerance
         wanted = oracle.hvp(np.stack([direction.P, direction.Q], dtype=np.float64))

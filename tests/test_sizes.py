@@ -9,7 +9,7 @@ from attnscape import LinearTransformer, RegressionTask, train
 from attnscape.errors import UsageError
 from attnscape.measures import Curvature, EvaluationLoss, TopEigenvectors, every
 from attnscape.optimizers import sgdm
-from attnscape.tasks import Huber, WithLoss
+from attnscape.tasks import Huber, Sphere, WithLoss
 from attnscape.training import sizes
 from support import needs_kernels
 
@@ -38,7 +38,10 @@ WIDE = functools.partial(LinearTransformer.init, layers=3, dim=300)
             {"task": RegressionTask(dim=300), "model": WIDE, "measures": (Curvature(),)},
             "Hessian of 540000 parameters would take .* TB of memory",
         ),
-        ({"task": RegressionTask(dim=3, context=10**8, noise=0.1)}, "batch of 1000 prompts would"),
+        (
+            {"task": RegressionTask(dim=3, context=10**8, covariates=Sphere(), noise=0.1)},
+            "batch of 1000 prompts would",
+        ),
     ],
 )
 def test_what_no_machine_holds_is_refused_before_it_is_allocated(changes, sentence, unchecked):

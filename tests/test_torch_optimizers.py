@@ -250,7 +250,7 @@ class Assigns(Bare):
     def step(self, closure=None):
         for group in self.param_groups:
             for parameter in group["params"]:
-                parameter.data = parameter.data - group["lr"] * parameter.grad
+                parameter.data = parameter.data.sub(parameter.grad, alpha=group["lr"])
 
 
 def test_parameters_that_are_assigned_are_followed():

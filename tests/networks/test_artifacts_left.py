@@ -46,8 +46,7 @@ def test_losses_of_transformers_are_those_of_the_runs(made_of):
 
 def test_full_batches_have_rates_of_their_own(folder, monkeypatch):
     monkeypatch.setattr(jobs, "FOUND", {})  # so that a search is made
-    pair = ("sgdm", "adam")
-    artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX, optimizers=pair)
+    artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX)
     (found,) = (each.rates for each in searched(artifact, folder, PLAN).searches.values())
     made = reproduce(artifact, folder, PLAN)
     assert "100 steps of all examples" in made.files["txt"].read_text()

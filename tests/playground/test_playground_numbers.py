@@ -75,6 +75,19 @@ def deviations(tab, result, names):
     return abs(np.array(list(shown.values())) / theirs.values - 1).max(axis=0)
 
 
+def amplification(result, methods, task=None, steps=200):
+    """How far one unit in the last place of initial weights moves losses, (method, seed).
+
+    Adam and Muon amplify rounding errors, in some runs ten-thousandfold. Every step rounds again:
+    of two correct implementations the root of their number times as much is to be expected.
+    """
+    initial = result["parameters"].sel(step=0).isel(optimizer=0, learning_rate=0, drop=True)
+    nudged = initial.copy(data=np.nextafter(initial.values, np.float32(9))).drop_vars("step")
+    names = list(methods)
+    other = losses_of(trained(methods, task, steps=steps, start=nudged), names)
+    return abs(other / losses_of(result, names).values - 1).max("step").values
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_losses_are_the_native_paths_for_the_same_prompts_and_parameters(name):
     changes, task = SETTINGS[name]
@@ -100,13 +113,7 @@ def test_the_same_keys_give_the_packages_curves(name):
     changes, task = SETTINGS[name]
     names = list(PAPER)
     result = trained(PAPER, task, measures=[Parameters(at(0))])
-    # Adam amplifies rounding errors, in some runs ten-thousandfold. A run whose initial weights
-    # differ by one unit in the last place shows how far; every step rounds again, so that the
-    # root of their number times as much is to be expected of two correct implementations.
-    initial = result["parameters"].sel(step=0, optimizer="adam").isel(learning_rate=0, drop=True)
-    nudged = initial.copy(data=np.nextafter(initial.values, np.float32(9)))
-    other = losses_of(trained(PAPER, task, start=nudged.drop_vars(["step", "optimizer"])), names)
-    amplified = abs(other / losses_of(result, names).values - 1).max("step").values
+    amplified = amplification(result, PAPER, task)
     with playground(seeds=SEEDS, steps=200, **changes) as tab:
         sgdm, adam = deviations(tab, result, names)
     assert (sgdm <= 1e-5).all()
@@ -131,9 +138,10 @@ def test_the_same_keys_give_the_packages_curves(name):
     ids=["sgd-muon", "normalised-adam", "sign-lion"],
 )
 def test_other_optimizers_are_the_packages(a, b, methods):
-    result = trained(methods, steps=50)
+    result = trained(methods, steps=50, measures=[Parameters(at(0))])
+    expected = np.maximum(1e-5, 50**0.5 * amplification(result, methods, steps=50))
     with playground(seeds=SEEDS, steps=50, a=a, b=b) as tab:
-        assert (deviations(tab, result, list(methods)) <= 1e-5).all()
+        assert (deviations(tab, result, list(methods)) <= expected).all()
 
 
 def test_softmax_attention_is_the_packages():

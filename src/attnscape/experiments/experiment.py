@@ -146,10 +146,12 @@ class Experiment:
             >>> from attnscape import Experiment, LinearTransformer, RegressionTask
             >>> parts = RegressionTask(dim=2), partial(LinearTransformer.init, layers=1, dim=2)
             >>> mine = {"mine": lambda rate: "no optimizer"}
-            >>> Experiment("one", *parts, mine, {"mine": (0.1,)}, (0,), steps=9).check()
-            Traceback (most recent call last):
-                ...
-            attnscape.errors.UsageError: The factory of mine gave str 'no optimizer'; ...
+            >>> experiment = Experiment("one", *parts, mine, {"mine": (0.1,)}, (0,), steps=9)
+            >>> try:
+            ...     experiment.check()
+            ... except ValueError as error:
+            ...     print(error)
+            The factory of mine gave str 'no optimizer'; ...
         """
         optimizers = self._bound()
         self._check_own_parts(optimizers)
