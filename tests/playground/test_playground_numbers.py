@@ -81,7 +81,7 @@ def amplification(result, methods, task=None, steps=200):
     Adam and Muon amplify rounding errors, in some runs ten-thousandfold. Every step rounds again:
     of two correct implementations the root of their number times as much is to be expected.
     """
-    initial = result["parameters"].sel(step=0).isel(optimizer=0, learning_rate=0, drop=True)
+    initial = result["parameters"].sel(step=0).isel(optimizer=0, drop=True).max("learning_rate")
     nudged = initial.copy(data=np.nextafter(initial.values, np.float32(9))).drop_vars("step")
     names = list(methods)
     other = losses_of(trained(methods, task, steps=steps, start=nudged), names)
