@@ -14,10 +14,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from attnscape.identity import NUMBERS
 from attnscape.report.contents import content_of, short_table
 from attnscape.report.manifest import read_all
 
 STORED = Path(__file__).parent / "stored_run"
+VERSION = STORED / "numbers.txt"  # of the numbers that built-in parts computed, as the runs had it
 
 
 def store(results: Path) -> None:
@@ -45,3 +47,4 @@ if __name__ == "__main__":
     STORED.mkdir(exist_ok=True)
     for folder in sys.argv[1:]:
         store(Path(folder))
+    VERSION.write_text(f"{NUMBERS}\n")

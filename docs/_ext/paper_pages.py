@@ -13,6 +13,7 @@ from pathlib import Path
 import pages
 from sphinx.application import Sphinx
 
+from attnscape.identity import NUMBERS
 from attnscape.paper.catalog import BENCH, SECTIONS, Section, section_of
 from attnscape.paper.claims import CLAIMS
 from attnscape.paper.verdict import Verdict
@@ -55,6 +56,7 @@ def _index(manifests: dict[str, Manifest]) -> Iterator[str]:
         "paper says; [](../PAPER.md) tells what it defines, where its public code does something "
         "else, and what that changes.\n"
     )
+    yield from _age()
     yield "```{toctree}\n:maxdepth: 1\n\nclaims\n../PAPER\n```\n"
     for kind, heading in _HEADINGS.items():
         names = [name for name in manifests if section_of(name) == kind]
@@ -62,6 +64,17 @@ def _index(manifests: dict[str, Manifest]) -> Iterator[str]:
             yield f"```{{toctree}}\n:maxdepth: 1\n:caption: {heading}\n"
             yield from names
             yield "```\n"
+
+
+def _age() -> Iterator[str]:
+    """A note where the runs were made before the numbers of built-in parts changed."""
+    stored = int((STORED / "numbers.txt").read_text())
+    if stored != NUMBERS:
+        yield (
+            f":::{{note}}\nThese runs were made with version {stored} of the package's numbers. "
+            f"With version {NUMBERS}, that of today, prompts are drawn in another way, so that "
+            "runs made anew differ from them as runs of other seeds do.\n:::\n"
+        )
 
 
 def _claims(verdicts: list[Verdict], manifests: dict[str, Manifest]) -> Iterator[str]:
@@ -76,6 +89,7 @@ def _claims(verdicts: list[Verdict], manifests: dict[str, Manifest]) -> Iterator
         "reversed. *Undecided*: none is decided. What seeds can say, and what not: "
         "[](../explanations/seeds_and_intervals.md).\n"
     )
+    yield from _age()
     rows = [
         (f"[{each.number}](#claim-{each.number})", each.sentence, each.verdict) for each in verdicts
     ]
