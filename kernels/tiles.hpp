@@ -82,8 +82,8 @@ constexpr Tile best_tile(int slots) {
 }
 
 template <bool onto, class NC, class VA, class VB, int R, int C, int I>
-[[gnu::noinline]] void product_by_tiles(Size<R> rows, Size<C> columns, Size<I> inner, NC* c, int stride, VA a,
-                             VB b) {
+[[gnu::noinline]] void product_by_tiles(Size<R> rows, Size<C> columns, Size<I> inner, NC* c,
+                                        int stride, VA a, VB b) {
   constexpr int slots = kRegisters / Parts<NC>::kCount;
   constexpr int tall = best_tile<R, C>(slots).rows, wide = best_tile<R, C>(slots).columns;
   int i = 0;
