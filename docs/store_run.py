@@ -19,7 +19,7 @@ from attnscape.report.contents import content_of, short_table
 from attnscape.report.manifest import read_all
 
 STORED = Path(__file__).parent / "stored_run"
-VERSION = STORED / "numbers.txt"  # of the numbers that built-in parts computed, as the runs had it
+VERSION = STORED.with_name("stored_numbers.txt")  # of `NUMBERS`, as the runs had it
 
 
 def store(results: Path) -> None:

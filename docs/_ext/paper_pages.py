@@ -24,6 +24,7 @@ from attnscape.report.plans import plans_in_words, versions
 from attnscape.report.prose import in_words, prose
 
 STORED = Path(__file__).parents[1] / "stored_run"
+VERSION = STORED.with_name("stored_numbers.txt")  # of `NUMBERS`, as its runs had it
 _HEADINGS: dict[Section, str] = {
     "paper": "Figures and tables of the paper",
     "extended": "Beyond its figures",
@@ -68,7 +69,7 @@ def _index(manifests: dict[str, Manifest]) -> Iterator[str]:
 
 def _age() -> Iterator[str]:
     """A note where the runs were made before the numbers of built-in parts changed."""
-    stored = int((STORED / "numbers.txt").read_text())
+    stored = int(VERSION.read_text())
     if stored != NUMBERS:
         yield (
             f":::{{note}}\nThese runs were made with version {stored} of the package's numbers. "
