@@ -46,7 +46,13 @@ struct View : Strides<Row, Column> {
   using Number = N;
   const N* data;
   const N& at(int i, int j) const { return data[i * this->row + j * this->column]; }
-  View<N, Column, Row> turned() const { return {{}, data}; }  // with constant strides
+  View<N, Column, Row> turned() const {
+    if constexpr (Row > 0 && Column > 0) {
+      return {{}, data};
+    } else {
+      return {{Row > 0 ? this->column : this->row}, data};
+    }
+  }
 };
 
 template <class N, int M>
@@ -61,17 +67,9 @@ template <class N>
 inline View<N, 0, 1> plain(const N* a, int stride) {
   return {{stride}, a};
 }
-template <class N, int M>
-inline View<N, 1, M> transposed(const N* a, Size<M> stride) {
-  if constexpr (M > 0) {
-    return {{}, a};
-  } else {
-    return {{stride}, a};
-  }
-}
-template <class N>
-inline View<N, 1, 0> transposed(const N* a, int stride) {
-  return {{stride}, a};
+template <class N, class Stride>
+inline auto transposed(const N* a, Stride stride) {
+  return plain(a, stride).turned();
 }
 
 // A product A B that is one summand of several. `Inner` columns of A and rows of B: 0 where
