@@ -43,11 +43,10 @@ struct ExponentialOf<double> {
 //
 // x = k log 2 + r with |r| <= log(2) / 2, exp(r) by its Taylor series. log 2 comes
 // in two parts, the higher short enough that k times it is exact.
-template <class F>
-inline Lanes<F> exponential_on_lanes(const Lanes<F>& x) {
-  using V = Lanes<F>;
+template <class F, class V>
+inline V exponential_of(const V& x) {
   using Of = ExponentialOf<F>;
-  using I = LanesLike<F, typename Of::Bits>;
+  using I = typename VectorOf<typename Of::Bits, sizeof(V) / sizeof(F)>::type;
   // Adding 1.5 * 2^mantissa rounds to a whole number, held in the lowest bits.
   constexpr F kRound = static_cast<F>(int64_t{3} << (Of::kMantissa - 1));
   const V shifted = x * static_cast<F>(1.4426950408889634) + kRound;
@@ -67,8 +66,8 @@ inline Lanes<F> exponential_on_lanes(const Lanes<F>& x) {
   return x < Of::kLowest ? V{} : V(sum * power);
 }
 
-inline Lanes<float> exponential(const Lanes<float>& x) { return exponential_on_lanes<float>(x); }
-inline Lanes<double> exponential(const Lanes<double>& x) { return exponential_on_lanes<double>(x); }
+inline Lanes<float> exponential(const Lanes<float>& x) { return exponential_of<float>(x); }
+inline Lanes<double> exponential(const Lanes<double>& x) { return exponential_of<double>(x); }
 template <class V>
 inline Dual<V> exponential(const Dual<V>& x) {
   const V value = exponential(x.part[0]);

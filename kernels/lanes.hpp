@@ -71,6 +71,24 @@ inline V load_some(const E* from, int valid) {
   return v;
 }
 
+// from[index] of every lane, one instruction where there is one.
+template <class V, class I>
+inline V gather(const float* from, const I& index) {
+#if defined(__AVX512F__)
+  // With a mask, as GCC warns of its header's form without one.
+  if constexpr (sizeof(V) == 64)
+    return _mm512_mask_i32gather_ps(__m512{}, 0xffff, load<__m512i>(&index), from, 4);
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) return _mm256_i32gather_ps(from, load<__m256i>(&index), 4);
+  if constexpr (sizeof(V) == 16) return _mm_i32gather_ps(from, load<__m128i>(&index), 4);
+#endif
+  constexpr int lanes = sizeof(V) / sizeof(float);
+  float gathered[lanes];
+  for (int i = 0; i < lanes; ++i) gathered[i] = from[index[i]];
+  return load<V>(gathered);
+}
+
 // Whether any lane of a comparison's result is set.
 template <class I>
 inline bool any_lane(const I& mask) {

@@ -1,6 +1,5 @@
-// XLA FFI handlers that draw: plain normals, and whole prompts as moments
-// (covariates, linear responses and moments in one pass, nothing stored between) or, with normal
-// covariates, as points.
+// XLA FFI handlers that draw: plain normals, points, and whole prompts as moments (covariates,
+// linear responses and moments in one pass, nothing stored between).
 
 #include "sampler.hpp"
 
@@ -9,62 +8,13 @@
 #include "handlers.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
+#include "radial_points.hpp"
 
 namespace attnscape {
 namespace {
 
 // Distributions of the covariates; the numbers are shared with tasks/regression.py.
 enum class Distribution { gaussian = 0, correlated = 1, sphere = 2, radial = 3 };
-
-// A quantile function of the radius, tabulated at even steps of the normal
-// score between -kReach and kReach, read by linear interpolation.
-struct RadiusTable {
-  static constexpr float kReach = 6.5f;
-  const float* values;
-  int64_t count;
-
-  template <class V, class I>
-  V operator()(const V& score) const {
-    constexpr int lanes = sizeof(V) / sizeof(float);
-    const V position = (score + kReach) * (static_cast<float>(count - 1) / (2 * kReach));
-    const I whole = __builtin_convertvector(position, I);
-    int32_t index[lanes];
-    float low[lanes], high[lanes];
-    store(index, whole);
-    for (int i = 0; i < lanes; ++i) low[i] = values[index[i]];
-    for (int i = 0; i < lanes; ++i) high[i] = values[index[i] + 1];
-    const V below = load<V>(low), above = load<V>(high);
-    return below + (position - __builtin_convertvector(whole, V)) * (above - below);
-  }
-};
-
-// Draws covariates that are not normal, for one lane group, point by point.
-template <class F>
-class Covariates {
- public:
-  using Source = Normals<F>;
-  using V = typename Source::V;
-
-  Covariates(Distribution distribution, int dim, RadiusTable radius, const uint32_t* key,
-             int first_prompt)
-      : distribution_(distribution), dim_(dim), radius_(radius), normals_(key, first_prompt) {}
-
-  void next(V* x) {
-    for (int i = 0; i < dim_; ++i) x[i] = normals_.next();
-    V square = {};
-    for (int i = 0; i < dim_; ++i) square += x[i] * x[i];
-    V scale = 1.0f / square_root<float>(square);
-    if (distribution_ == Distribution::radial)
-      scale *= radius_.template operator()<V, typename Source::I>(normals_.next());
-    for (int i = 0; i < dim_; ++i) x[i] *= scale;
-  }
-
- private:
-  Distribution distribution_;
-  int dim_;
-  RadiusTable radius_;
-  Source normals_;
-};
 
 // Writes lanes to result[number * batch + first ...], as many as the batch has.
 template <class V, class E>
@@ -84,14 +34,14 @@ template <class F>
 struct Law {
   Distribution distribution;
   int dim, context;
-  const float* factor;
-  RadiusTable table;
+  const float *factor, *table;
   F noise;  // its standard deviation, 0 but for normal covariates
 
   GaussianLaw gaussian() const {
     const bool plain = distribution == Distribution::gaussian;
-    return {dim, context, plain ? nullptr : factor, table.values};
+    return {dim, context, plain ? nullptr : factor, table};
   }
+  RadiusTable radius() const { return {distribution == Distribution::radial ? table : nullptr}; }
 };
 
 struct Keys {
@@ -113,41 +63,50 @@ void draw_by_points(const Law<F>& law, const Keys& keys, int64_t first, const Re
   const int d = M > 0 ? M : law.dim;
   const int64_t batch = results.batch;
   Frame frame;
-  V *gram = frame.zeros<V>(d * d), *cross = frame.zeros<V>(d);
-  V *weights = frame.take<V>(d), *x = frame.take<V>(d);
-  Single* drawn = frame.take<Single>(d);
-
+  V *sums = frame.zeros<V>((d + 1) * (d + 1)), *weights = frame.take<V>(d);
+  V* z = frame.take<V>(2 * (d + 1));  // of up to two points: x, then y
+  Single* x = frame.take<Single>(2 * d);
   Normals<F> weight_source(keys.weights, static_cast<int>(first));
   for (int i = 0; i < d; ++i) weights[i] = next_normal(weight_source);
-  V square = {};
-  Covariates<F> covariates(law.distribution, d, law.table, keys.covariates,
-                           static_cast<int>(first));
-  const auto draw = [&] {
-    covariates.next(drawn);
-    V y = {};
-    for (int i = 0; i < d; ++i) {
-      x[i] = __builtin_convertvector(drawn[i], V);
-      y += weights[i] * x[i];
+  RadialPoints<F> source(law.radius(), keys.covariates, static_cast<int>(first));
+  const auto draw = [&](auto points) {
+    source.template next<points>(d, x);
+    for (int k = 0; k < points; ++k) {
+      V* point = z + k * (d + 1);
+      point[d] = V{};
+      for (int i = 0; i < d; ++i) {
+        point[i] = __builtin_convertvector(x[k * d + i], V);
+        point[d] += weights[i] * point[i];
+      }
     }
-    return y;
   };
-  for (int point = 0; point < law.context; ++point) {
-    const V y = draw();
-    for (int i = 0; i < d; ++i) {
-      for (int j = i; j < d; ++j) gram[i * d + j] += x[i] * x[j];
-      cross[i] += x[i] * y;
-    }
-    square += y * y;
-  }
+  const auto add = [&](auto points) {
+    draw(points);
+    for (int i = 0; i <= d; ++i)
+      for (int j = i; j <= d; ++j)
+        for (int k = 0; k < points; ++k)
+          sums[i * (d + 1) + j] += z[k * (d + 1) + i] * z[k * (d + 1) + j];
+  };
+  constexpr std::integral_constant<int, 1> one = {};
+  constexpr std::integral_constant<int, 2> two = {};
+  for (int pair = 0; pair < law.context / 2; ++pair) add(two);
+  if (law.context % 2 == 1) add(one);
+  draw(one);
+
   const F weight = F{1} / static_cast<F>(law.context);
-  for (int i = 0; i < d; ++i)
-    for (int j = 0; j < d; ++j)
-      put(results.gram, batch, i * d + j, first, V(gram[i < j ? i * d + j : j * d + i] * weight));
-  for (int i = 0; i < d; ++i) put(results.cross, batch, i, first, V(cross[i] * weight));
-  put(results.square, batch, 0, first, V(square * weight));
-  const V y = draw();
-  for (int i = 0; i < d; ++i) put(results.query, batch, i, first, x[i]);
-  put(results.target, batch, 0, first, y);
+#pragma GCC unroll 6
+  for (int i = 0; i <= d; ++i) {
+#pragma GCC unroll 6
+    for (int j = i; j <= d; ++j) {
+      const V moment = sums[i * (d + 1) + j] * weight;
+      if (j < d) put(results.gram, batch, i * d + j, first, moment);
+      if (i < j && j < d) put(results.gram, batch, j * d + i, first, moment);
+      if (i < d && j == d) put(results.cross, batch, i, first, moment);
+      if (i == d) put(results.square, batch, 0, first, moment);
+    }
+  }
+  for (int i = 0; i < d; ++i) put(results.query, batch, i, first, z[i]);
+  put(results.target, batch, 0, first, z[d]);
 }
 
 // Moments of normal covariates, by the triangle of gaussian_points.hpp; M is d = r if positive.
@@ -239,7 +198,7 @@ ffi::Error moments_handler(Threads pool, Input<uint32_t> covariate_key, Input<ui
                    dim,
                    *context,
                    factor.typed_data(),
-                   {table.typed_data(), static_cast<int64_t>(table.element_count())},
+                   table.typed_data(),
                    noise.typed_data()[0]};
   const bool normal = law.distribution <= Distribution::correlated;
   const auto draw =
@@ -287,6 +246,31 @@ ffi::Error points_handler(Threads pool, Input<uint32_t> covariate_key, Input<uin
   return ffi::Error::Success();
 }
 
+// Points of a uniform direction, and of radius 1 if the table is empty.
+ffi::Error radial_points_handler(Threads pool, Input<uint32_t> key, Input<float> table,
+                                 Output<float> points) {
+  using V = Lanes<float>;
+  LeadingAxes axes;
+  axes.join(key, 1);
+  const auto dims = points->dimensions();
+  const int64_t batch = dims.back();
+  const int d = static_cast<int>(dims[dims.size() - 2]);
+  const int64_t n = dims[dims.size() - 3];
+  const RadiusTable radius{table.element_count() > 0 ? table.typed_data() : nullptr};
+  const Operand<uint32_t> keys(axes, key, 1);
+  for_groups<float>(pool, axes.elements(), batch, [&](int64_t element, int64_t first) {
+    Frame frame;
+    V* x = frame.take<V>(d);
+    RadialPoints<float> source(radius, keys.at(element), static_cast<int>(first));
+    float* to = points->typed_data() + element * batch * n * d;
+    for (int64_t point = 0; point < n; ++point) {
+      source.next<1>(d, x);
+      for (int i = 0; i < d; ++i) put(to, batch, point * d + i, first, x[i]);
+    }
+  });
+  return ffi::Error::Success();
+}
+
 ffi::Error normals_handler(Threads pool, Input<uint32_t> key, Output<float> result) {
   using V = Normals<float>::V;
   LeadingAxes axes;
@@ -315,4 +299,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments_float32, attnscape::moments_hand
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_moments_float64, attnscape::moments_handler<double>);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_points_float32, attnscape::points_handler<float>);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_points_float64, attnscape::points_handler<double>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_radial_points, attnscape::radial_points_handler);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attnscape_normals, attnscape::normals_handler);

@@ -1,4 +1,4 @@
-// Counter-based normals on lanes. Word j of prompt b is one output of
+// Counter-based words and normals on lanes. Word j of prompt b is one output of
 // Threefry-2x32 (Salmon et al. 2011, 20 rounds) with the caller's key and the
 // counter (b, j / 2); both words of an output are used. A word becomes a normal
 // by inversion. tasks/_normals.py states the same function in JAX: the two are
@@ -14,24 +14,6 @@ namespace attnscape {
 template <class U>
 inline U rotated(const U& x, int by) {
   return (x << by) | (x >> (32 - by));
-}
-
-template <class U>
-inline void threefry(uint32_t key0, uint32_t key1, U& x0, U& x1) {
-  constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
-  const uint32_t keys[3] = {key0, key1, key0 ^ key1 ^ 0x1BD11BDAu};
-  x0 += keys[0];
-  x1 += keys[1];
-#pragma GCC unroll 5
-  for (uint32_t round = 0; round < 5; ++round) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      x0 += x1;
-      x1 = rotated(x1, kRotations[round % 2][i]) ^ x0;
-    }
-    x0 += keys[(round + 1) % 3];
-    x1 += keys[(round + 2) % 3] + (round + 1);
-  }
 }
 
 // Horner's rule, highest power last in `c`.
@@ -65,12 +47,12 @@ inline V square_root(const V& v) {
   return load<V>(lanes);
 }
 
+// The lanes of a source of words, and functions of them: one lane is one prompt.
 template <class F>
-struct Normals {
+struct OfWords {
   using V = LanesLike<F, float>;
   using U = LanesLike<F, uint32_t>;
   using I = LanesLike<F, int32_t>;
-  static constexpr int kCount = kLanes<F>;
 
   // log(v) for normal v > 0.
   static V logarithm(const V& v) {
@@ -84,11 +66,25 @@ struct Normals {
     return __builtin_convertvector(exponent, V) * 0.69314718f + f * polynomial(f, kLog);
   }
 
-  // The normal quantile of a word: its lowest bit is the sign, the others the
-  // tail probability, so that both tails reach 2^-33 (6.3 deviations).
-  static V quantile(const U& word) {
-    const V p =
-        __builtin_convertvector(__builtin_convertvector(word >> 1, I), V) * 0x1p-32f + 0x1p-33f;
+  // A probability below 1/2, from 2^-33 on: all bits of a word but the lowest, which says of
+  // which tail it is.
+  static V tail_probability(const U& word) {
+    return __builtin_convertvector(__builtin_convertvector(word >> 1, I), V) * 0x1p-32f + 0x1p-33f;
+  }
+
+  // v, with the other sign if the lowest bit of a word is set.
+  static V signed_by(const U& word, const V& v) {
+    U bits;
+    std::memcpy(&bits, &v, sizeof(V));
+    bits ^= word << 31;
+    V result;
+    std::memcpy(&result, &bits, sizeof(V));
+    return result;
+  }
+
+  // The normal quantile of a word, so that both tails reach 2^-33 (6.3 deviations).
+  static V normal_quantile(const U& word) {
+    const V p = tail_probability(word);
     V x = 1.0f - (p + p);
     x = x > 0x1p-25f ? x : V{} + 0x1p-25f;  // never exactly zero
     const V w = -logarithm(4.0f * p * (1.0f - p));
@@ -98,36 +94,75 @@ struct Normals {
       const V t = (square_root<float>(w) - kTailMiddle) * kTailScale;
       z = outer ? V(x * polynomial(t, kTail)) : z;
     }
-    const U sign = word << 31;
-    U bits;
-    std::memcpy(&bits, &z, sizeof(V));
-    bits |= sign;
-    std::memcpy(&z, &bits, sizeof(V));
-    return z;
+    return signed_by(word, z);
   }
+};
 
-  Normals(const uint32_t* key, int first_prompt) : key0_(key[0]), key1_(key[1]) {
-    for (int i = 0; i < kCount; ++i) prompt_[i] = static_cast<uint32_t>(first_prompt + i);
-  }
+// Threefry-2x32 of one key, for the prompts of a lane group.
+template <class F>
+class Threefry {
+ public:
+  using U = LanesLike<F, uint32_t>;
 
-  // Words j = 0, 1, 2, ... in turn.
-  V next() {
-    if (held_) {
-      held_ = false;
-      return second_;
+  Threefry(const uint32_t* key, int first_prompt) {
+    const uint32_t keys[3] = {key[0], key[1], key[0] ^ key[1] ^ 0x1BD11BDAu};
+    for (int i = 0; i < kLanes<F>; ++i)
+      first_[i] = static_cast<uint32_t>(first_prompt + i) + keys[0];
+    start_ = keys[1];
+    for (uint32_t round = 0; round < 5; ++round) {
+      added_[round][0] = U{} + keys[(round + 1) % 3];
+      added_[round][1] = U{} + (keys[(round + 2) % 3] + round + 1);
     }
-    U x0 = prompt_, x1 = U{} + counter_++;
-    threefry(key0_, key1_, x0, x1);
-    second_ = quantile(x1);
-    held_ = true;
-    return quantile(x0);
+  }
+
+  // Words 2 c and 2 c + 1 of the counters c = counter, counter + stride, ...: several outputs side
+  // by side, as each alone is one long chain of operations that wait for each other.
+  template <int count>
+  void operator()(uint32_t counter, uint32_t stride, U (&x0)[count], U (&x1)[count]) const {
+    constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
+#pragma GCC unroll 2
+    for (int k = 0; k < count; ++k) {
+      x0[k] = first_;
+      x1[k] = U{} + (start_ + counter + k * stride);
+    }
+#pragma GCC unroll 20
+    for (int round = 0; round < 20; ++round) {
+#pragma GCC unroll 2
+      for (int k = 0; k < count; ++k) {
+        x0[k] += x1[k];
+        x1[k] = rotated(x1[k], kRotations[round / 4 % 2][round % 4]) ^ x0[k];
+        if (round % 4 == 3) {
+          x0[k] += added_[round / 4][0];
+          x1[k] += added_[round / 4][1];
+        }
+      }
+    }
   }
 
  private:
-  uint32_t key0_, key1_;
+  U first_, added_[5][2];  // broadcast once, so that they are memory operands
+  uint32_t start_;
+};
+
+// Normals of words j = 0, 1, 2, ... in turn.
+template <class F>
+class Normals : public OfWords<F> {
+ public:
+  using typename OfWords<F>::U;
+
+  Normals(const uint32_t* key, int first_prompt) : words_(key, first_prompt) {}
+
+  typename OfWords<F>::V next() {
+    held_ = !held_;
+    U word[1] = {second_[0]};
+    if (held_) words_(counter_++, 0, word, second_);
+    return this->normal_quantile(word[0]);
+  }
+
+ private:
+  Threefry<F> words_;
   uint32_t counter_ = 0;
-  U prompt_;
-  V second_ = {};
+  U second_[1] = {};
   bool held_ = false;
 };
 

@@ -74,9 +74,9 @@ struct PromptArrays {
 };
 
 void derive(const uint32_t* key, uint32_t first, uint32_t second, uint32_t* derived) {
-  derived[0] = first;
-  derived[1] = second;
-  threefry(key[0], key[1], derived[0], derived[1]);
+  Threefry<float>::U words[2][1];
+  Threefry<float>(key, first)(second, 0, words[0], words[1]);
+  for (int i = 0; i < 2; ++i) derived[i] = words[i][0][0];
 }
 
 // The responses of whole prompts, the numbers of `RegressionTask.sample`; `point` gives numbers of
@@ -125,9 +125,9 @@ void draw_prompts(const uint32_t* key_x, const uint32_t* key_w, const uint32_t* 
       put_prompts(key_w, batch, first, point, data);
     } else {
       LanesLike<F, float>* x = frame.take<LanesLike<F, float>>(d * (n + 1));
-      Covariates<F> covariates(problem.distribution, d, {problem.table, problem.entries}, key_x,
-                               first);
-      for (int token = 0; token <= n; ++token) covariates.next(x + token * d);
+      const bool radial = problem.distribution == Distribution::radial;
+      RadialPoints<F> points({radial ? problem.table : nullptr}, key_x, first);
+      for (int token = 0; token <= n; ++token) points.template next<1>(d, x + token * d);
       const auto point = [&](int token, int i) {
         return __builtin_convertvector(x[token * d + i], V);
       };

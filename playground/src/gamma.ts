@@ -39,12 +39,15 @@ export function normalUpper(score: number): number {
 }
 
 /**
- * log of the number that a gamma variable of shape `a` and scale 1 exceeds with probability
- * P(Z > score), by Newton's method on the log; `start` is a guess.
+ * log of the number above which, or below which, a gamma variable of shape `a` and scale 1 is with
+ * a probability, by Newton's method on the log; `start` is a guess.
  */
-export function logGammaQuantile(a: number, score: number, start: number): number {
-  const below = score < 0;
-  const probability = normalUpper(Math.abs(score));
+export function logGammaQuantile(
+  a: number,
+  probability: number,
+  below: boolean,
+  start: number,
+): number {
   if (below) {
     // Where x is tiny, P = x^a / Gamma(a + 1).
     const small = (Math.log(probability) + logGamma(a + 1)) / a;
@@ -64,26 +67,30 @@ export function logGammaQuantile(a: number, score: number, start: number): numbe
 }
 
 // As in attnscape/tasks/radius.py.
-const REACH = 6.5;
-const ENTRIES = 2 ** 14 + 1;
+const [BITS, OCTAVES] = [9, 32];
+const ENTRIES = (OCTAVES << BITS) + 2;
 
-/** The radius whose square is Gamma(shape, scale), at even steps of the normal score. */
+/**
+ * The radius whose square is Gamma(shape, scale), at tail probabilities from 2^-33 to 1/2 whose
+ * mantissas have BITS bits: the upper tail, then the lower one.
+ */
 export function radiusTable(shape: number, scale: number): Float32Array {
-  const table = new Float32Array(ENTRIES);
-  const score = (i: number) => -REACH + (2 * REACH * i) / (ENTRIES - 1);
-  const middle = (ENTRIES - 1) / 2;
-  const start = Math.log(shape);
-  for (const direction of [1, -1]) {
-    let log = start;
-    for (let i = middle; i >= 0 && i < ENTRIES; i += direction) {
-      log = logGammaQuantile(shape, score(i), log);
-      table[i] = Math.sqrt(scale) * Math.exp(log / 2);
+  const table = new Float32Array(2 * ENTRIES);
+  const probability = (i: number) => 2 ** ((i >> BITS) - 33) * (1 + (i & (2 ** BITS - 1)) / 2 ** BITS);
+  for (const below of [false, true]) {
+    let [log, change] = [Math.log(shape), 0];
+    for (let i = ENTRIES - 1; i >= 0; i--) {
+      const next = logGammaQuantile(shape, probability(i), below, log + change);
+      change = i < ENTRIES - 1 ? next - log : 0; // of one step: a guess of the next one
+      log = next;
+      table[(below ? ENTRIES : 0) + i] = Math.sqrt(scale) * Math.exp(log / 2);
     }
   }
   return table;
 }
 
 // As in attnscape/tasks/chi.py.
+const REACH = 6.5;
 const FEW_DEGREES = 7;
 const TERMS = 17;
 
@@ -98,7 +105,8 @@ export function chiPolynomials(n: number, rows: number): Float32Array {
     const half = (n - row) / 2;
     let log = Math.log(half);
     const values = angles.map((angle) => {
-      log = logGammaQuantile(half, REACH * Math.cos(angle), log);
+      const score = REACH * Math.cos(angle);
+      log = logGammaQuantile(half, normalUpper(Math.abs(score)), score < 0, log);
       return Math.sqrt(2 * Math.exp(log));
     });
     // The sum of Chebyshev polynomials of score / REACH, as one of powers of the score.

@@ -115,8 +115,8 @@ class Case {
     call_.attributes = {{"context", context_}, {"distribution", form_}};
   }
 
-  static constexpr int kSoftmax = 2, kHidden = 15, kCorrelated = 1, kRadial = 3, kTable = 4096,
-                       kChi = 17;
+  static constexpr int kSoftmax = 2, kHidden = 15, kCorrelated = 1, kRadial = 3,
+                       kTable = 2 * ((32 << 9) + 2), kChi = 17;
   int form_, layers_, dim_, context_, prompts_, batch_;
   std::mt19937 engine_;
   Call call_;

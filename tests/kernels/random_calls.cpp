@@ -47,12 +47,15 @@ class Generator {
     call_ = Call();
     call_.leading.assign(below(3), 1);
     for (int64_t& n : call_.leading) n = below(12) ? between(1, 3) : 0;
-    switch (below(9)) {
+    switch (below(10)) {
       case 0:
         moments();
         break;
       case 8:
         points();
+        break;
+      case 9:
+        radial_points();
         break;
       case 1:
         normals();
@@ -130,7 +133,7 @@ class Generator {
     for (int i = 0; i < 3; ++i) key();
     const Dims shared(call_.leading.size(), 1);
     fill(add(XLA_FFI_DataType_F32, shared, distribution == 1 ? Dims{d, d} : Dims{2}), engine_);
-    const Dims radii = {distribution == 3 ? between(2, 50) : 2};
+    const Dims radii = {distribution == 3 ? kRadii : 2};
     fill(add(XLA_FFI_DataType_F32, shared, distribution < 2 ? Dims{d + 1, 17} : radii), engine_);
     Array& noise = add(type(), shared, {});
     if (below(2)) fill(noise, engine_);
@@ -148,6 +151,18 @@ class Generator {
       fill(add(XLA_FFI_DataType_F32, shared, dims), engine_);
     result({n + 1, d, batch});
     result({below(2) ? n + 1 : 0, batch});
+  }
+
+  static constexpr int kRadii = 2 * ((32 << 9) + 2);  // entries of a table of the radius
+
+  void radial_points() {
+    const int d = between(1, 9), n = between(1, 30), batch = batch_size();
+    call_.name = "radial_points";
+    double_ = false;
+    key();
+    const Dims shared(call_.leading.size(), 1);
+    fill(add(XLA_FFI_DataType_F32, shared, {below(2) ? kRadii : 0}), engine_);
+    result({n, d, batch});
   }
 
   void normals() {

@@ -30,7 +30,7 @@ from jaxtyping import PyTree
 from attnscape import native, spec
 from attnscape.identity._program import libraries, program
 
-NUMBERS = 5
+NUMBERS = 6
 """The version of all numbers that built-in parts and kernels compute; raise it if one changes."""
 
 OPTIMIZER_NUMBERS = 4

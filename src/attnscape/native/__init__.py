@@ -39,6 +39,7 @@ _TARGETS = (
     "moments_float64",
     "points_float32",
     "points_float64",
+    "radial_points",
     "normals",
 )
 FORMS = ("block", "full")  # the order of `Form` in kernels/form.hpp

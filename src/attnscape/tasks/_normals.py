@@ -101,13 +101,18 @@ def reference_normals(
 
 def normal_quantile(word: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The normal number z of a 32-bit word, with an error of at most 5e-7 max(1, |z|)."""
-    p = (word >> 1).astype(jnp.float32) * np.float32(2**-32) + np.float32(2**-33)
+    p = tail_probability(word)
     x = jnp.maximum(1 - (p + p), np.float32(2**-25))  # never exactly zero
     w = -_logarithm(4 * p * (1 - p))
     centre = _polynomial(w * np.float32(0.4) - 1, _CENTRE)
     tail = _polynomial((jnp.sqrt(w) - _TAIL_MIDDLE) * np.float32(1 / _TAIL_HALF_WIDTH), _TAIL)
     z = x * jnp.where(w > 5, tail, centre)
     return jnp.where(word & 1, -z, z)
+
+
+def tail_probability(word: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """A probability from 2^-33 to 1/2, of all bits of a word but the lowest."""
+    return (word >> 1).astype(jnp.float32) * np.float32(2**-32) + np.float32(2**-33)
 
 
 def _logarithm(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

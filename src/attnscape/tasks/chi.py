@@ -12,8 +12,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
-from attnscape.tasks.radius import REACH
-
+REACH = 6.5  # words give no normal scores beyond it
 FEW_DEGREES, TERMS = 7, 17  # kernels/gaussian_points.hpp has the same numbers
 
 

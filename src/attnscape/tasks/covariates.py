@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 
 from attnscape.errors import UsageError
 from attnscape.tasks._normals import normals
-from attnscape.tasks.radius import radius_table, tabulated_radius
+from attnscape.tasks._radial_points import radial_points
+from attnscape.tasks.radius import radius_table
 
 
 @runtime_checkable
@@ -138,8 +139,7 @@ class Sphere:
         return np.eye(d) / d
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
-        z = normals(key, batch, n, d)
-        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+        return radial_points(key, batch, n, d)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +234,4 @@ class Radial:
         return np.diag(np.full(d, self.squared_radius.mean() / d))
 
     def __call__(self, key: Array, batch: int, n: int, d: int) -> Float[Array, "batch n d"]:
-        z = normals(key, batch, n, d + 1)
-        radius = tabulated_radius(jnp.asarray(radius_table(self.squared_radius)), z[..., -1:])
-        return z[..., :-1] * (radius / jnp.linalg.norm(z[..., :-1], axis=-1, keepdims=True))
+        return radial_points(key, batch, n, d, radius_table(self.squared_radius))

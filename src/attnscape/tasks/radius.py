@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
 
 from attnscape.errors import UsageError
+from attnscape.tasks._normals import tail_probability
 
-# The ends of the table: 32-bit words give no normal scores beyond them. The kernel
-# (kernels/sampler.cpp) has the same number.
-REACH = 6.5
-_ENTRIES = 2**14 + 1
-_PATIENCE = 30.0  # seconds; the distributions of the paper take milliseconds
+# The smallest tail probability of a word, and how many bits of the mantissa the table has steps
+# for. kernels/radial_points.hpp has the same numbers.
+_LOWEST, _BITS = np.float32(2**-33), 9
+_OCTAVES = 32  # from _LOWEST to 1/2
+_PATIENCE = 60.0  # seconds; the distributions of the paper take milliseconds
 
 
 @functools.lru_cache(maxsize=16)
-def radius_table(distribution: Any) -> np.ndarray:
-    """The radius at even steps of the normal score between -REACH and REACH, in float32.
+def radius_table(distribution: Any) -> Float[np.ndarray, "2 entries"]:
+    """The radius at tail probabilities from 2^-33 to 1/2, the upper tail and the lower, in float32.
 
-    Steps in the score, not in the probability, resolve both tails. For the distributions of the
-    paper, linear interpolation is within 1e-5 of the quantile, relative to the radius or to a tenth
-    of the median radius (the larger one). Jumps of a discrete distribution are smoothed over one
-    step of the table, at most 4e-4 of the probability.
+    The probabilities are the float32 numbers whose mantissas have 9 bits, so that both tails are
+    resolved. For the distributions of the paper, linear interpolation is within 1e-5 of the
+    quantile, relative to the radius or to a tenth of the median radius (the larger one). Jumps of a
+    discrete distribution are smoothed over one step of the table, at most 5e-4 of the probability.
 
     Args:
         distribution: A frozen `scipy.stats` distribution of the squared radius.
@@ -35,7 +36,7 @@ def radius_table(distribution: Any) -> np.ndarray:
     Raises:
         UsageError: If the distribution has no quantiles, or takes too long to find them.
     """
-    squared = _in_time(distribution, lambda: _quantiles(distribution))
+    squared = _in_time(distribution)
     if np.isnan(squared).any():
         raise UsageError(
             f"scipy.stats has no quantiles of {_words(distribution)}; choose another distribution."
@@ -44,48 +45,56 @@ def radius_table(distribution: Any) -> np.ndarray:
         return np.sqrt(squared).astype(np.float32)
 
 
-def _quantiles(distribution: Any) -> np.ndarray:
-    """The squared radius at even steps of the normal score."""
-    from scipy import special
-
-    score = np.linspace(-REACH, REACH, _ENTRIES)
-    lower = score < 0
-    squared = np.empty(_ENTRIES)
-    with np.errstate(all="ignore"):
-        squared[lower] = distribution.ppf(special.ndtr(score[lower]))
-        squared[~lower] = distribution.isf(special.ndtr(-score[~lower]))
-    return squared
-
-
-def _in_time(distribution: Any, quantiles: Callable[[], np.ndarray]) -> np.ndarray:
-    """The result of `quantiles`, with a time limit.
+def _in_time(distribution: Any) -> np.ndarray:
+    """The squared radius at the tail probabilities of the table, with a time limit.
 
     Some distributions search or integrate for hours.
     """
     found: list[np.ndarray | Exception] = []
+    stop = threading.Event()
 
     def work() -> None:
         try:
-            found.append(quantiles())
+            found.append(_quantiles(distribution, stop))
         except Exception as error:
             found.append(error)
 
-    # A thread can be left behind; it ends with the process.
+    # A thread that is left behind in one search ends with the process.
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(_PATIENCE)
-    if not found:
+    result = found[0] if found else None
+    stop.set()
+    if result is None:
         raise UsageError(
             f"The distribution {_words(distribution)} is too slow to tabulate: its quantiles take "
             f"more than {_PATIENCE:g} s; choose another, or draw from it in a function of your own."
         )
-    if isinstance(found[0], Exception):
-        reason = (str(found[0]).strip().splitlines() or [type(found[0]).__name__])[0]
+    if isinstance(result, Exception):
+        reason = (str(result).strip().splitlines() or [type(result).__name__])[0]
         raise UsageError(
             f"scipy.stats cannot find quantiles of {_words(distribution)} ({reason}); choose "
             "another distribution."
-        ) from found[0]
-    return found[0]
+        ) from result
+    return result
+
+
+def _quantiles(distribution: Any, stop: threading.Event) -> np.ndarray:
+    """The squared radius at the tail probabilities of the table, the last of them above 1/2.
+
+    From the middle outwards, as some distributions end with an error far out, but slowly.
+    """
+    steps = np.arange((_OCTAVES << _BITS) + 2, dtype=np.int32) << (23 - _BITS)
+    probability = (steps + _LOWEST.view(np.int32)).view(np.float32).astype(float)
+    parts = np.array_split(probability[::-1], len(probability) // 64)
+    tails: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    with np.errstate(all="ignore"):
+        for part in parts:
+            for tail, quantiles in zip(tails, (distribution.isf, distribution.ppf), strict=True):
+                if stop.is_set():
+                    raise TimeoutError
+                tail.append(quantiles(part))
+    return np.stack([np.concatenate(tail)[::-1] for tail in tails])
 
 
 def _words(distribution: Any) -> str:
@@ -96,10 +105,12 @@ def _words(distribution: Any) -> str:
 
 
 def tabulated_radius(
-    table: Float[Array, " entries"], score: Float[Array, "*shape"]
+    table: Float[Array, "2 entries"], word: UInt32[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """The radius of a normal score, by linear interpolation."""
-    position = (score + REACH) * np.float32((table.shape[0] - 1) / (2 * REACH))
-    index = position.astype(jnp.int32)
-    low = table[index]
-    return low + (position - index) * (table[index + 1] - low)
+    """The radius of a word, whose lowest bit says of which tail it is, by linear interpolation."""
+    bits = jax.lax.bitcast_convert_type(tail_probability(word), jnp.int32) - _LOWEST.view(np.int32)
+    rest = 23 - _BITS
+    tail, index = (word & 1).astype(jnp.int32), bits >> rest
+    below = table[tail, index]
+    part = (bits & (2**rest - 1)).astype(jnp.float32) * np.float32(2**-rest)
+    return below + part * (table[tail, index + 1] - below)
