@@ -15,7 +15,6 @@ namespace attnscape {
 // 2^-33 to 1/2 whose mantissas have kBits bits. Read by linear interpolation.
 struct RadiusTable {
   static constexpr int kBits = 9, kOctaves = 32, kOfTail = (kOctaves << kBits) + 2;
-  static constexpr int kCount = 2 * kOfTail;
   static constexpr int kRest = 23 - kBits;  // bits of a float32's mantissa that no entry has
   static constexpr int32_t kFirst = (127 - 33) << 23;  // 2^-33
 
