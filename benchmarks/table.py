@@ -17,7 +17,7 @@ _RATIO_TARGETS = {1: 40, 12: 80, 120: 180}  # of Setting 1, L = 3, by runs
 _SPEED_TARGET = 0.7  # of Setting 3, beside Setting 1
 _SHARE_TARGET = 0.5  # of the peak: gradient, block form, L = 3, d = 5, float32
 _HESSIAN_TARGET = 50
-_BRIDGE_TARGET = 0.5  # milliseconds a step and run
+_BRIDGE_TARGET = 0.4  # milliseconds a step and run
 _RUN_STEP_TARGETS = {"softmax": 3, "mlp": 4}  # milliseconds
 
 

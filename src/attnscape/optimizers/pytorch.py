@@ -49,6 +49,8 @@ from attnscape.optimizers._torch_making import (
 from attnscape.optimizers.pytorch_schedule import WithSchedule
 from attnscape.trees import Plain
 
+_TRUE = b"\1"
+
 
 class ClosureWarning(RuntimeWarning):
     """An optimizer takes a closure and does not call it."""
@@ -172,7 +174,7 @@ class _Run:
         changed = False
         for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
             now = self._value(parameter, matrix)
-            if not np.array_equal(now, matrix, equal_nan=True):
+            if _differ(now, matrix):
                 np.copyto(matrix, now)
                 changed = True
         return changed
@@ -211,6 +213,18 @@ class _Run:
         for parameter, matrix in zip(self._parameters, _matrices(point), strict=True):
             np.copyto(matrix, self._value(parameter, matrix))
         return point
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays of a type and shape have different numbers; NaN is NaN and -0 is 0.
+
+    For small arrays several times as fast as `np.array_equal`.
+    """
+    if one.tobytes() == other.tobytes():
+        return False
+    if _TRUE not in (one != other).tobytes():
+        return False
+    return _TRUE not in (one != one).tobytes() or not np.array_equal(one, other, equal_nan=True)
 
 
 def _matrices(leaves: Sequence[np.ndarray]) -> list[np.ndarray]:

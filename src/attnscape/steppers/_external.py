@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from attnscape import native
 from attnscape.errors import UsageError
 from attnscape.loading import format_user_error
 from attnscape.optimizers import ExternalOptimizer, ExternalRun, ResumableRun
@@ -17,6 +20,7 @@ from attnscape.steppers._problem import Group, Problem, Runs
 from attnscape.tasks import Moments, Prompts
 from attnscape.trees import NotSavableError, Plain, from_plain, to_plain
 
+_SHORT = 3e-4  # seconds of an evaluation that one thread makes alone
 # The arguments and results of `ExternalStepper._clipped`.
 _LossAndGradient = Callable[..., tuple[Array, list[Array], Array]]
 
@@ -49,10 +53,7 @@ class _Run:
 
         def here() -> tuple[float, Sequence[jax.Array]]:
             nonlocal norm
-            # Wait for the result: the optimizer may change the arrays as soon as this returns.
-            loss, gradient, norm = jax.block_until_ready(
-                loss_and_gradient(self.leaves, data, norm, not losses)
-            )
+            loss, gradient, norm = loss_and_gradient(self.leaves, data, norm, not losses)
             losses.append(float(loss))
             return losses[-1], gradient
 
@@ -139,7 +140,8 @@ class ExternalStepper:
         self.groups: tuple[Group, ...] = tuple(groups)
         self._problem = problem
         self._tree = jax.tree.structure(problem.first_model)
-        self._loss_and_gradient = jax.jit(self._clipped)
+        self._compiled = jax.jit(self._clipped)
+        self._fastest = np.inf  # seconds of an evaluation in the last segment
         self._data = jax.jit(self._by_seed)
         self._runs: list[list[list[_Run]]] = []  # group, seed, learning rate
 
@@ -163,12 +165,24 @@ class ExternalStepper:
 
     def advance(self, runs: Runs, first: int, last: int) -> Runs:
         """The runs after the updates first, ..., last - 1."""
-        for number in range(first, last):
-            for seed, data in enumerate(self._data(runs.data_keys, number)):
-                for of_group in self._runs:
-                    for run in of_group[seed]:
-                        run.step(number, self._loss_and_gradient, data)
+        # Other threads of the kernels are asleep between steps: to wake them costs more than they
+        # save of a short evaluation, and while they wait for the next they slow the optimizer down.
+        alone = native.xla_threads() if self._fastest < _SHORT else 1
+        self._fastest = np.inf
+        with native.callers(alone):
+            for number in range(first, last):
+                for seed, data in enumerate(self._data(runs.data_keys, number)):
+                    for of_group in self._runs:
+                        for run in of_group[seed]:
+                            run.step(number, self._loss_and_gradient, data)
         return self._snapshot(runs.data_keys)
+
+    def _loss_and_gradient(self, *arguments: Any) -> tuple[Array, list[Array], Array]:
+        """`_clipped`, compiled and waited for: the optimizer may change the arrays afterwards."""
+        began = time.perf_counter()
+        result = jax.block_until_ready(self._compiled(*arguments))
+        self._fastest = min(self._fastest, time.perf_counter() - began)
+        return result
 
     def save(self, runs: Runs) -> Plain:
         """All that the next updates depend on; `runs` are the present ones."""
