@@ -27,6 +27,7 @@ from attnscape.cli._options import (
     Train,
 )
 from attnscape.paper.catalog import ARTIFACTS, EXTENDED, NETWORKS
+from attnscape.workflows import fork_server
 
 _ARTIFACT_LIST = "\n".join(f"  {name}: {title}" for name, title in ARTIFACTS.items())
 _EXTENDED_LIST = "\n".join(f"  {name}: {title}" for name, title in EXTENDED.items())
@@ -66,6 +67,13 @@ def _format_warning(message: Warning | str, category: type[Warning], *place: Any
     return _format_any_warning(message, category, *place)
 
 
+def _computes_here(command: Reproduce) -> bool:
+    """Whether processes of this machine will very likely compute runs."""
+    several = (os.cpu_count() or 1) > 1
+    built_in = command.task is None and command.model is None and command.cluster is None
+    return several and built_in and not (command.out / "report.html").exists()
+
+
 def main() -> None:
     """Reads the command line and runs the command."""
     with orderly():
@@ -84,6 +92,8 @@ def main() -> None:
         warnings.formatwarning = _format_warning
         # No window is opened, and the user's style does not change figures.
         os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+        if isinstance(command, Reproduce) and _computes_here(command):
+            fork_server.start()  # while this process imports what it needs itself
         with to_its_end():
             name = type(command).__name__.lower()
             importlib.import_module(f"attnscape.cli.commands.{name}").run(command)

@@ -73,6 +73,10 @@ class Artifact(abc.ABC, Generic[AnalysisT]):
     def experiments(self, plan: Plan) -> Mapping[str, Computation]:
         """The experiments that must be run; `results` has the same keys."""
 
+    def prepare(self) -> None:
+        """Computes what needs no results, while other processes compute those."""
+        return
+
     @abc.abstractmethod
     def analyse(self, results: Results) -> AnalysisT:
         """All numbers that follow from the results; the other methods read them."""

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
-from scipy import optimize
 
 from attnscape import objective
 from attnscape.models import LinearTransformer, gradient_descent, optimal_rates
@@ -38,6 +38,7 @@ def ridge(moments: Moments, penalty: float) -> Float[Array, " batch"]:
     return _shrunk(*_along_eigenvectors(moments), penalty)
 
 
+@jax.jit
 def in_coordinates(root: Float[ArrayLike, "d r"], moments: Moments) -> Moments:
     """The moments of root^T x and root^T q: those of the weights v, if w = root v."""
     return dataclasses.replace(
@@ -53,6 +54,8 @@ def best_penalty(moments: Moments) -> float:
 
     The best of many penalties over 14 orders of magnitude, refined between its neighbours.
     """
+    from scipy.optimize import minimize_scalar  # imported here, as it takes a quarter of a second
+
     values, along = _along_eigenvectors(moments)
 
     def error(penalty: float) -> float:
@@ -63,7 +66,7 @@ def best_penalty(moments: Moments) -> float:
     best = int(np.argmin(errors))
     found: list[tuple[float, float]] = [(error(0.0), 0.0), (error(np.inf), np.inf)]
     if 0 < best < len(tried) - 1:
-        log: Any = optimize.minimize_scalar(
+        log: Any = minimize_scalar(
             lambda logarithm: error(np.exp(logarithm)),
             bounds=np.log([tried[best - 1], tried[best + 1]]),
             method="bounded",
@@ -106,6 +109,8 @@ def _descended(
     moments: Moments, start: np.ndarray, steps: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Loss, preconditioner and rates at the minimum that L-BFGS reaches from `start`."""
+    from scipy.optimize import minimize  # imported here, as it takes a quarter of a second
+
     dim = len(start)
 
     def parts(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,11 +126,12 @@ def _descended(
 
     point = np.append(optimal_rates(moments.gram, steps), start)
     options = {"maxiter": 300, "ftol": 1e-10}
-    reached = optimize.minimize(loss_and_slope, point, jac=True, method="L-BFGS-B", options=options)
+    reached = minimize(loss_and_slope, point, jac=True, method="L-BFGS-B", options=options)
     rates, A = parts(reached.x)
     return float(reached.fun), A, rates
 
 
+@jax.jit
 def _along_eigenvectors(
     moments: Moments,
 ) -> tuple[Float[Array, "batch d"], Float[Array, "batch d"]]:
@@ -136,10 +142,10 @@ def _along_eigenvectors(
     return values, cross * query
 
 
+@jax.jit
 def _shrunk(
-    values: Float[Array, "batch d"], along: Float[Array, "batch d"], penalty: float
+    values: Float[Array, "batch d"], along: Float[Array, "batch d"], penalty: ArrayLike
 ) -> Float[Array, " batch"]:
-    if np.isinf(penalty):
-        return jnp.zeros(len(values))
     small = jnp.finfo(values.dtype).eps * values.shape[1] * values[:, -1:]
-    return jnp.where(values > small, along / (values + penalty), 0.0).sum(1)
+    kept = (values > small) & jnp.isfinite(penalty)
+    return jnp.where(kept, along / (values + penalty), 0.0).sum(1)

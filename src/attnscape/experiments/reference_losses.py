@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +42,9 @@ _NUMBERS = 20_000_000  # covariates, and entries of gram matrices, of such a sam
 _MOST_PROMPTS = 100_000
 _PROMPTS_A_NUMBER = 10  # at least so many for each number that is fitted
 _EVALUATION_STREAM = 1  # as in the engine: the first fixed batch of a seed
+
+_double = jax.jit(functools.partial(astype, "float64"))
+_loss, _predictions = eqx.filter_jit(objective.loss), eqx.filter_jit(objective.predictions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +104,13 @@ def reference_losses(
     key = jax.random.fold_in(jax.random.key(evaluation_seed), _EVALUATION_STREAM)
     precision = _precision(task)
     with jax.enable_x64(precision == "float64"):
-        batch = task.sample(key, evaluation_batch, precision).moments()
+        # One program: compiled operation by operation, drawing takes seconds.
+        draw = jax.jit(lambda key: task.sample(key, evaluation_batch, precision).moments())
+        batch = draw(key)
     if batch.loss != SquaredError():
         return ()
     with jax.enable_x64(True):
-        batch = astype("float64", batch)
+        batch = _double(batch)
         found = [ReferenceLoss("zero predictor", float(jnp.mean(batch.target**2)))]
         if 0 < found[0].loss < np.inf:
             samples = _Samples(task)
@@ -145,8 +151,9 @@ class _Samples:
     def _drawn(self, seed: int) -> Moments:
         precision = _precision(self._task)
         with jax.enable_x64(precision == "float64"):
-            sample = self._task.sample_moments(jax.random.key(seed), self.count, precision)
-        return astype("float64", sample)
+            draw = jax.jit(lambda key: self._task.sample_moments(key, self.count, precision))
+            sample = draw(jax.random.key(seed))
+        return _double(sample)
 
 
 def _of_descent(task: Task, layers: int, batch: Moments, samples: _Samples) -> list[ReferenceLoss]:
@@ -155,19 +162,19 @@ def _of_descent(task: Task, layers: int, batch: Moments, samples: _Samples) -> l
     known = _linear(task)
     if known and _is_isotropic(known[0]):
         count = max(1, _EIGENVALUES // task.dim)
-        gram = task.sample_moments(jax.random.key(_SEED), count).gram
+        gram = jax.jit(lambda key: task.sample_moments(key, count).gram)(jax.random.key(_SEED))
         model = gradient_descent(optimal_rates(np.asarray(gram), layers).tolist(), task.dim)
-        return [ReferenceLoss(name, float(objective.loss(model, batch)))]
+        return [ReferenceLoss(name, float(_loss(model, batch)))]
     name = name.replace("gradient", "preconditioned gradient")
     if known and layers == 1 and type(covariates := known[0].covariates) is Gaussian:
         of_x, of_w = (each.second_moment(task.dim) for each in (covariates, known[1]))
         best = optimal_preconditioner(of_x, of_w, task.context, known[0].noise)
         model = gradient_descent([1.0], task.dim, best)
-        return [ReferenceLoss(name, float(objective.loss(model, batch)))]
+        return [ReferenceLoss(name, float(_loss(model, batch)))]
     if samples.count < _PROMPTS_A_NUMBER * (task.dim**2 + layers) or not samples.usable:
         return []
     model = best_descent(samples.fitted, layers)
-    return [_judged(name, functools.partial(objective.predictions, model), batch, samples.judged)]
+    return [_judged(name, functools.partial(_predictions, model), batch, samples.judged)]
 
 
 def _of_regression(task: Task, batch: Moments, samples: _Samples) -> list[ReferenceLoss]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float
 from numpy.polynomial import Legendre
 
 from attnscape.errors import UsageError
@@ -44,12 +45,16 @@ def gradient_descent(
     """
     if not len(rates) or dim < 1:
         raise UsageError(f"rates is {rates} and dim {dim}; give at least one rate and dimension.")
-    A = jnp.eye(dim) if preconditioner is None else jnp.asarray(preconditioner)
+    A = jnp.asarray(np.eye(dim) if preconditioner is None else preconditioner)
     if A.shape != (dim, dim):
         raise UsageError(f"preconditioner has shape {A.shape}; with dim {dim} give {(dim, dim)}.")
-    repeated = jnp.broadcast_to(A.T, (len(rates), dim, dim))
-    steps = jnp.asarray(rates, repeated.dtype)[:, None, None]
-    return LinearTransformer(P=jnp.zeros_like(repeated), Q=-steps * repeated)
+    return _with_steps(A, jnp.asarray(rates, A.dtype))
+
+
+@jax.jit
+def _with_steps(A: Float[Array, "d d"], rates: Float[Array, " steps"]) -> LinearTransformer:
+    repeated = jnp.broadcast_to(A.T, (len(rates), *A.shape))
+    return LinearTransformer(P=jnp.zeros_like(repeated), Q=-rates[:, None, None] * repeated)
 
 
 def optimal_preconditioner(

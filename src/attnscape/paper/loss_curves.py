@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,13 +73,19 @@ class LossCurves(SettingCurves[LossAnalysis]):
 
         The columns are setting, optimizer, learning_rate, seed, step, evaluation, loss.
         """
+        return LossAnalysis(results, tidy(results, ["loss"]), self._references)
+
+    def prepare(self) -> None:
+        _ = self._references
+
+    @functools.cached_property
+    def _references(self) -> Mapping[str, tuple[ReferenceLoss, ...]]:
         settings = self.settings if self.with_references else ()
         once: dict[tuple[int, int | None], tuple[ReferenceLoss, ...]] = {}  # tasks have no hash
         for setting in settings:
             if (key := (id(setting.task), setting.layers)) not in once:
                 once[key] = reference_losses(setting.task, setting.layers)
-        references = {each.name: once[id(each.task), each.layers] for each in settings}
-        return LossAnalysis(results, tidy(results, ["loss"]), references)
+        return {each.name: once[id(each.task), each.layers] for each in settings}
 
     def sentence(self, analysis: LossAnalysis) -> str:
         dataset = next(iter(analysis.results.values()))

@@ -110,7 +110,8 @@ class Evaluator:
     @functools.cached_property
     def _stacked(self) -> PyTree:
         """The evaluation batches, stacked along a new first axis."""
-        return jax.tree.map(lambda *a: jnp.stack(a), *self._evaluations)
+        # By numpy, as XLA would compile a program for each shape.
+        return jax.tree.map(lambda *a: jnp.asarray(np.stack(a)), *self._evaluations)
 
     @functools.cached_property
     def _first(self) -> PyTree:

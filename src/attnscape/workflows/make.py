@@ -14,10 +14,8 @@ from attnscape.experiments import store
 from attnscape.experiments.artifact import AnalysisT, Artifact
 from attnscape.experiments.setting import Plan
 from attnscape.files import atomic, writable_directory
-from attnscape.report.draw import draw
 from attnscape.report.latex import latex
 from attnscape.report.made import Made
-from attnscape.report.style import style, with_plain_numbers
 from attnscape.workflows.run_queue import RunQueue
 from attnscape.workflows.runs import load_or_run_all
 
@@ -45,8 +43,13 @@ def make(
     Raises:
         UsageError: If the folder cannot be written, or a result in it cannot be read.
     """
+    # Here, because it takes half a second in which other processes compute by now.
+    from attnscape.workflows.pictures import write_pictures
+
     out = writable_directory(out)
     experiments = artifact.experiments(plan)
+    if queue is not None and not plan.own:  # otherwise nobody else computes
+        artifact.prepare()
     found = load_or_run_all(experiments, out / "runs", artifact.name, log, queue)
     for key, path in kept.items():
         found[key] = store.load(out / path)
@@ -58,12 +61,13 @@ def make(
     tables = artifact.tables(analysis, plan)
     words = artifact.caption(analysis, plan), artifact.against_rates(plan)
     caption = " ".join(filter(None, words))
+    files = _write(artifact, out, analysis, tables, caption)
     return Made(
         artifact,
         caption,
         analysis.frame,
         artifact.comparison(analysis),
-        _write(artifact, out, analysis, tables, caption),
+        files | write_pictures(artifact, out, analysis),
         found,
         {key: path for key, path in runs.items() if path is not None},
         tables,
@@ -87,12 +91,4 @@ def _write(
         with atomic(files["tex"]) as partial:
             text = "\n".join(latex(*table) for table in tables.items())
             partial.write_text(text, "utf-8", errors="replace")
-    with style():
-        figure = draw(artifact, analysis)
-        if figure is None:
-            return files
-        for suffix, metadata in (("png", None), ("pdf", {"CreationDate": None})):
-            files[suffix] = out / f"{artifact.name}.{suffix}"
-            with atomic(files[suffix]) as partial:
-                with_plain_numbers(figure).savefig(partial, format=suffix, metadata=metadata)
     return files

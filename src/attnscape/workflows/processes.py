@@ -1,21 +1,18 @@
 """Processes that compute for this one, several tasks at once.
 
-They serve until this process ends, so that each imports its libraries and compiles a program once.
+They serve until this process ends, so that each compiles a program once.
 """
 
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,6 +20,7 @@ import jax
 
 from attnscape import native
 from attnscape.training import Progress, processors
+from attnscape.workflows import fork_server
 from attnscape.workflows.places import Submitted
 
 
@@ -37,8 +35,7 @@ class Processes:
     """
 
     def __init__(self, count: int) -> None:
-        _start_tracker()
-        context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
+        context = fork_server.context()
         # Only this process can write, so the others read the end of the pipe when it is gone.
         alive, self._alive = context.Pipe(duplex=False)
         self._free = list(range(count + 1))
@@ -87,17 +84,6 @@ class Processes:
 def processes() -> Processes:
     """The processes that serve this one: as many as there are processors."""
     return Processes(processors())
-
-
-def _start_tracker() -> None:
-    """Starts Python's resource tracker without its warning about leaked semaphores.
-
-    It removes them if this process is killed. Ctrl-C kills it: XLA cannot be interrupted otherwise.
-    """
-    silence = "ignore:resource_tracker:UserWarning"
-    sys.warnoptions.append(silence)  # passed on to the process
-    resource_tracker.ensure_running()
-    sys.warnoptions.remove(silence)
 
 
 # In a process that computes, what `Processes` reads there.
