@@ -92,7 +92,12 @@ def _timer(task, models, derivative, dtype, budget, batch, prompts):
 
 
 def dense_hessian(effort: Effort) -> dict:
-    """The exact Hessian in float64, by attnscape and by `torch.autograd.functional.hessian`."""
+    """The exact Hessian in float64, by attnscape and by `torch.autograd.functional.hessian`.
+
+    Beside it the operations of a Hessian-vector product for each row, which is how it would be made
+    without the kernel that goes layer by layer, and their share of the peak if all of them had been
+    made in the time of the kernel.
+    """
     with jax.enable_x64(True):
         start = model(3, dtype="float64")(jax.random.key(0))
         prompts = TASKS[1].sample(jax.random.key(1), effort.batch, "float64")
@@ -104,12 +109,21 @@ def dense_hessian(effort: Effort) -> dict:
                 lambda: jax.block_until_ready(compiled(start, moments)), effort.seconds
             )
         }
+        if native.why_unavailable() is None:
+            actions["peak"] = lambda: (
+                1 / native.peak("float64", native.xla_threads(), effort.seconds / 2)
+            )
         if eager_torch:
             arguments = [torch.tensor(np.asarray(a)) for a in (start.P, start.Q)]
             arguments += eager_torch.from_prompts(prompts)
             actions["torch"] = lambda: seconds_of(lambda: eager_torch.hessian(*arguments), 0)
         seconds = in_turns(actions, effort.hessians)
     result = {"parameters": len(matrix), "attnscape": summary(seconds["attnscape"])}
+    if "peak" in seconds:
+        operations = len(matrix) * native.hvp_operations("block", 3, 5)
+        rate = operations * effort.batch / np.array(seconds["attnscape"])
+        result["operations_by_rows"] = operations
+        result["share_by_rows"] = summary(rate * np.array(seconds["peak"]))
     if eager_torch:
         result["torch"] = summary(seconds["torch"])
         result["ratio"] = ratio(seconds["torch"], seconds["attnscape"])

@@ -6,6 +6,7 @@ from benchmarks/instructions.json alone.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,14 @@ _DOCS = Path(__file__).parents[1] / "docs"
 FILE, PAGE = _DOCS / "speed.json", _DOCS / "explanations" / "speed.md"
 
 _CLOCKS = ("wall", "processor")
+_PARTS_OF_ONE_THREAD = ("drawing", "kernel", "calls", "updates")
+# What each row of the table is called, and where it is kept.
+_OF_A_STEP = {
+    "one thread": "processor",
+    **{name: name for name in _PARTS_OF_ONE_THREAD},
+    "wall": "step",
+    "idle": "idle",
+}
 _PARTS: dict[str, Callable[[Effort], dict[str, Any]]] = {"engine": engine, "peers": peers}
 
 
@@ -44,28 +53,25 @@ def page(measured: dict[str, Any], counted: dict[str, Any]) -> str:
 def _peers_table(rows: Sequence[dict[str, Any]]) -> str:
     peers = [name for name in rows[0] if name not in ("runs", "attnscape")]
     lines = []
-    for row in rows:
-        cells = [f"{row['runs']:,}"]
-        cells += [_spread(row["attnscape"][clock], 1e6) for clock in _CLOCKS]
-        for name in peers:
-            cells += [_spread(row[name][clock]) if name in row else "" for clock in _CLOCKS]
-        lines.append(_row(cells))
-    names = [f"{name}: {clock}" for name in ("µs", *peers) for clock in _CLOCKS]
-    return _table(("runs", *names), lines)
+    for row, clock in itertools.product(rows, _CLOCKS):
+        ours = _spread(row["attnscape"][clock], 1e6)
+        theirs = [_spread(row[name][clock]) if name in row else "" for name in peers]
+        lines.append(_row((f"{row['runs']:,}", clock, ours, *theirs)))
+    return _table(("runs", "clock", "µs", *peers), lines)
 
 
 def _engine_table(rows: Sequence[dict[str, Any]]) -> str:
     lines = []
-    for row in rows:
-        whole = row["processor"]["median"]
-        parts = (
-            f"{_spread(row[name], 1e6)} ({100 * row[name]['median'] / whole:.1f} %)"
-            for name in ("drawing", "kernel", "calls", "updates")
-        )
-        wall, idle = _spread(row["step"], 1e6), _spread(row["idle"], 1e6)
-        lines.append(_row((str(row["runs"]), _spread(row["processor"], 1e6), *parts, wall, idle)))
-    names = ("runs", "one thread", "drawing", "kernel", "calls", "updates", "wall", "idle")
-    return _table(names, lines)
+    for name, key in _OF_A_STEP.items():
+        cells = [_spread(row[key], 1e6) for row in rows]
+        if key in _PARTS_OF_ONE_THREAD:
+            shares = [row[key]["median"] / row["processor"]["median"] for row in rows]
+            cells = [
+                f"{cell} ({100 * share:.1f} %)" for cell, share in zip(cells, shares, strict=True)
+            ]
+        lines.append(_row((name, *cells)))
+    runs = [f"{row['runs']:,} run{'s' * (row['runs'] > 1)}" for row in rows]
+    return _table(("", *runs), lines)
 
 
 def _instructions_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -94,8 +100,14 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _spread(summary: dict[str, Any], factor: float = 1) -> str:
-    middle, low, high = (f"{factor * summary[name]:.3g}" for name in ("median", "low", "high"))
+    middle, low, high = (_number(factor * summary[name]) for name in ("median", "low", "high"))
     return f"{middle} [{low}, {high}]"
+
+
+def _number(value: float) -> str:
+    """Three digits, and thousands with a comma instead of a power of ten."""
+    short = f"{value:.3g}"
+    return f"{float(short):,.0f}" if "e+" in short else short
 
 
 _PAGE = """# Speed

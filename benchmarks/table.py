@@ -148,14 +148,24 @@ def _kernels(rows: list[dict[str, Any]]) -> Table:
 
 
 def _hessian(part: dict[str, Any], batch: int) -> Table:
-    columns = ("attnscape, ms", "PyTorch, ms", "times faster", "aim")
+    columns = (
+        "attnscape, ms",
+        "PyTorch, ms",
+        "times faster",
+        "aim",
+        "Mflop a prompt,\nrow by row",
+        "these, % of\nFMA peak",
+    )
     size = part["parameters"]
-    table = _table(f"Exact Hessian, {size} x {size}, float64, {batch:,} prompts", columns)
+    note = "Row by row: a Hessian-vector product for each; the kernel goes layer by layer instead."
+    table = _table(f"Exact Hessian, {size} x {size}, float64, {batch:,} prompts", columns, note)
     table.add_row(
         _spread(part["attnscape"], 1e3, 1),
         _spread(part["torch"], 1e3, 0) if "torch" in part else "-",
         _spread(part["ratio"], 1, 0) if "ratio" in part else "-",
         f">= {_HESSIAN_TARGET}",
+        f"{1e-6 * part['operations_by_rows']:.2f}" if "share_by_rows" in part else "-",
+        _spread(part["share_by_rows"], 100, 0) if "share_by_rows" in part else "-",
     )
     return table
 
