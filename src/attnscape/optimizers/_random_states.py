@@ -76,7 +76,8 @@ class _Numpy:
     """The state of numpy's global generator; where it is known already, its memory is compared.
 
     numpy takes 25 microseconds to read or to set it, word by word. A state that holds half of a
-    pair of normal numbers is always read and set by numpy, as that is not part of the memory.
+    pair of normal numbers is always read and set by numpy, as that is not part of the memory. So a
+    state that others set between two steps is noticed, unless it differs in such a half alone.
     """
 
     def __init__(self) -> None:
@@ -94,8 +95,7 @@ class _Numpy:
     def set_to(self, state: Any) -> None:
         """Sets a state that `now` has given."""
         words, known = _words(), self._known
-        alone = known is not None and words is not None and known[0] == words.raw
-        if alone and not state[3]:
+        if not state[3] and words is not None and known is not None and known[0] == words.raw:
             words.raw = _memory(state)
             self._known = words.raw, state
         else:
@@ -117,7 +117,7 @@ def _memory(state: Any) -> bytes:
 
 def _words() -> Any:
     """The memory of numpy's global generator; None if it is not laid out as `_memory` says."""
-    return _words_of(np.random.get_bit_generator())
+    return _words_of(np.random.get_bit_generator())  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @functools.lru_cache(maxsize=1)
