@@ -1,4 +1,4 @@
-"""A headless Chromium with one tab, driven by Playwright."""
+"""A headless Chromium with one tab at a time, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -43,6 +43,20 @@ class Tab:
             self.requests.append(url)
 
 
+_running: list[Browser] = []
+
+
+@contextlib.contextmanager
+def started() -> Iterator[None]:
+    """The browser whose tabs are opened inside."""
+    with sync_playwright() as playwright:
+        launch = playwright.chromium.launch
+        with launch(executable_path=binary(), args=["--no-sandbox"]) as browser:
+            _running.append(browser)
+            yield
+            _running.remove(browser)
+
+
 @contextlib.contextmanager
 def opened(
     url: str,
@@ -51,16 +65,17 @@ def opened(
     *,
     bypass_csp: bool = False,
 ) -> Iterator[Tab]:
-    """A tab that shows `url`; a page that forbids `eval` has to be asked with `bypass_csp`."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary(), args=["--no-sandbox"])
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,
-            is_mobile=width < 600,
-            bypass_csp=bypass_csp,
-        )
+    """A tab that shows `url`, alone: with cookies, storage and a cache of its own.
+
+    A page that forbids `eval` has to be asked with `bypass_csp`.
+    """
+    (browser,) = _running
+    with browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        is_mobile=width < 600,
+        bypass_csp=bypass_csp,
+    ) as context:
         tab = Tab(context.new_page())
         tab.page.goto(url)
         yield tab
-        browser.close()

@@ -1,18 +1,21 @@
 """Strictness for all tests: shapes checked at run time, no silent broadcasting of ranks."""
 
+import gc
 import os
 import sys
 import tempfile
 
 # Most of the suite's time is the compiler's, for programs that run once. Without LLVM's
 # optimizations it takes two thirds, and two thirds of that where XLA itself writes LLVM's code for
-# fusions, not MLIR; the reproduction in .ci/run has all of it. Before anything starts XLA.
+# fusions, not MLIR. LLVM's modules are not split for threads that other workers keep busy: that
+# takes a third more. The reproduction in .ci/run has all of it. Before anything starts XLA.
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
         "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
     )
 )
 
@@ -63,6 +66,11 @@ def keep_what_is_compiled(config):
         os.environ[name.upper()] = str(value)
 
 
+def pytest_collection_finish():
+    """What is imported by now stays: Python need not look through it whenever it collects."""
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(config, items):
     if config.option.markexpr:
         return
@@ -93,6 +101,15 @@ def _in_this_process():
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attnscape.workflows.run_queue.processors", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_browser():
+    """Tests of a file have tabs of one browser, as each start takes a second."""
+    import browser
+
+    with browser.started():
         yield
 
 

@@ -618,7 +618,7 @@ def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monk
     assert store.find(TINY, tmp_path) is not None
 
 
-@pytest.mark.parametrize("threads", [2, 4, 7])
+@pytest.mark.parametrize("threads", [2, pytest.param(4, marks=pytest.mark.slow), 7])
 def test_workers_with_any_number_of_threads_write_the_same_bits(tmp_path, threads):
     """Also with more than there are processors; kernels and XLA share sums among them."""
     run = dataclasses.replace(TINY, batch=3_000, evaluation_batch=3_000, steps=20)

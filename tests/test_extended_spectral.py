@@ -1,6 +1,7 @@
 """The spectral norm against the gradient norm: oracles, the bound on smoothness, what is drawn."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -15,12 +16,22 @@ from attnscape.paper.extended.spectral import FIG16_SPECTRAL, KINDS
 from attnscape.paper.settings import SETTING_2
 from attnscape.report.draw import draw
 from attnscape.report.made import Made
+from attnscape.statistics import fit_smoothness
 from attnscape.workflows.make import make
 from claims_support import made
 
 ARTIFACT = dataclasses.replace(
     FIG16_SPECTRAL, settings=(dataclasses.replace(SETTING_2, batch=20, layers=2),)
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_resamples():
+    """Of intervals that no test here looks at: each resample is two linear programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = functools.partial(fit_smoothness, resamples=20)
+        patch.setattr("attnscape.paper.smoothness.fit_smoothness", few)
+        yield
 
 
 @pytest.fixture(scope="module")

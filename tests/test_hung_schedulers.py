@@ -24,7 +24,7 @@ from tiny import TINY
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
 
-RUN = dataclasses.replace(TINY, steps=3_000)
+RUN = dataclasses.replace(TINY, steps=1_000)
 # Where the tests run in the background, children would ignore Ctrl-C.
 COMMAND = """
 import signal
@@ -51,17 +51,35 @@ def scheduler_and_worker(**settings):
             scheduler.send_signal(signal.SIGCONT)
 
 
+@pytest.fixture(scope="module")
+def shared():
+    with scheduler_and_worker() as both:
+        yield both
+
+
+@pytest.fixture
+def running(shared):
+    """A scheduler with a worker, which goes on after the test whatever the test has done."""
+    yield shared
+    shared[0].send_signal(signal.SIGCONT)
+
+
 def begun(folder):
     return list(folder.glob(".checkpoints/*/*begun.note"))
 
 
 @pytest.mark.parametrize(
-    ("when", "ttl"), [("before", "5 minutes"), ("while", "5 minutes"), ("while", "1s")]
+    ("when", "ttl"),
+    [
+        ("before", "5 minutes"),
+        pytest.param("while", "5 minutes", marks=pytest.mark.slow),
+        ("while", "1s"),
+    ],
 )
 def test_work_goes_on_when_a_hung_scheduler_does(tmp_path, monkeypatch, when, ttl):
     """It hangs before a worker begins, or while one computes; and it may find, when it goes on,
     that it has heard nothing of its workers for too long."""
-    monkeypatch.setattr(roster, "_LACKING", 3.0)
+    monkeypatch.setattr(roster, "_LACKING", 2.0)
     many, said = tmp_path / "many", []
 
     def log(words):
@@ -69,7 +87,7 @@ def test_work_goes_on_when_a_hung_scheduler_does(tmp_path, monkeypatch, when, tt
         if "running" in words and when == "before":
             scheduler.send_signal(signal.SIGSTOP)
         if "does not answer" in words:
-            time.sleep(6)
+            time.sleep(3)
             scheduler.send_signal(signal.SIGCONT)
 
     def stop_in_between():
@@ -93,53 +111,53 @@ def test_work_goes_on_when_a_hung_scheduler_does(tmp_path, monkeypatch, when, tt
     assert equal_results(tmp_path / "one", many)
 
 
-def test_a_scheduler_that_stays_hung_is_given_up(tmp_path, monkeypatch):
+def test_a_scheduler_that_stays_hung_is_given_up(running, tmp_path, monkeypatch):
     monkeypatch.setattr(roster, "_LACKING", 2.0)
     monkeypatch.setattr(roster, "_GIVEN_UP", 4.0)
-    with scheduler_and_worker() as (scheduler, address):
-        began = []
+    scheduler, address = running
+    began = []
 
-        def lose():
-            with opened(address) as cluster:
-                scheduler.send_signal(signal.SIGSTOP)
-                began.append(time.monotonic())
-                load_or_run_all({"run": RUN}, tmp_path, "trial", print, cluster=cluster)
+    def lose():
+        with opened(address) as cluster:
+            scheduler.send_signal(signal.SIGSTOP)
+            began.append(time.monotonic())
+            load_or_run_all({"run": RUN}, tmp_path, "trial", print, cluster=cluster)
 
-        with pytest.raises(UsageError, match=r"^The scheduler .* has not answered for 4 seconds; "):
-            lose()
-        assert 4 <= time.monotonic() - began[0] < 60
+    with pytest.raises(UsageError, match=r"^The scheduler .* has not answered for 4 seconds; "):
+        lose()
+    assert 4 <= time.monotonic() - began[0] < 60
 
 
-def test_a_scheduler_that_hangs_before_the_command_is_told(monkeypatch):
+def test_a_scheduler_that_hangs_before_the_command_is_told(running, monkeypatch):
     monkeypatch.setattr("attnscape.workflows.open_cluster._PATIENCE", 2)
-    with scheduler_and_worker() as (scheduler, address):
-        scheduler.send_signal(signal.SIGSTOP)
-        with pytest.raises(UsageError, match=f"No scheduler answers at {address}"), opened(address):
-            pass
+    scheduler, address = running
+    scheduler.send_signal(signal.SIGSTOP)
+    with pytest.raises(UsageError, match=f"No scheduler answers at {address}"), opened(address):
+        pass
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_ends_at_once_although_its_scheduler_hangs(tmp_path, end, attnscape):
+def test_a_command_ends_at_once_although_its_scheduler_hangs(running, tmp_path, end, attnscape):
     """And the same command goes on, with the numbers of one that was never stopped."""
-    words = list(map(str, (*TRAIN, "--steps", 2_000)))
-    with scheduler_and_worker() as (scheduler, address):
-        command = [sys.executable, "-c", COMMAND, *words, "--cluster", address]
-        out = ["--out", str(tmp_path / "many")]
-        with subprocess.Popen(
-            [*command, *out], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            until(lambda: begun(tmp_path / "many"))
-            scheduler.send_signal(signal.SIGSTOP)
-            time.sleep(3)  # until it has asked
-            process.send_signal(end)
-            before = time.monotonic()
-            _, errors = process.communicate(timeout=60)
-        assert time.monotonic() - before < 5
-        assert process.returncode == 128 + end
-        assert "the same command goes on from there" in errors
-        assert "Traceback" not in errors
-        scheduler.send_signal(signal.SIGCONT)
-        subprocess.run([*command, *out], check=True, capture_output=True, timeout=300)
+    scheduler, address = running
+    words = (*TRAIN, "--steps", 2_000)
+    there = ("--cluster", address, "--out", tmp_path / "many")
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *map(str, words + there)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        until(lambda: begun(tmp_path / "many"))
+        scheduler.send_signal(signal.SIGSTOP)
+        time.sleep(3)  # until it has asked
+        process.send_signal(end)
+        before = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - before < 5
+    assert process.returncode == 128 + end
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    scheduler.send_signal(signal.SIGCONT)
+    attnscape(*words, *there)
     attnscape(*words, "--out", tmp_path / "one")
     assert equal_results(tmp_path / "one", tmp_path / "many")
 

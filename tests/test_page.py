@@ -565,6 +565,7 @@ LOWEST_CONTRAST = """(() => {
 
 
 @pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium or Chrome here")
+@pytest.mark.usefixtures("one_browser")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1200])
 def test_a_browser_shows_it_whole(folder: Path, width: int, scheme: Literal["light", "dark"]):
@@ -591,6 +592,7 @@ def test_a_browser_shows_it_whole(folder: Path, width: int, scheme: Literal["lig
 
 
 @pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium or Chrome here")
+@pytest.mark.usefixtures("one_browser")
 def test_printed_pages_show_how_everything_was_made(folder: Path):
     with browser.opened((folder / "report.html").as_uri()) as tab:
         evaluate = tab.page.evaluate

@@ -23,7 +23,7 @@ from attnscape.workflows import pipeline
 from networks.data_files import needs_package
 from networks.making import losses_of, mean_ratio, reproduce
 
-PLAN = Plan(seeds=5, steps=60, evaluations=1, network_size="tiny")
+PLAN = Plan(seeds=5, steps=20, evaluations=1, network_size="tiny")
 SOFTMAX = ("softmax-regression",)
 
 

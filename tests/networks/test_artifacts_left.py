@@ -46,10 +46,13 @@ def test_losses_of_transformers_are_those_of_the_runs(made_of):
 
 def test_full_batches_have_rates_of_their_own(folder, monkeypatch):
     monkeypatch.setattr(jobs, "FOUND", {})  # so that a search is made
-    artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX)
+    two = ("sgdm", "adam")
+    monkeypatch.setattr(losses, "FOUR", {name: losses.FOUR[name] for name in two})
+    artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX, optimizers=two)
     (found,) = (each.rates for each in searched(artifact, folder, PLAN).searches.values())
     made = reproduce(artifact, folder, PLAN)
     assert "100 steps of all examples" in made.files["txt"].read_text()
+    assert set(found) == set(two)
     for name, rate in found.items():
         shown = made.frame.query("optimizer == @name and seed == 1")
         assert set(shown["learning_rate"]) == {rate}

@@ -314,20 +314,16 @@ main.main()
 """
 WORDS = (
     *("networks", "train", "softmax-regression", "--size", "tiny", "--seeds", "1"),
-    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "1000"),
+    *("--optimizers", "adam", "--learning-rates", "0.01", "--steps", "500"),
 )
 
 
-def command(out, *program):
-    words = [sys.executable, *program, *WORDS, "--out", str(out)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals")
-def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(tmp_path):
+def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(attnscape, tmp_path):
     out = tmp_path / "killed"
     for number, sent in enumerate((signal.SIGKILL, signal.SIGTERM)):
-        child = command(out, "-c", COMMAND)
+        words = [sys.executable, "-c", COMMAND, *WORDS, "--out", str(out)]
+        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         begun = time.monotonic()
         before = {path: path.read_bytes() for path in out.rglob("*.checkpoint")}
         while {path: path.read_bytes() for path in out.rglob("*.checkpoint")} == before:
@@ -339,9 +335,7 @@ def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(tmp_p
         assert child.returncode == (-sent if sent == signal.SIGKILL else 128 + sent), number
         assert len(list(out.rglob("*.checkpoint"))) == 1
     for folder in out, tmp_path / "whole":
-        child = command(folder, "-m", "attnscape")
-        _, said = child.communicate(timeout=240)
-        assert child.returncode == 0, said
+        attnscape(*WORDS, "--out", folder)
     (of_killed,) = (out / "networks").glob("*.nc")
     (of_whole,) = (tmp_path / "whole" / "networks").glob("*.nc")
     assert of_killed.read_bytes() == of_whole.read_bytes()

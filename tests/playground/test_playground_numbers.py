@@ -26,7 +26,10 @@ from attnscape.steppers import Sampler
 from attnscape.tasks import Radial, Sphere
 from playground.sources import losses, playground
 
-pytestmark = pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium here")
+pytestmark = [
+    pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium here"),
+    pytest.mark.usefixtures("one_browser"),
+]
 
 HEAVY = Radial(stats.gamma(0.1, scale=10))
 LIGHTER = Radial(stats.gamma(0.5, scale=20**0.5))

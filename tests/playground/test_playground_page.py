@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ import xarray as xr
 import browser
 from playground.sources import SETTING_1, address, losses, playground, wait_until_done
 
-pytestmark = pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium here")
+pytestmark = [
+    pytest.mark.skipif(browser.binary() is None, reason="there is no Chromium here"),
+    pytest.mark.usefixtures("one_browser"),
+]
 
 QUICK = {"steps": 50, "batch": 16, "seeds": 1}
 LONG = {"steps": 2000, "batch": 1024, "seeds": 1}
@@ -217,18 +221,25 @@ def test_a_drag_over_learning_rates_runs_the_sweep():
     ],
     ids=["setting-1", "sphere", "two-rates", "own-betas", "softmax"],
 )
-def test_the_copied_command_and_lines_give_the_curve(changes: dict[str, object], tmp_path: Path):
+def test_the_copied_command_and_lines_give_the_curve(
+    changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attnscape
+):
     with playground(**(QUICK | changes)) as tab:
         shown = losses(tab)
         copied = {}
         for button in ("command", "python"):
             tab.page.click(f"#{button}")
             copied[button] = tab.page.inner_text("#copied")
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
-    shell = ["bash", "-e", "-c", copied["command"]]
-    subprocess.run(shell, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    if changes:
+        for line in copied["command"].replace("\\\n", " ").splitlines():
+            name, *words = shlex.split(line, comments=True)
+            assert name == "attnscape"
+            attnscape(*words)
+    else:  # as a shell reads it
+        folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        shell = ["bash", "-e", "-c", copied["command"]]
+        subprocess.run(shell, env=os.environ | {"PATH": folders}, check=True, capture_output=True)
     (file,) = (tmp_path / "results").rglob("*.nc")
     lines: dict[str, xr.Dataset] = {}
     exec(copied["python"], lines)
