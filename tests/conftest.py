@@ -66,6 +66,12 @@ def keep_what_is_compiled(config):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than processors: many tests wait, for a browser, a scheduler or a time to pass."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+
+
 def pytest_collection_finish():
     """Looking through all objects for garbage would take a tenth of the suite's time.
 

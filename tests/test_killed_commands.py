@@ -51,9 +51,9 @@ TRAIN = (
 BENCH = ("bench", "--settings", "setting-1", "--seeds", 1, "--steps")
 REPRODUCE = ("reproduce", "--quick", "table1", "fig2")
 CASES = {
-    "train": ((*TRAIN, "--steps", 20_000), 10, ""),
-    "bench": ((*BENCH, 300), 5, ""),
-    "reproduce": (REPRODUCE, 5, SHORT),
+    "train": ((*TRAIN, "--steps", 20_000), 5, ""),
+    "bench": ((*BENCH, 300), 3, ""),
+    "reproduce": (REPRODUCE, 3, SHORT),
     "train-200": ((*TRAIN, "--steps", 1_000_000), 200, ""),
     "bench-200": ((*BENCH, 3_000), 200, ""),
     "reproduce-200": (REPRODUCE, 200, SHORT.replace("1500", "20_000")),
