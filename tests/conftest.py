@@ -19,6 +19,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+# PyTorch's threads wait for each other asleep: where processors are busy with other workers, waiting
+# awake takes five times as long as the work. Before anything imports PyTorch.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import jax
 import jaxtyping
 import pytest
