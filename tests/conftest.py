@@ -19,7 +19,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
-# PyTorch's threads wait for each other asleep: where processors are busy with other workers, waiting
+# PyTorch's threads wait for each other asleep: where other workers keep processors busy, waiting
 # awake takes five times as long as the work. Before anything imports PyTorch.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
