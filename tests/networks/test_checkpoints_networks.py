@@ -319,15 +319,23 @@ WORDS = (
 )
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Of PyTorch's, here and in processes that are started: a result says how many it had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals")
 def test_a_command_killed_along_the_way_has_the_result_of_one_that_was_not(attnscape, tmp_path):
     out = tmp_path / "killed"
     for number, sent in enumerate((signal.SIGKILL, signal.SIGTERM)):
         words = [sys.executable, "-c", COMMAND, *WORDS, "--out", str(out)]
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as runs in this process have
-        child = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=one_thread
-        )
+        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         begun = time.monotonic()
         before = {path: path.read_bytes() for path in out.rglob("*.checkpoint")}
         while {path: path.read_bytes() for path in out.rglob("*.checkpoint")} == before:
