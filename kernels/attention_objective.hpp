@@ -92,8 +92,8 @@ ffi::Error attention_gradient_handler(Threads pool, Input<F> P, Input<F> Q, Inpu
                                       Attribute<kActivation> activation) {
   const auto arguments = gather_attention<F>(*form, *activation, {}, P, Q, x, y, query, target);
   with_attention(arguments, [&](const auto& adder) {
-    mean_gradient(pool, arguments, adder, loss->typed_data(), P_bar->typed_data(),
-                  Q_bar->typed_data());
+    mean_gradient<F>(pool, arguments, adder, loss->typed_data(), P_bar->typed_data(),
+                     Q_bar->typed_data());
   });
   return ffi::Error::Success();
 }
@@ -109,8 +109,8 @@ ffi::Error attention_hvp_handler(Threads pool, Input<F> P, Input<F> Q, Input<F> 
   const auto arguments = gather_attention<F>(*form, *activation, axes, P, Q, x, y, query, target);
   const Operand<F> P_direction(arguments.axes, P_dot, 3), Q_direction(arguments.axes, Q_dot, 3);
   with_attention(arguments, [&](const auto& adder) {
-    mean_hvp(pool, arguments, P_direction, Q_direction, adder, P_product->typed_data(),
-             Q_product->typed_data());
+    mean_hvp<F>(pool, arguments, P_direction, Q_direction, adder, P_product->typed_data(),
+                Q_product->typed_data());
   });
   return ffi::Error::Success();
 }

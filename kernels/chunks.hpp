@@ -8,6 +8,7 @@
 #include <new>
 
 #include "arena.hpp"
+#include "function_ref.hpp"
 #include "lanes.hpp"
 #include "parallel.hpp"
 
@@ -45,9 +46,9 @@ void mean_of_sums(const double* sums, int64_t count, int batch, F* result) {
 // Splits every run into chunks of prompts, lets `one_chunk(run, first, last, sums)`
 // write `width` sums for each, and `finish(run, sums)` end the run: with the sums of
 // its chunks, added in their order.
-template <class OneChunk, class Finish>
-void over_chunks(const xla::ffi::ThreadPool& pool, int64_t runs, int batch, int64_t width,
-                 const OneChunk& one_chunk, const Finish& finish) {
+inline void over_chunks(const xla::ffi::ThreadPool& pool, int64_t runs, int batch, int64_t width,
+                        FunctionRef<void(int64_t run, int first, int last, double* sums)> one_chunk,
+                        FunctionRef<void(int64_t run, const double* sums)> finish) {
   const int64_t chunks = chunk_count(batch);
   Frame frame;
   double* sums = frame.take<double>(runs * chunks * width);

@@ -366,9 +366,12 @@ inline constexpr int64_t kHessianPieces = 8;
 // Numbers in the sums of the runs that are worked on together.
 inline constexpr int64_t kHessianNumbers = int64_t{1} << 22;
 
-// Parameters that never reach the loss have rows and columns of exact zeros.
-template <Form form, int M, class F>
-void hessian(const ffi::ThreadPool& pool, const Arguments<F>& arguments, F* result) {
+// `add_prompts` adds up the prompts [first, last) of one run. Parameters that never reach the loss
+// have rows and columns of exact zeros.
+template <class F>
+void hessian(const ffi::ThreadPool& pool, const Arguments<F>& arguments,
+             FunctionRef<void(int64_t run, int first, int last, double* sums)> add_prompts,
+             F* result) {
   const int64_t runs = arguments.count(), chunks = chunk_count(arguments.batch);
   const int64_t entries = arguments.parameters() * arguments.parameters();
   const int64_t pieces = std::min(chunks, kHessianPieces);
@@ -390,7 +393,7 @@ void hessian(const ffi::ThreadPool& pool, const Arguments<F>& arguments, F* resu
       const auto prompt = [&](int64_t of) {
         return static_cast<int>(std::min<int64_t>(of * chunks / pieces * kChunk, arguments.batch));
       };
-      add_to_hessian<form, M>(arguments, run, prompt(piece), prompt(piece + 1), sums);
+      add_prompts(run, prompt(piece), prompt(piece + 1), sums);
     });
     parallel_for(pool, count, [&](int64_t run) {
       finish_hessian(arguments, all_sums + run * pieces * numbers, pieces,

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "parallel.hpp"
+#include "helpers.hpp"
 #include "reduced_form.hpp"
 
 namespace attnscape {

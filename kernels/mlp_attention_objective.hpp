@@ -122,46 +122,38 @@ void add_prompts(const MlpAttentionArguments<F>& arguments, int64_t run, int fir
   sums_of_lanes<F>(&Parts<Sum>::of(*gradient, 0), parameters, parameters, sums + 1);
 }
 
-// Runs call(form, D) with both as constants: D is 5, the paper's dimension, or 0.
-template <class Call>
-void with_mlp_attention_sizes(const MlpAttentionSizes& sizes, const Call& call) {
-  const auto of_form = [&](auto form) {
-    if constexpr (kParticularSizes)
-      if (sizes.dim == 5) return call(form, std::integral_constant<int, 5>{});
-    return call(form, std::integral_constant<int, 0>{});
-  };
-  if (sizes.form == Form::full) {
-    of_form(std::integral_constant<Form, Form::full>{});
-  } else {
-    of_form(std::integral_constant<Form, Form::block>{});
-  }
+// The code for the sizes: that for the paper's dimension, 5, or for any. N and S as of
+// MlpAttention.
+template <class F, class N, class S>
+auto add_prompts_of(const MlpAttentionSizes& sizes) {
+  const bool full = sizes.form == Form::full;
+  if constexpr (kParticularSizes)
+    if (sizes.dim == 5)
+      return full ? add_prompts<Form::full, 5, F, N, S> : add_prompts<Form::block, 5, F, N, S>;
+  return full ? add_prompts<Form::full, 0, F, N, S> : add_prompts<Form::block, 0, F, N, S>;
 }
 
-// N and S as of MlpAttention. The results are the loss where N is plain, then one array
-// for each weight.
+// The results are the loss where N is plain, then one array for each weight.
 template <class F, class N, class S>
 ffi::Error handle_mlp_attention(const ffi::ThreadPool& pool,
                                 const MlpAttentionArguments<F>& arguments,
                                 const std::vector<F*>& results) {
   constexpr bool dual = Parts<N>::kTangents > 0;
-  const int64_t width = 1 + arguments.sizes.parameters();
-  with_mlp_attention_sizes(arguments.sizes, [&](auto f, auto D) {
-    over_chunks(
-        pool, arguments.runs(), arguments.batch, width,
-        [&](int64_t run, int first, int last, double* sums) {
-          add_prompts<decltype(f)::value, decltype(D)::value, F, N, S>(arguments, run, first, last,
-                                                                       sums);
-        },
-        [&](int64_t run, const double* sums) {
-          size_t result = 0;
-          const auto mean = [&](int64_t count) {
-            mean_of_sums(sums, count, arguments.batch, results[result++] + run * count);
-            sums += count;
-          };
-          dual ? void(++sums) : mean(1);
-          for (const Operand<F>& weight : arguments.weights) mean(weight.size());
-        });
-  });
+  const auto add = add_prompts_of<F, N, S>(arguments.sizes);
+  over_chunks(
+      pool, arguments.runs(), arguments.batch, 1 + arguments.sizes.parameters(),
+      [&](int64_t run, int first, int last, double* sums) {
+        add(arguments, run, first, last, sums);
+      },
+      [&](int64_t run, const double* sums) {
+        size_t result = 0;
+        const auto mean = [&](int64_t count) {
+          mean_of_sums(sums, count, arguments.batch, results[result++] + run * count);
+          sums += count;
+        };
+        dual ? void(++sums) : mean(1);
+        for (const Operand<F>& weight : arguments.weights) mean(weight.size());
+      });
   return ffi::Error::Success();
 }
 

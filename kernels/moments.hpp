@@ -62,13 +62,21 @@ LaneMoments<Lanes<F>> load_moments_of(const Arguments<F>& arguments, int64_t run
   return {gram, cross, query, reader(arguments.target)()};
 }
 
+// At the end of a batch, where no size needs code of its own.
+template <Form form, class F>
+[[gnu::noinline]] LaneMoments<Lanes<F>> load_last_moments(const Arguments<F>& arguments,
+                                                          int64_t run, int first,
+                                                          Lanes<F>* buffer) {
+  return load_moments_of<form, 0, false>(arguments, run, first, buffer);
+}
+
 // The moments of the lanes that start at prompt `first`.
 template <Form form, int M, class F>
 LaneMoments<Lanes<F>> load_moments(const Arguments<F>& arguments, int64_t run, int first,
                                    Lanes<F>* buffer) {
-  return arguments.batch - first >= kLanes<F>
-             ? load_moments_of<form, M, true>(arguments, run, first, buffer)
-             : load_moments_of<form, M, false>(arguments, run, first, buffer);
+  if (arguments.batch - first >= kLanes<F>)
+    return load_moments_of<form, M, true>(arguments, run, first, buffer);
+  return load_last_moments<form>(arguments, run, first, buffer);
 }
 
 }  // namespace attnscape

@@ -43,11 +43,15 @@ Lanes<F> load_lanes(const Operand<F>& operand, int64_t run, int64_t number, int 
   return valid >= kLanes<F> ? load<Lanes<F>>(from) : load_some<Lanes<F>>(from, valid);
 }
 
-// Loss and gradient of every run. `add_prompts(run, P, Q, first, end, loss, gradient)` adds
-// what the prompts give that over_parts names, at the parameters P, Q.
-template <class F, class AddPrompts>
-void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPrompts& add_prompts,
-                   F* loss, F* P_bar, F* Q_bar) {
+// Adds to loss and gradient what the prompts give that over_parts names, at the parameters P, Q.
+template <class S, class N, class Sum>
+using AddPrompts = FunctionRef<void(int64_t run, const S* P, const S* Q, int first, int end,
+                                    N& loss, Sum* gradient)>;
+
+// Loss and gradient of every run.
+template <class F>
+void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs,
+                   AddPrompts<F, Lanes<F>, Lanes<F>> add_prompts, F* loss, F* P_bar, F* Q_bar) {
   using V = Lanes<F>;
   const int64_t parameters = runs.parameters(), block = runs.block();
   const int64_t width = 1 + parameters;
@@ -72,9 +76,11 @@ void mean_gradient(const ffi::ThreadPool& pool, const Runs<F>& runs, const AddPr
 }
 
 // The Hessian of every run times its direction: the gradient's code on duals.
-template <class F, class AddPrompts>
+template <class F>
 void mean_hvp(const ffi::ThreadPool& pool, const Runs<F>& runs, const Operand<F>& P_dot,
-              const Operand<F>& Q_dot, const AddPrompts& add_prompts, F* P_product, F* Q_product) {
+              const Operand<F>& Q_dot,
+              AddPrompts<Dual<F>, Dual<Lanes<F>>, Tangent<Lanes<F>>> add_prompts, F* P_product,
+              F* Q_product) {
   using V = Lanes<F>;
   const int64_t parameters = runs.parameters(), block = runs.block();
   over_chunks(

@@ -23,7 +23,7 @@ inline void product_tile(NC* c, int stride, int i0, int j0, VA a, VB b, Size<I> 
 #pragma GCC unroll 8
       for (int part = 0; part < C::kCount; ++part)
         sum[i][j][part] = onto ? C::of(c[(i0 + i) * stride + j0 + j], part) : typename C::Part{};
-#pragma GCC unroll 8
+#pragma GCC unroll 2
   for (int k = 0; k < depth; ++k) {
     typename B::Part row[Columns][B::kCount];
 #pragma GCC unroll 8

@@ -1,3 +1,0 @@
-#include "mlp_attention_objective.hpp"
-
-ATTNSCAPE_DEFINE_MLP_ATTENTION(double, float64);

@@ -1,3 +1,0 @@
-#include "objective.hpp"
-
-ATTNSCAPE_DEFINE_OBJECTIVE(float, float32);
