@@ -42,7 +42,8 @@ struct Kernels {
 };
 
 // Sizes that the compiler knows, each of which takes it half a second or more. Others take the
-// general code, at a quarter of the speed, and the last digits of its sums.
+// general code, at a quarter of the speed and with other last digits: to leave a size out changes
+// what its runs compute.
 template <int... sizes>
 using Sizes = std::integer_sequence<int, sizes...>;
 // d = 5 of the paper, in both forms.
