@@ -250,7 +250,7 @@ EXPORTED float loss_and_gradient(int batch, const float* data, const float* para
                                  float* gradient) {
   float loss;
   const auto call = [&](const auto& arguments, const auto& adder) {
-    mean_gradient(one_thread, arguments, adder, &loss, gradient, gradient + block());
+    mean_gradient<float>(one_thread, arguments, adder, &loss, gradient, gradient + block());
   };
   if (problem.softmax) {
     with_softmax<float>(parameters, data, batch, call);
@@ -270,7 +270,7 @@ EXPORTED void hessian_times(int batch, const double* data, const double* paramet
   axes.join(Q_dot, 3);
   const auto call = [&](const auto& arguments, const auto& adder) {
     const Operand<double> P(arguments.axes, P_dot, 3), Q(arguments.axes, Q_dot, 3);
-    mean_hvp(one_thread, arguments, P, Q, adder, result, result + block());
+    mean_hvp<double>(one_thread, arguments, P, Q, adder, result, result + block());
   };
   if (problem.softmax) {
     with_softmax<double>(parameters, data, batch, call, axes);
@@ -287,6 +287,9 @@ EXPORTED void dense_hessian(int batch, const double* data, const double* paramet
                             double* matrix) {
   with_linear<double>(parameters, data, batch, [&](const auto& arguments, auto kernels) {
     using K = decltype(kernels);
-    hessian<K::form, K::size>(one_thread, arguments, matrix);
+    const auto add_prompts = [&](int64_t run, int first, int last, double* sums) {
+      add_to_hessian<K::form, K::size>(arguments, run, first, last, sums);
+    };
+    hessian<double>(one_thread, arguments, add_prompts, matrix);
   });
 }
