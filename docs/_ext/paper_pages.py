@@ -6,6 +6,7 @@ sentence there is changed by making it again.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from attnscape.report.plans import plans_in_words, versions
 from attnscape.report.prose import in_words, prose
 
 STORED = Path(__file__).parents[1] / "stored_run"
-VERSION = STORED.with_name("stored_numbers.txt")  # of `NUMBERS`, as its runs had it
+VERSIONS = STORED.with_name("stored_numbers.json")  # of `NUMBERS` by artifact, as its runs had it
 _HEADINGS: dict[Section, str] = {
     "paper": "Figures and tables of the paper",
     "extended": "Beyond its figures",
@@ -57,7 +58,7 @@ def _index(manifests: dict[str, Manifest]) -> Iterator[str]:
         "paper says; [](../PAPER.md) tells what it defines, where its public code does something "
         "else, and what that changes.\n"
     )
-    yield from _age()
+    yield from _age(manifests)
     yield "```{toctree}\n:maxdepth: 1\n\nclaims\n../PAPER\n```\n"
     for kind, heading in _HEADINGS.items():
         names = [name for name in manifests if section_of(name) == kind]
@@ -67,14 +68,14 @@ def _index(manifests: dict[str, Manifest]) -> Iterator[str]:
             yield "```\n"
 
 
-def _age() -> Iterator[str]:
-    """A note where the runs were made before the numbers of built-in parts changed."""
-    stored = int(VERSION.read_text())
-    if stored != NUMBERS:
+def _age(names: Iterable[str]) -> Iterator[str]:
+    """A note on those artifacts that were made before the numbers of built-in parts changed."""
+    stored: dict[str, int] = json.loads(VERSIONS.read_text())
+    older = [f"[](./{name}.md)" for name in names if stored[name] != NUMBERS]
+    if older:
         yield (
-            f":::{{note}}\nThese runs were made with version {stored} of the package's numbers. "
-            f"With version {NUMBERS}, that of today, prompts are drawn in another way, so that "
-            "runs made anew differ from them as runs of other seeds do.\n:::\n"
+            ":::{note}\nMade before the package drew prompts as it does today, so that runs made "
+            f"anew differ as runs of other seeds do: {', '.join(older)}.\n:::\n"
         )
 
 
@@ -90,7 +91,7 @@ def _claims(verdicts: list[Verdict], manifests: dict[str, Manifest]) -> Iterator
         "reversed. *Undecided*: none is decided. What seeds can say, and what not: "
         "[](../explanations/seeds_and_intervals.md).\n"
     )
-    yield from _age()
+    yield from _age(sorted({name for each in verdicts for name in _judged_by(each)}))
     rows = [
         (f"[{each.number}](#claim-{each.number})", each.sentence, each.verdict) for each in verdicts
     ]
@@ -124,6 +125,7 @@ def _judged_by(verdict: Verdict) -> tuple[str, ...]:
 
 def _page(manifest: Manifest, verdicts: Iterable[Verdict]) -> Iterator[str]:
     yield f"# {_words(manifest.title)}\n"
+    yield from _age([manifest.name])
     if manifest.statement:
         yield f"> {manifest.whose}: {_words(manifest.statement)}\n"
     if "png" in manifest.files:
