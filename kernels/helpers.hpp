@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "function_ref.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -27,22 +29,22 @@ class Helpers {
     return *helpers;
   }
 
-  // Calls task(context, i) for every i below `tasks`, on at most `threads`
-  // threads, and returns when all are done.
-  void run(int64_t tasks, int64_t threads, void (*task)(const void*, int64_t),
-           const void* context) {
+  using Task = FunctionRef<void(int64_t)>;
+
+  // Calls task(i) for every i below `tasks`, on at most `threads` threads, and
+  // returns when all are done.
+  void run(int64_t tasks, int64_t threads, const Task& task) {
     threads /= callers_.load(std::memory_order_relaxed);
     const std::unique_lock<std::mutex> busy(one_job_, std::try_to_lock);
     if (tasks < 2 || threads < 2 || !busy.owns_lock()) {
-      for (int64_t i = 0; i < tasks; ++i) task(context, i);
+      for (int64_t i = 0; i < tasks; ++i) task(i);
       return;
     }
     while (static_cast<int64_t>(workers_) < threads - 1) {
       std::thread([this, index = workers_] { serve(index); }).detach();
       ++workers_;
     }
-    task_.store(task, std::memory_order_relaxed);
-    context_.store(context, std::memory_order_relaxed);
+    task_.store(&task, std::memory_order_relaxed);
     tasks_.store(tasks, std::memory_order_relaxed);
     wanted_.store(static_cast<int>(std::min(threads, tasks) - 1), std::memory_order_relaxed);
     finished_.store(0, std::memory_order_relaxed);
@@ -70,12 +72,11 @@ class Helpers {
   void work(uint64_t generation) {
     uint64_t ticket = ticket_.load();
     while (ticket >> kIndexBits == generation) {
-      const auto task = task_.load(std::memory_order_relaxed);
-      const auto context = context_.load(std::memory_order_relaxed);
+      const Task* task = task_.load(std::memory_order_relaxed);
       const int64_t index = static_cast<int64_t>(ticket & ((uint64_t{1} << kIndexBits) - 1));
       if (index >= tasks_.load(std::memory_order_relaxed)) return;
       if (ticket_.compare_exchange_weak(ticket, ticket + 1)) {
-        task(context, index);
+        (*task)(index);
         finished_.fetch_add(1, std::memory_order_release);
         ticket = ticket_.load();
       }
@@ -110,8 +111,7 @@ class Helpers {
   std::mutex one_job_;
   int workers_ = 0;
   std::atomic<int64_t> callers_{1};
-  std::atomic<void (*)(const void*, int64_t)> task_{nullptr};
-  std::atomic<const void*> context_{nullptr};
+  std::atomic<const Task*> task_{nullptr};
   std::atomic<int64_t> tasks_{0};
   std::atomic<int64_t> finished_{0};
   std::atomic<int> wanted_{0};

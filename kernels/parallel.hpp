@@ -9,11 +9,9 @@
 namespace attnscape {
 
 // Calls task(i) for every i below `tasks`, on as many threads as XLA may use.
-template <class Task>
-void parallel_for(const xla::ffi::ThreadPool& pool, int64_t tasks, const Task& task) {
-  Helpers::instance().run(
-      tasks, pool.num_threads(),
-      [](const void* context, int64_t i) { (*static_cast<const Task*>(context))(i); }, &task);
+inline void parallel_for(const xla::ffi::ThreadPool& pool, int64_t tasks,
+                         const Helpers::Task& task) {
+  Helpers::instance().run(tasks, pool.num_threads(), task);
 }
 
 }  // namespace attnscape
