@@ -26,9 +26,7 @@ struct RadiusTable {
     using V = typename W::V;
     using I = typename W::I;
     const V p = W::tail_probability(word);
-    I bits;
-    std::memcpy(&bits, &p, sizeof(I));
-    bits -= kFirst;
+    const I bits = load<I>(&p) - kFirst;
     const I lower = -__builtin_convertvector(word & 1, I);
     const I index = (bits >> kRest) + (lower & kOfTail);
     const V below = gather<V>(values, index), above = gather<V>(values + 1, index);
@@ -106,11 +104,10 @@ class RadialPoints : OfWords<F> {
 
   // A third of the bits is within 4 %; each step of Halley's method cubes the error.
   static V cube_root(const V& v) {
-    I bits;
-    std::memcpy(&bits, &v, sizeof(V));
-    bits = __builtin_convertvector(__builtin_convertvector(bits, V) * (1.0f / 3), I) + 0x2a5137a0;
-    V root;
-    std::memcpy(&root, &bits, sizeof(V));
+    const I third =
+        __builtin_convertvector(__builtin_convertvector(load<I>(&v), V) * (1.0f / 3), I) +
+        0x2a5137a0;
+    V root = load<V>(&third);
     for (int i = 0; i < 2; ++i) {
       const V cube = root * root * root;
       root *= (cube + (v + v)) / (cube + cube + v);
@@ -119,9 +116,7 @@ class RadialPoints : OfWords<F> {
   }
 
   static void to_angle(const U& word, const V& length, V* x) {
-    I half;
-    std::memcpy(&half, &word, sizeof(I));
-    const V angle = __builtin_convertvector(half >> 1, V) * (1.57079633f * 0x1p-30f);
+    const V angle = __builtin_convertvector(load<I>(&word) >> 1, V) * (1.57079633f * 0x1p-30f);
     const V square = angle * angle;
     x[0] = length * OfWords<F>::signed_by(word, polynomial(square, kCosine));
     x[1] = length * (angle * polynomial(square, kSine));

@@ -56,13 +56,10 @@ struct OfWords {
 
   // log(v) for normal v > 0.
   static V logarithm(const V& v) {
-    I bits;
-    std::memcpy(&bits, &v, sizeof(V));
+    I bits = load<I>(&v);
     const I exponent = (bits - 0x3f400000) >> 23;  // v = 2^exponent (1 + f), 3/4 <= 1 + f < 3/2
     bits -= exponent << 23;
-    V f;
-    std::memcpy(&f, &bits, sizeof(V));
-    f -= 1.0f;
+    const V f = load<V>(&bits) - 1.0f;
     return __builtin_convertvector(exponent, V) * 0.69314718f + f * polynomial(f, kLog);
   }
 
@@ -74,12 +71,8 @@ struct OfWords {
 
   // v, with the other sign if the lowest bit of a word is set.
   static V signed_by(const U& word, const V& v) {
-    U bits;
-    std::memcpy(&bits, &v, sizeof(V));
-    bits ^= word << 31;
-    V result;
-    std::memcpy(&result, &bits, sizeof(V));
-    return result;
+    const U bits = load<U>(&v) ^ (word << 31);
+    return load<V>(&bits);
   }
 
   // The normal quantile of a word, so that both tails reach 2^-33 (6.3 deviations).

@@ -108,15 +108,14 @@ class Case {
     }
     add(XLA_FFI_DataType_F32, form_ == kCorrelated ? Dims{dim_, dim_} : Dims{2});
     // Of normal covariates the quantiles of chi numbers, of radial ones those of the radius.
-    const Dims radii = {form_ == kRadial ? kTable : 2};
+    const Dims radii = {form_ == kRadial ? kRadii : 2};
     add(XLA_FFI_DataType_F32, form_ <= kCorrelated ? Dims{dim_ + 1, kChi} : radii);
     add(type(), {});
     for (const Dims& dims : moment_dims()) result(dims);
     call_.attributes = {{"context", context_}, {"distribution", form_}};
   }
 
-  static constexpr int kSoftmax = 2, kHidden = 15, kCorrelated = 1, kRadial = 3,
-                       kTable = 2 * ((32 << 9) + 2), kChi = 17;
+  static constexpr int kSoftmax = 2, kHidden = 15, kCorrelated = 1, kRadial = 3, kChi = 17;
   int form_, layers_, dim_, context_, prompts_, batch_;
   std::mt19937 engine_;
   Call call_;

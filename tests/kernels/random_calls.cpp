@@ -153,8 +153,6 @@ class Generator {
     result({below(2) ? n + 1 : 0, batch});
   }
 
-  static constexpr int kRadii = 2 * ((32 << 9) + 2);  // entries of a table of the radius
-
   void radial_points() {
     const int d = between(1, 9), n = between(1, 30), batch = batch_size();
     call_.name = "radial_points";

@@ -16,6 +16,7 @@
 #include "xla/ffi/api/c_api.h"
 
 using Dims = std::vector<int64_t>;
+inline constexpr int kRadii = 2 * ((32 << 9) + 2);  // entries of a table of the radius
 using Handler = XLA_FFI_Error* (*)(XLA_FFI_CallFrame*);
 
 [[noreturn]] inline void fail(const std::string& words) {

@@ -69,7 +69,8 @@ def reference_radial_points(
             two = length * jnp.sqrt(-jnp.expm1(2 * log_share))
             length = length * jnp.exp(log_share)
         word = angles[..., first // 2]
-        angle = (word.astype(jnp.int32) >> 1).astype(jnp.float32) * np.float32(np.pi / 2**31)
+        half = jax.lax.bitcast_convert_type(word, jnp.int32) >> 1
+        angle = half.astype(jnp.float32) * np.float32(np.pi / 2**31)
         x += [two * jnp.where(word & 1, -jnp.cos(angle), jnp.cos(angle)), two * jnp.sin(angle)]
     if d % 2:
         x.append(jnp.where(splits[..., -1] & 1, -length, length))
