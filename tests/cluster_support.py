@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 
 from attnscape.experiments import store
 
@@ -80,9 +81,30 @@ def started(*words, env=None):
             process.kill()
 
 
-def worker_of(address, env=None):
-    words = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
+def worker_of(address, env=None, name=None):
+    words = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+    words += [] if name is None else ["--name", name]
     return started(*words, "--memory-limit", "0", "--local-directory", "/tmp", env=env)
+
+
+@contextlib.contextmanager
+def stranger(cluster, env=None):
+    """Context manager: a worker beside those that a cluster has made, and its address.
+
+    It is known by its name: processes of the cluster get new addresses when they are replaced, and
+    a stranger of before may live a little longer.
+    """
+    name = uuid.uuid4().hex
+    client = cluster._client
+
+    def addresses():
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        return {address for address, worker in workers.items() if worker["name"] == name}
+
+    with worker_of(client.scheduler.address, env, name):
+        until(lambda: addresses() & set(cluster._addresses()))
+        (address,) = addresses()
+        yield address
 
 
 def free_port():

@@ -46,6 +46,7 @@ from cluster_support import (
     numbers_of,
     option_of,
     started,
+    stranger,
     until,
     worker_of,
 )
@@ -62,6 +63,7 @@ TINY = Experiment(
     measures=(EvaluationLoss(every(2)),),
     evaluation_batch=8,
 )
+ONE_SEED = dataclasses.replace(TINY, seeds=(0,))
 LONG = dataclasses.replace(TINY, name="long", seeds=(0, 1), steps=20_000)
 
 
@@ -484,25 +486,24 @@ def test_a_worker_that_dies_before_its_outcome_is_read_has_lost_nothing(
     assert store.find(TINY, tmp_path) is not None
 
 
-def test_a_chunk_waits_for_the_process_that_takes_the_place_of_the_only_able_one(tmp_path):
-    """And is not sent meanwhile to workers that have refused others."""
-    there, sent = ["able", "other"], []
+@pytest.fixture
+def workers(monkeypatch):
+    """A cluster of workers that do nothing, how to set them, and who may compute what is sent."""
+    monkeypatch.setattr("attnscape.workflows.roster.GLANCE", 0.05)
+    there, sent = list[str](), []
+
+    def are(*addresses):
+        there[:] = addresses
+        time.sleep(0.1)  # until the cluster asks anew
+
     client = SimpleNamespace(
         subscribe_topic=lambda topic, hear: None,
         nthreads=lambda: there,
         submit=lambda *args, **options: sent.append(options["workers"]) or Gone(),
+        scheduler=SimpleNamespace(address="tcp://scheduler"),
         status="running",
     )
-    cluster = Cluster(client)
-    cluster._refusals["other"] = "its disk is full"
-    assert cluster._able() == {"able"}
-    there.remove("able")
-    time.sleep(1.1)  # until it asks anew
-    cluster.submit(Job(TINY, tmp_path))
-    there.append("new")
-    time.sleep(1.1)
-    assert cluster.has_room
-    assert sent == [["able"], ["new"]]
+    return Cluster(client), are, sent
 
 
 class Gone(Future):
@@ -510,6 +511,60 @@ class Gone(Future):
 
     def cancel(self, force):
         return True
+
+
+def refuse(cluster, worker):
+    """Lets a worker refuse the only chunk that is under way."""
+    (chunk,) = cluster._under_way.values()
+    outcome = Outcome(worker, refused="its disk is full")
+    chunk.task = SimpleNamespace(status="finished", result=lambda: outcome)
+    cluster._ended(chunk, chunk.task)
+    return chunk
+
+
+def test_a_chunk_waits_for_the_process_that_takes_the_place_of_the_only_able_one(tmp_path, workers):
+    """And is not sent meanwhile to workers that have refused others."""
+    cluster, workers_are, sent = workers
+    workers_are("able", "other")
+    cluster._refusals["other"] = "its disk is full"
+    assert cluster._able() == {"able"}
+    workers_are("other")
+    cluster.submit(Job(ONE_SEED, tmp_path))
+    workers_are("other", "new")
+    assert cluster.has_room
+    assert sent == [["able"], ["new"]]
+
+
+def test_a_worker_that_refuses_while_the_others_are_replaced_is_not_asked_again(
+    tmp_path, workers, monkeypatch
+):
+    cluster, workers_are, sent = workers
+    workers_are("able", "other")
+    cluster.submit(Job(ONE_SEED, tmp_path))
+    workers_are("other")
+    chunk = refuse(cluster, "other")
+    assert not chunk.ended.done()
+    assert sent == [None, ["able"]]
+    assert not cluster.lack
+    monkeypatch.setattr("attnscape.workflows.clusters.LACKING", 0)
+    assert "chunks wait for another worker" in cluster.lack
+    assert "other refused: its disk is full" in cluster.lack
+    workers_are("other", "new")
+    assert cluster.has_room
+    assert sent == [None, ["able"], ["new"]]
+    assert not cluster.lack
+
+
+def test_a_chunk_that_all_workers_refuse_is_given_up(tmp_path, workers):
+    cluster, workers_are, sent = workers
+    workers_are("able", "other")
+    cluster.submit(Job(ONE_SEED, tmp_path))
+    refuse(cluster, "other")
+    assert sent == [None, ["able"]]
+    workers_are("able")  # one that is gone says nothing of those that are there
+    chunk = refuse(cluster, "able")
+    with pytest.raises(UsageError, match=r"^No worker can compute tiny.*: able refused: its disk"):
+        chunk.ended.result(0)
 
 
 def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
@@ -526,27 +581,19 @@ def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
 
 def test_a_worker_with_other_settings_refuses(alone, tmp_path):
     """Of two workers only the one that is like this process computes."""
-    with worker_of(alone._client.scheduler.address, {**os.environ, "ATTNSCAPE_KERNELS": "off"}):
-        until(lambda: len(alone._addresses()) == 2)
+    with stranger(alone, {**os.environ, "ATTNSCAPE_KERNELS": "off"}) as other:
         for steps in range(1, 5):
             with RunQueue(tmp_path, alone) as queue:
                 queue.compute([dataclasses.replace(TINY, steps=steps)], "trial", silent)
-        assert len(alone._refusals) == 1
-        assert "kernels" in next(iter(alone._refusals.values()))
+        assert list(alone._refusals) == [other]
+        assert "kernels" in alone._refusals[other]
         assert alone.words == "2 workers, 1 of them refused"
 
 
 def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, tmp_path):
     """Once a worker has refused, a chunk is for the others; new ones count when those are gone."""
-
-    def strangers():  # by their nannies, as own processes have other addresses when replaced
-        mine = {nanny.address for nanny in alone._made.workers.values()}
-        workers = alone._client.scheduler_info(n_workers=-1)["workers"]
-        return {address for address, worker in workers.items() if worker["nanny"] not in mine}
-
-    with worker_of(alone._client.scheduler.address):
-        until(lambda: len(strangers() & set(alone._addresses())) == 1)
-        alone._refusals.update(dict.fromkeys(strangers(), "its disk is full"))
+    with stranger(alone) as other:  # which does not find this module
+        alone._refusals[other] = "its disk is full"
         goes_on_when_its_worker_is_killed(alone, tmp_path)
 
 
@@ -597,7 +644,7 @@ sys.meta_path.insert(0, Missing())
 
 
 def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monkeypatch):
-    monkeypatch.setattr("attnscape.workflows.roster._LACKING", 0.5)
+    monkeypatch.setattr("attnscape.workflows.roster.LACKING", 0.5)
     address = f"tcp://127.0.0.1:{(port := free_port())}"
     (tmp_path / "sitecustomize.py").write_text(NO_ATTNSCAPE)
     words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")

@@ -79,7 +79,7 @@ def begun(folder):
 def test_work_goes_on_when_a_hung_scheduler_does(tmp_path, monkeypatch, when, ttl):
     """It hangs before a worker begins, or while one computes; and it may find, when it goes on,
     that it has heard nothing of its workers for too long."""
-    monkeypatch.setattr(roster, "_LACKING", 2.0)
+    monkeypatch.setattr(roster, "LACKING", 2.0)
     many, said = tmp_path / "many", []
 
     def log(words):
@@ -112,7 +112,7 @@ def test_work_goes_on_when_a_hung_scheduler_does(tmp_path, monkeypatch, when, tt
 
 
 def test_a_scheduler_that_stays_hung_is_given_up(running, tmp_path, monkeypatch):
-    monkeypatch.setattr(roster, "_LACKING", 2.0)
+    monkeypatch.setattr(roster, "LACKING", 2.0)
     monkeypatch.setattr(roster, "_GIVEN_UP", 4.0)
     scheduler, address = running
     began = []

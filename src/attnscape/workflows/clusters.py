@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import threading
+import time
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
@@ -28,7 +29,7 @@ from attnscape.workflows.cluster_chunks import (
 )
 from attnscape.workflows.cluster_worker import Message, Work, setup
 from attnscape.workflows.places import Job, LostError, Submitted
-from attnscape.workflows.roster import GLANCE, Roster
+from attnscape.workflows.roster import GLANCE, LACKING, Roster
 from attnscape.workflows.sending import Sender
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Cluster:
         self._under_way = dict[str, Chunk]()  # by key
         self._refusals = dict[str, str]()  # by the worker's address
         self._were_able = frozenset[str]()
+        self._able_at = time.monotonic()  # when there was a worker that has refused nothing
         self._finished, self._stopped = 0, False
         self._roster = Roster(client)
         self._senders = dict[Path, Sender]()  # by the folder of the results
@@ -77,9 +79,12 @@ class Cluster:
 
     @property
     def lack(self) -> str:
-        """A sentence if the scheduler or all workers have been silent for a while; else empty."""
-        self._addresses()
-        return self._roster.lack
+        """A sentence if for a while nobody has answered or could compute; empty if all is well."""
+        waits = not self._able() and time.monotonic() - self._able_at >= LACKING
+        if self._roster.lack or not (waits and self._refusals):
+            return self._roster.lack
+        why = next(reversed(self._refusals.values()))
+        return f"chunks wait for another worker, as those that are connected have refused: {why}"
 
     def status(self) -> str:
         """What is done and under way."""
@@ -160,8 +165,16 @@ class Cluster:
     def _able(self) -> frozenset[str]:
         """The workers that have refused nothing."""
         able = frozenset(self._addresses()) - self._refusals.keys()
-        self._were_able = able or self._were_able
+        if able:
+            self._were_able, self._able_at = able, time.monotonic()
         return able
+
+    def _hoped_for(self) -> frozenset[str]:
+        """The workers that are able or, if there are none, the last ones whose place is empty.
+
+        While a new process takes the place of the only one that is able, a chunk waits for that.
+        """
+        return self._able() or self._were_able - self._refusals.keys()
 
     def _free(self) -> None:
         """Sends chunks again that only workers may compute which are all gone.
@@ -194,8 +207,7 @@ class Cluster:
     def _send(self, chunk: Chunk) -> None:
         with self._lock:
             self._under_way[chunk.message.key] = chunk
-            # While a new process takes the place of the only one that is able, it waits for that.
-            chunk.only = (self._able() or self._were_able) if self._refusals else frozenset()
+            chunk.only = self._hoped_for() if self._refusals else frozenset()
             chunk.sent += 1
             chunk.tries += 1
             chunk.task = task = self._client.submit(
@@ -216,7 +228,7 @@ class Cluster:
             error = LostError()
         if isinstance(error, RefusedError):
             self._refusals[error.worker] = str(error)
-            if not self._able():  # after a death new ones come
+            if not self._hoped_for():
                 error = UsageError(f"No worker can compute {chunk.job}: {error}.")
         with self._lock:
             if task is not chunk.task:  # it was sent again

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _Found = TypeVar("_Found")
 GLANCE = 1.0  # seconds between two looks
-_LACKING = 10.0  # seconds without a worker, or without an answer, before that is said
+LACKING = 10.0  # seconds without a worker, or without an answer, before that is said
 _GIVEN_UP = 600.0  # seconds without an answer after which the scheduler is lost
 
 
@@ -38,7 +38,7 @@ class Roster:
         self._looked = -GLANCE
         self._seen = time.monotonic()  # when there was a worker
         self._silence = 0.0  # seconds for which the scheduler has not answered
-        self._patience = _LACKING  # seconds to wait for the first answer; later ones may come late
+        self._patience = LACKING  # seconds to wait for the first answer; later ones may come late
 
     def look(self) -> bool:
         """Asks anew if the last time is a while ago; returns whether there is a new answer."""
@@ -77,12 +77,12 @@ class Roster:
     def lack(self) -> str:
         """A sentence if nobody has answered or worked for a while; empty if all is well."""
         address = getattr(self._client.scheduler, "address", "the scheduler")
-        if self._silence >= _LACKING:
+        if self._silence >= LACKING:
             return (
                 f"{address} does not answer; the command waits for it, for {in_words(_GIVEN_UP)} "
                 "at most, and goes on when it answers again"
             )
-        if self.found or time.monotonic() - self._seen < _LACKING:
+        if self.found or time.monotonic() - self._seen < LACKING:
             return ""
         return (
             f"no worker is connected to {address}; chunks wait for one, as "
