@@ -71,24 +71,6 @@ inline V load_some(const E* from, int valid) {
   return v;
 }
 
-// from[index] of every lane, one instruction where there is one.
-template <class V, class I>
-inline V gather(const float* from, const I& index) {
-#if defined(__AVX512F__)
-  // With a mask, as GCC warns of its header's form without one.
-  if constexpr (sizeof(V) == 64)
-    return _mm512_mask_i32gather_ps(__m512{}, 0xffff, load<__m512i>(&index), from, 4);
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(V) == 32) return _mm256_i32gather_ps(from, load<__m256i>(&index), 4);
-  if constexpr (sizeof(V) == 16) return _mm_i32gather_ps(from, load<__m128i>(&index), 4);
-#endif
-  constexpr int lanes = sizeof(V) / sizeof(float);
-  float gathered[lanes];
-  for (int i = 0; i < lanes; ++i) gathered[i] = from[index[i]];
-  return load<V>(gathered);
-}
-
 // Whether any lane of a comparison's result is set.
 template <class I>
 inline bool any_lane(const I& mask) {
@@ -170,6 +152,46 @@ inline V alternate(const V& a, const V& b, std::integer_sequence<int, i...>) {
   return __builtin_shuffle(a, b, typename VectorOf<Index, count>::type{ATTNSCAPE_FROM});
 #endif
 #undef ATTNSCAPE_FROM
+}
+
+#if defined(__AVX512F__)
+inline __m512d gather_doubles(const double* from, __m512i bytes) {
+  // With a mask, as GCC warns of its header's form without one.
+  return _mm512_mask_i64gather_pd(__m512d{}, 0xff, bytes, from, 1);
+}
+#endif
+#if defined(__AVX2__)
+inline __m256d gather_doubles(const double* from, __m256i bytes) {
+  return _mm256_i64gather_pd(from, bytes, 1);
+}
+#endif
+
+template <class V>
+struct Neighbours {
+  V first, second;
+};
+
+// from[index] and from[index + 1] of every lane, index >= 0: where one instruction gathers numbers,
+// both as one of twice the width, of even and of odd lanes.
+template <class V, class I>
+inline Neighbours<V> gather_neighbours(const float* from, const I& index) {
+  constexpr int lanes = sizeof(V) / sizeof(float);
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) >= 32) {
+    using Lane = std::make_integer_sequence<int, lanes>;
+    using Pairs = typename VectorOf<long long, lanes / 2>::type;
+    const Pairs two = load<Pairs>(&index);
+    const auto* numbers = reinterpret_cast<const double*>(from);
+    const auto even = gather_doubles(numbers, (two << 32) >> 30);
+    const auto odd = gather_doubles(numbers, (two >> 32) << 2);
+    const V a = load<V>(&even), b = load<V>(&odd);
+    return {alternate<1, false>(a, b, Lane{}), alternate<1, true>(a, b, Lane{})};
+  }
+#endif
+  Neighbours<V> found = {};
+  for (int i = 0; i < lanes; ++i) found.first[i] = from[index[i]];
+  for (int i = 0; i < lanes; ++i) found.second[i] = from[index[i] + 1];
+  return found;
 }
 
 // Sums of `end` neighbouring lanes of as many vectors, in the vectors' order, for each such

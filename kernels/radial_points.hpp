@@ -29,7 +29,7 @@ struct RadiusTable {
     const I bits = load<I>(&p) - kFirst;
     const I lower = -__builtin_convertvector(word & 1, I);
     const I index = (bits >> kRest) + (lower & kOfTail);
-    const V below = gather<V>(values, index), above = gather<V>(values + 1, index);
+    const auto [below, above] = gather_neighbours<V>(values, index);
     const V part = __builtin_convertvector(I(bits & ((1 << kRest) - 1)), V) * (1.0f / (1 << kRest));
     return below + part * (above - below);
   }
@@ -42,8 +42,8 @@ inline constexpr float kSine[] = {1.0f, -0.166666478f, 0.00833289977f, -0.000198
 inline constexpr float kCosine[] = {0.99999994f, -0.499999046f, 0.0416635871f, -0.00138537108f,
                                     2.31540453e-05f};
 
-// Draws points of one lane group, in turn.
-template <class F>
+// Draws points of one lane group, in turn; M is their dimension if positive.
+template <class F, int M>
 class RadialPoints : OfWords<F> {
  public:
   using typename OfWords<F>::V;
@@ -56,21 +56,24 @@ class RadialPoints : OfWords<F> {
   // The next point, or after an even number of points the next two; `d` numbers each.
   template <int points>
   inline __attribute__((always_inline)) void next(int d, V* x) {
-    const uint32_t pairs = d > 1 ? d / 2 : 1;  // of coordinates
-    V length[points];                          // of the coordinates that are left
+    constexpr uint32_t together = M > 1 ? M / 2 : 1;  // pairs of coordinates
+    const uint32_t pairs = M > 1 ? together : std::max(d / 2, 1);
+    V length[points];  // of the coordinates that are left
     radii(length);
-    U split[points], angle[points];
+    U split[points * together], angle[points * together];
 #pragma GCC unroll 2
     for (uint32_t pair = 0; pair < pairs; ++pair) {
+      const uint32_t j = pair % together;
       const int left = d - 2 * static_cast<int>(pair);
-      words_(point_ * pairs + pair, pairs, split, angle);
-      for (int k = 0; k < points && left > 1; ++k)
-        to_angle(angle[k], left > 2 ? shared(split[k], left - 2, length[k]) : length[k],
+      if (j == 0) words_(point_ * pairs + pair, together > 1 ? 1 : pairs, split, angle);
+      for (uint32_t k = 0; k < points && left > 1; ++k)
+        to_angle(angle[k * together + j],
+                 left > 2 ? shared(split[k * together + j], left - 2, length[k]) : length[k],
                  x + k * d + d - left);
     }
     point_ += points;
-    for (int k = 0; k < points && d % 2 == 1; ++k)
-      x[k * d + d - 1] = this->signed_by(split[k], length[k]);
+    for (uint32_t k = 0; k < points && d % 2 == 1; ++k)
+      x[k * d + d - 1] = this->signed_by(split[k * together + together - 1], length[k]);
   }
 
  private:
@@ -102,17 +105,18 @@ class RadialPoints : OfWords<F> {
     return exponential_of<float>(V(OfWords<F>::logarithm(v) * (1.0f / static_cast<float>(degree))));
   }
 
-  // A third of the bits is within 4 %; each step of Halley's method cubes the error.
+  // By 1 / v^(1/3): a third of the bits is within 4 % of it, and each step cubes the error without
+  // a division.
   static V cube_root(const V& v) {
     const I third =
-        __builtin_convertvector(__builtin_convertvector(load<I>(&v), V) * (1.0f / 3), I) +
-        0x2a5137a0;
-    V root = load<V>(&third);
+        __builtin_convertvector(__builtin_convertvector(load<I>(&v), V) * (1.0f / 3), I);
+    const I start = 0x54a23300 - third;
+    V inverse = load<V>(&start);
     for (int i = 0; i < 2; ++i) {
-      const V cube = root * root * root;
-      root *= (cube + (v + v)) / (cube + cube + v);
+      const V rest = 1.0f - (v * inverse) * (inverse * inverse);
+      inverse += (inverse * rest) * (rest * (2.0f / 9) + 1.0f / 3);
     }
-    return root;
+    return v * (inverse * inverse);
   }
 
   static void to_angle(const U& word, const V& length, V* x) {

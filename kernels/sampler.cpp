@@ -55,7 +55,18 @@ struct Results {
   F *gram, *cross, *square, *query, *target;
 };
 
-// Moments by sums over points.
+// The numbers of x in the kernel's floating type; `room` is for them if that is another one.
+template <class F>
+const Lanes<F>* converted(const LanesLike<F, float>* x, int count, Lanes<F>* room) {
+  if constexpr (std::is_same_v<F, float>) {
+    return x;
+  } else {
+    for (int i = 0; i < count; ++i) room[i] = __builtin_convertvector(x[i], Lanes<F>);
+    return room;
+  }
+}
+
+// Moments by sums over points; as responses have no noise, those with y follow from the others.
 template <class F, int M>
 void draw_by_points(const Law<F>& law, const Keys& keys, int64_t first, const Results<F>& results) {
   using V = Lanes<F>;
@@ -63,50 +74,54 @@ void draw_by_points(const Law<F>& law, const Keys& keys, int64_t first, const Re
   const int d = M > 0 ? M : law.dim;
   const int64_t batch = results.batch;
   Frame frame;
-  V *sums = frame.zeros<V>((d + 1) * (d + 1)), *weights = frame.take<V>(d);
-  V* z = frame.take<V>(2 * (d + 1));  // of up to two points: x, then y
-  Single* x = frame.take<Single>(2 * d);
+  V *gram = frame.zeros<V>(d * d), *weights = frame.take<V>(d), *room = frame.take<V>(2 * d);
+  Single* x = frame.take<Single>(2 * d);  // of up to two points
   Normals<F> weight_source(keys.weights, static_cast<int>(first));
   for (int i = 0; i < d; ++i) weights[i] = next_normal(weight_source);
-  RadialPoints<F> source(law.radius(), keys.covariates, static_cast<int>(first));
+  RadialPoints<F, M> source(law.radius(), keys.covariates, static_cast<int>(first));
   const auto draw = [&](auto points) {
     source.template next<points>(d, x);
-    for (int k = 0; k < points; ++k) {
-      V* point = z + k * (d + 1);
-      point[d] = V{};
-      for (int i = 0; i < d; ++i) {
-        point[i] = __builtin_convertvector(x[k * d + i], V);
-        point[d] += weights[i] * point[i];
-      }
-    }
+    return converted<F>(x, points * d, room);
   };
   const auto add = [&](auto points) {
-    draw(points);
-    for (int i = 0; i <= d; ++i)
-      for (int j = i; j <= d; ++j)
-        for (int k = 0; k < points; ++k)
-          sums[i * (d + 1) + j] += z[k * (d + 1) + i] * z[k * (d + 1) + j];
+    const V* z = draw(points);
+#pragma GCC unroll 5
+    for (int i = 0; i < d; ++i) {
+      V held[points];
+      for (int k = 0; k < points; ++k) held[k] = z[k * d + i];
+#pragma GCC unroll 5
+      for (int j = i; j < d; ++j) {
+        V sum = gram[i * d + j];
+        for (int k = 0; k < points; ++k) sum += held[k] * z[k * d + j];
+        gram[i * d + j] = sum;
+      }
+    }
   };
   constexpr std::integral_constant<int, 1> one = {};
   constexpr std::integral_constant<int, 2> two = {};
   for (int pair = 0; pair < law.context / 2; ++pair) add(two);
   if (law.context % 2 == 1) add(one);
-  draw(one);
+  const V* query = draw(one);
 
   const F weight = F{1} / static_cast<F>(law.context);
-#pragma GCC unroll 6
-  for (int i = 0; i <= d; ++i) {
-#pragma GCC unroll 6
-    for (int j = i; j <= d; ++j) {
-      const V moment = sums[i * (d + 1) + j] * weight;
-      if (j < d) put(results.gram, batch, i * d + j, first, moment);
-      if (i < j && j < d) put(results.gram, batch, j * d + i, first, moment);
-      if (i < d && j == d) put(results.cross, batch, i, first, moment);
-      if (i == d) put(results.square, batch, 0, first, moment);
+  V square = {}, target = {};
+#pragma GCC unroll 5
+  for (int i = 0; i < d; ++i) {
+    V cross = {};
+#pragma GCC unroll 5
+    for (int j = 0; j < d; ++j) {
+      V& moment = gram[i * d + j];
+      moment = j < i ? gram[j * d + i] : moment * weight;
+      cross += weights[j] * moment;
+      put(results.gram, batch, i * d + j, first, moment);
     }
+    square += weights[i] * cross;
+    target += weights[i] * query[i];
+    put(results.cross, batch, i, first, cross);
+    put(results.query, batch, i, first, query[i]);
   }
-  for (int i = 0; i < d; ++i) put(results.query, batch, i, first, z[i]);
-  put(results.target, batch, 0, first, z[d]);
+  put(results.square, batch, 0, first, square);
+  put(results.target, batch, 0, first, target);
 }
 
 // Moments of normal covariates, by the triangle of gaussian_points.hpp; M is d = r if positive.
@@ -261,7 +276,7 @@ ffi::Error radial_points_handler(Threads pool, Input<uint32_t> key, Input<float>
   for_groups<float>(pool, axes.elements(), batch, [&](int64_t element, int64_t first) {
     Frame frame;
     V* x = frame.take<V>(d);
-    RadialPoints<float> source(radius, keys.at(element), static_cast<int>(first));
+    RadialPoints<float, 0> source(radius, keys.at(element), static_cast<int>(first));
     float* to = points->typed_data() + element * batch * n * d;
     for (int64_t point = 0; point < n; ++point) {
       source.next<1>(d, x);

@@ -113,14 +113,14 @@ class Threefry {
   template <int count>
   void operator()(uint32_t counter, uint32_t stride, U (&x0)[count], U (&x1)[count]) const {
     constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int k = 0; k < count; ++k) {
       x0[k] = first_;
       x1[k] = U{} + (start_ + counter + k * stride);
     }
 #pragma GCC unroll 20
     for (int round = 0; round < 20; ++round) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int k = 0; k < count; ++k) {
         x0[k] += x1[k];
         x1[k] = rotated(x1[k], kRotations[round / 4 % 2][round % 4]) ^ x0[k];

@@ -126,7 +126,7 @@ void draw_prompts(const uint32_t* key_x, const uint32_t* key_w, const uint32_t* 
     } else {
       LanesLike<F, float>* x = frame.take<LanesLike<F, float>>(d * (n + 1));
       const bool radial = problem.distribution == Distribution::radial;
-      RadialPoints<F> points({radial ? problem.table : nullptr}, key_x, first);
+      RadialPoints<F, 0> points({radial ? problem.table : nullptr}, key_x, first);
       for (int token = 0; token <= n; ++token) points.template next<1>(d, x + token * d);
       const auto point = [&](int token, int i) {
         return __builtin_convertvector(x[token * d + i], V);
