@@ -56,7 +56,7 @@ class RadialPoints : OfWords<F> {
   // The next point, or after an even number of points the next two; `d` numbers each.
   template <int points>
   inline __attribute__((always_inline)) void next(int d, V* x) {
-    constexpr uint32_t together = M > 1 ? M / 2 : 1;  // pairs of coordinates
+    constexpr uint32_t together = M > 1 ? M / 2 : 1;  // pairs of words at once
     const uint32_t pairs = M > 1 ? together : std::max(d / 2, 1);
     V length[points];  // of the coordinates that are left
     radii(length);
