@@ -42,8 +42,8 @@ typename Normals<F>::V chi(Normals<F>& normals, int degrees, const float* terms)
   return sum;
 }
 
-template <class F>
-Lanes<F> next_normal(Normals<F>& normals) {
+template <class F, int together>
+Lanes<F> next_normal(Normals<F, together>& normals) {
   return __builtin_convertvector(normals.next(), Lanes<F>);
 }
 

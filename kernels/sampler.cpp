@@ -76,7 +76,7 @@ void draw_by_points(const Law<F>& law, const Keys& keys, int64_t first, const Re
   Frame frame;
   V *gram = frame.zeros<V>(d * d), *weights = frame.take<V>(d), *room = frame.take<V>(2 * d);
   Single* x = frame.take<Single>(2 * d);  // of up to two points
-  Normals<F> weight_source(keys.weights, static_cast<int>(first));
+  Normals<F, 2> weight_source(keys.weights, static_cast<int>(first));
   for (int i = 0; i < d; ++i) weights[i] = next_normal(weight_source);
   RadialPoints<F, M> source(law.radius(), keys.covariates, static_cast<int>(first));
   const auto draw = [&](auto points) {
@@ -148,7 +148,7 @@ void draw_by_triangle(const Law<F>& given, const Keys& keys, int64_t first,
   } else {
     std::fill_n(y, r, V{});
   }
-  Normals<F> weights(keys.weights, static_cast<int>(first));
+  Normals<F, 2> weights(keys.weights, static_cast<int>(first));
   for (int i = 0; i < d; ++i) {
     const V w = next_normal(weights);
     for (int j = 0; j < std::min(i + 1, r); ++j) y[j] += w * rows[i * r + j];

@@ -75,19 +75,27 @@ struct OfWords {
     return load<V>(&bits);
   }
 
-  // The normal quantile of a word, so that both tails reach 2^-33 (6.3 deviations).
-  static V normal_quantile(const U& word) {
-    const V p = tail_probability(word);
-    V x = 1.0f - (p + p);
-    x = x > 0x1p-25f ? x : V{} + 0x1p-25f;  // never exactly zero
-    const V w = -logarithm(4.0f * p * (1.0f - p));
-    V z = x * polynomial(V(w * 0.4f - 1.0f), kCentre);
-    const I outer = w > 5.0f;
-    if (any_lane(outer)) {
-      const V t = (square_root<float>(w) - kTailMiddle) * kTailScale;
-      z = outer ? V(x * polynomial(t, kTail)) : z;
+  // The normal quantiles of words, so that both tails reach 2^-33 (6.3 deviations).
+  template <int count>
+  static void normal_quantiles(const U (&words)[count], V (&z)[count]) {
+    V x[count], w[count];
+    I outer = {};
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) {
+      const V p = tail_probability(words[k]);
+      x[k] = 1.0f - (p + p);
+      x[k] = x[k] > 0x1p-25f ? x[k] : V{} + 0x1p-25f;  // never exactly zero
+      w[k] = -logarithm(4.0f * p * (1.0f - p));
+      z[k] = x[k] * polynomial(V(w[k] * 0.4f - 1.0f), kCentre);
+      outer |= w[k] > 5.0f;
     }
-    return signed_by(word, z);
+    if (any_lane(outer)) {
+      for (int k = 0; k < count; ++k) {
+        const V t = (square_root<float>(w[k]) - kTailMiddle) * kTailScale;
+        z[k] = w[k] > 5.0f ? V(x[k] * polynomial(t, kTail)) : z[k];
+      }
+    }
+    for (int k = 0; k < count; ++k) z[k] = signed_by(words[k], z[k]);
   }
 };
 
@@ -137,26 +145,33 @@ class Threefry {
   uint32_t start_;
 };
 
-// Normals of words j = 0, 1, 2, ... in turn.
-template <class F>
+// Normals of words j = 0, 1, 2, ... in turn. They are made `together`, as each alone is a chain of
+// operations that wait for each other.
+template <class F, int together = 4>
 class Normals : public OfWords<F> {
  public:
   using typename OfWords<F>::U;
+  using typename OfWords<F>::V;
 
   Normals(const uint32_t* key, int first_prompt) : words_(key, first_prompt) {}
 
-  typename OfWords<F>::V next() {
-    held_ = !held_;
-    U word[1] = {second_[0]};
-    if (held_) words_(counter_++, 0, word, second_);
-    return this->normal_quantile(word[0]);
+  V next() {
+    if (next_ == together) {
+      U even[together / 2], odd[together / 2], words[together];
+      words_(counter_, 1, even, odd);
+      counter_ += together / 2;
+      for (int k = 0; k < together; ++k) words[k] = k % 2 == 0 ? even[k / 2] : odd[k / 2];
+      this->normal_quantiles(words, made_);
+      next_ = 0;
+    }
+    return made_[next_++];
   }
 
  private:
   Threefry<F> words_;
   uint32_t counter_ = 0;
-  U second_[1] = {};
-  bool held_ = false;
+  V made_[together];
+  int next_ = together;
 };
 
 }  // namespace attnscape
