@@ -74,8 +74,9 @@ def make_direction(model, seed=1):
 class TokenOracle:
     """Eq. 7 and 8 of the paper in numpy and float64, with a backward pass written by hand.
 
-    Hessian-vector products are complex steps of the gradient: exact to rounding, because the
-    gradient is a polynomial.
+    With G = Z M Z^T of the tokens Z that enter a layer, eq. 7 is Z + P G Q Z / n: the same products,
+    in the order that takes least. Hessian-vector products are complex steps of the gradient: exact
+    to rounding, because the gradient is a polynomial.
     """
 
     def __init__(self, model, prompts):
@@ -90,7 +91,8 @@ class TokenOracle:
         self.Z0[:, -1, :-1] = y
 
     def loss(self):
-        return self._backward(self.point)[0]
+        _, residual = self._forward(self.point)
+        return np.mean(residual**2)
 
     def sensitivity(self):
         """The relative change of the loss over a small relative change of all tokens."""
@@ -104,42 +106,50 @@ class TokenOracle:
 
     def gradient(self):
         """Of P and Q, stacked."""
-        return self._backward(self.point)[1]
+        return self._gradient(self.point)
 
     def hvp(self, direction):
         """The Hessian times a direction (P and Q, stacked)."""
         step = 1e-100
-        return self._backward(self.point + 1j * step * direction)[1].imag / step
+        return self._gradient(self.point + 1j * step * direction).imag / step
 
     def hessian(self):
         units = np.eye(self.point.size).reshape(-1, *self.point.shape)
         return np.stack([self.hvp(unit).ravel() for unit in units])
 
-    def _backward(self, point):
-        P, Q = point if self.form == "full" else self._bordered(point)
-        M = np.append(np.ones(self.n), 0)
+    def _forward(self, point):
+        """Tokens that enter each layer and leave the last, and the residual of each prompt."""
         Z = [self.Z0]
-        for p, q in zip(P, Q, strict=True):
+        for p, q in zip(*self._bordered(point), strict=True):
             z = Z[-1]
-            Z.append(z + (p @ z * M) @ (_t(z) @ q @ z) / self.n)
-        residual = -Z[-1][:, -1, -1] - self.target
+            Z.append(z + (p @ self._gram(z) @ q / self.n) @ z)
+        return Z, -Z[-1][:, -1, -1] - self.target
+
+    def _gradient(self, point):
+        Z, residual = self._forward(point)
+        P, Q = self._bordered(point)
         Z_bar = np.zeros_like(Z[-1])
         Z_bar[:, -1, -1] = -2 * residual / len(residual)
         P_bar, Q_bar = np.zeros_like(P), np.zeros_like(Q)
         for layer in reversed(range(len(P))):
             p, q, z = P[layer], Q[layer], Z[layer]
-            values, scores = p @ z * M, _t(z) @ q @ z
-            values_bar = Z_bar @ _t(scores) / self.n * M
-            scores_bar = _t(values) @ Z_bar / self.n
-            P_bar[layer] = (values_bar @ _t(z)).sum(0)
-            Q_bar[layer] = (z @ scores_bar @ _t(z)).sum(0)
-            Z_bar = Z_bar + p.T @ values_bar + q @ z @ _t(scores_bar) + q.T @ z @ scores_bar
+            gram, product_bar = self._gram(z), Z_bar @ _t(z) / self.n
+            P_bar[layer] = (product_bar @ q.T @ gram).sum(0)
+            Q_bar[layer] = (gram @ p.T @ product_bar).sum(0)
+            gram_bar = p.T @ product_bar @ q.T
+            Z_bar = Z_bar + _t(p @ gram @ q / self.n) @ Z_bar
+            Z_bar[..., :-1] += (gram_bar + _t(gram_bar)) @ z[..., :-1]
         gradient = np.stack([P_bar, Q_bar])
-        if self.form == "block":
-            gradient = gradient[..., :-1, :-1]
-        return np.mean(residual**2), gradient
+        return gradient[..., :-1, :-1] if self.form == "block" else gradient
+
+    def _gram(self, z):
+        """Z M Z^T: of all tokens but the query."""
+        return z[..., :-1] @ _t(z[..., :-1])
 
     def _bordered(self, point):
+        """P and Q of all layers as eq. 7 has them."""
+        if self.form == "full":
+            return point
         P, Q = np.pad(point, ((0, 0), (0, 0), (0, 1), (0, 1)))
         P[:, -1, -1] = 1
         return P, Q
