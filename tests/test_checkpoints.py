@@ -55,9 +55,10 @@ def training(optimizers, **arguments):
     [
         (("newton", "gauss-newton"), "float32"),  # compiled apart, in a third of the time for all
         (tuple(NAMED)[:-2], "float32"),
-        (("adam", "sophia", "muon", "prodigy"), "float64"),
+        (("adam", "sophia"), "float64"),
+        pytest.param(("muon", "prodigy"), "float64", marks=pytest.mark.slow),
     ],
-    ids=["second-order", "first-order", "float64"],
+    ids=["second-order", "first-order", "float64", "other-float64"],
 )
 def test_every_named_optimizer_is_continued_bit_for_bit(names, precision):
     """At the large learning rate, many diverge on the way, and stay so."""
@@ -80,7 +81,7 @@ def test_every_step_can_be_the_last():
     assert {part for part, _, _ in recorder.offered} == {"seed-3", "seed-5"}
     of_seed = [state for part, _, state in recorder.offered if part == "seed-5"]
     assert [state["step"] for state in of_seed[:-1]] == sorted({s["step"] for s in of_seed[:-1]})
-    for state in of_seed[::5]:
+    for state in of_seed[::8]:
         assert run(checkpoints=Recorder({"seed-5": state})).identical(whole)
 
 
@@ -148,9 +149,9 @@ from tests.checkpoint_support import SMALL, Recorder
 whole = SMALL.run(checkpoints=(recorder := Recorder()))
 assert whole.attrs["kernels"] == "xla"
 under_way = [state for part, _, state in recorder.offered if part == "seed-1"][:-1]
-for state in under_way[3], under_way[-2]:
-    assert 0 < state["step"] < 400
-    assert SMALL.run(checkpoints=Recorder({"seed-1": state})).identical(whole)
+state = under_way[3]
+assert 0 < state["step"] < 400
+assert SMALL.run(checkpoints=Recorder({"seed-1": state})).identical(whole)
 """,
         ATTNSCAPE_KERNELS="off",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ def _name(claim: Callable[..., Any]) -> str:
     return claim.__name__
 
 
+@functools.cache
 def judged(claim: Callable[..., Any], world: World, evaluations: int | None) -> Any:
     """The verdict, given no more than the artifacts that the claim needs."""
     everything = made(world, evaluations)
@@ -48,9 +50,8 @@ def test_where_there_is_no_effect_nothing_is_decided(claim, evaluations):
 
 
 def test_verdicts_are_numbered_as_the_paper_is_read_and_name_their_artifacts():
-    everything = made("claimed")
     for number, (claim, needed) in enumerate(CLAIMS.items(), start=1):
-        verdict = claim({name: everything[name] for name in needed})
+        verdict = judged(claim, "claimed", None)
         assert verdict.number == number
         assert set(verdict.artifacts) <= set(needed)
 

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 
+from attnscape.experiments import network_tuning
 from attnscape.experiments.runs import of_optimizer
 from attnscape.experiments.setting import Plan
 from attnscape.paper.artifacts import ARTIFACTS
@@ -23,7 +24,7 @@ from attnscape.workflows import pipeline
 from networks.data_files import needs_package
 from networks.making import losses_of, mean_ratio, reproduce
 
-PLAN = Plan(seeds=5, steps=20, evaluations=1, network_size="tiny")
+PLAN = Plan(seeds=3, steps=20, evaluations=1, network_size="tiny")
 SOFTMAX = ("softmax-regression",)
 
 
@@ -41,8 +42,8 @@ def test_losses_are_those_of_the_runs(folder):
     figure = dataclasses.replace(losses.FIG1, name="fig1", workloads=SOFTMAX)
     made = reproduce(figure, folder, PLAN)
     assert set(made.frame["optimizer"]) == {"sgd", "sgdm", "adam", "adam-no-momentum"}
-    mine = made.frame.query("optimizer == 'sgdm' and seed == 3")
-    assert mine["loss"].tolist() == losses_of(made, "softmax-regression|sgdm|3").tolist()
+    mine = made.frame.query("optimizer == 'sgdm' and seed == 2")
+    assert mine["loss"].tolist() == losses_of(made, "softmax-regression|sgdm|2").tolist()
     # The printed ratio is the geometric mean of the ratios of the runs' last losses.
     assert made.comparison is not None
     ratio = mean_ratio(made, "softmax-regression", "sgdm", "adam")
@@ -106,8 +107,9 @@ def test_side_by_side_has_each_statistic_of_each_system(folder, monkeypatch):
     assert "Of 5 statistics of the linear model: 5 undecided" in made.caption
 
 
-def test_transfer_correlates_the_losses_that_it_shows(folder):
+def test_transfer_correlates_the_losses_that_it_shows(folder, monkeypatch):
     pytest.importorskip("pytorch_optimizer", reason="pytorch-optimizer is not installed")
+    monkeypatch.setattr(network_tuning, "_MOST", 1)  # half-decades: tests/test_tuning.py
     artifact = dataclasses.replace(
         TRANSFER,
         workloads=SOFTMAX,

@@ -8,6 +8,7 @@ import xarray as xr
 
 pytest.importorskip("torch", reason="torch is not installed")
 
+from attnscape.experiments import network_tuning
 from attnscape.experiments.setting import Plan
 from attnscape.paper.networks import curvature, jobs, losses, momentum, noise, smoothness
 from attnscape.paper.settings import SETTING_2
@@ -46,6 +47,7 @@ def test_losses_of_transformers_are_those_of_the_runs(made_of):
 
 def test_full_batches_have_rates_of_their_own(folder, monkeypatch):
     monkeypatch.setattr(jobs, "FOUND", {})  # so that a search is made
+    monkeypatch.setattr(network_tuning, "_MOST", 1)  # half-decades: tests/test_tuning.py
     two = ("sgdm", "adam")
     monkeypatch.setattr(losses, "FOUR", {name: losses.FOUR[name] for name in two})
     artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX, optimizers=two)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from functools import partial
 
 import jax
@@ -46,6 +47,27 @@ SETTINGS = {
 SEEDS = 3
 
 
+@pytest.fixture(scope="module")
+def page_of(one_browser):
+    """What the page shows in a setting: losses, and the first seed's parameters at some steps."""
+
+    @functools.cache
+    def page_of(name):
+        parameters = {}
+        with playground(seeds=SEEDS, steps=200, **SETTINGS[name][0]) as tab:
+            shown = losses(tab)
+            for step in list(shown)[::5]:
+                tab.page.evaluate(f"playground.change({{at: {step}}})")
+                tab.page.wait_for_function(f"playground.picture.iterate.step === {step}")
+                parameters[step] = [
+                    tab.page.evaluate(f"[...playground.picture.iterate.parameters[{method}]]")
+                    for method in range(2)
+                ]
+        return shown, parameters
+
+    return page_of
+
+
 def trained(methods, task=None, kind=LinearTransformer, steps=200, measures=(), start=None):
     """The package's runs of the playground's defaults; `methods` are names with rates and keywords.
 
@@ -71,9 +93,9 @@ def losses_of(result, names):
     return loss.sel(optimizer=names).transpose("step", "optimizer", "seed")
 
 
-def deviations(tab, result, names):
+def deviations(shown, result, names):
     """Largest relative differences of the page's losses from the package's, (method, seed)."""
-    shown, theirs = losses(tab), losses_of(result, names)
+    theirs = losses_of(result, names)
     assert list(shown) == list(theirs["step"].values)
     return abs(np.array(list(shown.values())) / theirs.values - 1).max(axis=0)
 
@@ -92,33 +114,26 @@ def amplification(result, methods, task=None, steps=200):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_losses_are_the_native_paths_for_the_same_prompts_and_parameters(name):
-    changes, task = SETTINGS[name]
+def test_losses_are_the_native_paths_for_the_same_prompts_and_parameters(name, page_of):
+    _, task = SETTINGS[name]
     sampler = Sampler.for_model(LinearTransformer.init(jax.random.key(0)), task, "float32")
     fixed = sampler(jax.random.fold_in(jax.random.key(0), 1), 1000)
     native = jax.jit(lambda P, Q: loss(LinearTransformer(P, Q), fixed, path="native"))
-    with playground(seeds=1, steps=200, **changes) as tab:
-        shown = losses(tab)
-        assert len(shown) == 21
-        for step, values in shown.items():
-            tab.page.evaluate(f"playground.change({{at: {step}}})")
-            tab.page.wait_for_function(f"playground.picture.iterate.step === {step}")
-            for method in range(2):
-                parameters = tab.page.evaluate(
-                    f"[...playground.picture.iterate.parameters[{method}]]"
-                )
-                P, Q = np.float32(parameters).reshape(2, 3, 5, 5)
-                np.testing.assert_allclose(values[method][0], native(P, Q), rtol=1e-5)
+    shown, parameters = page_of(name)
+    assert list(parameters) == [0, 50, 100, 150, 200]
+    for step, of_methods in parameters.items():
+        for method, values in enumerate(of_methods):
+            P, Q = np.float32(values).reshape(2, 3, 5, 5)
+            np.testing.assert_allclose(shown[step][method][0], native(P, Q), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_same_keys_give_the_packages_curves(name):
-    changes, task = SETTINGS[name]
+def test_the_same_keys_give_the_packages_curves(name, page_of):
+    _, task = SETTINGS[name]
     names = list(PAPER)
     result = trained(PAPER, task, measures=[Parameters(at(0))])
     amplified = amplification(result, PAPER, task)
-    with playground(seeds=SEEDS, steps=200, **changes) as tab:
-        sgdm, adam = deviations(tab, result, names)
+    sgdm, adam = deviations(page_of(name)[0], result, names)
     assert (sgdm <= 1e-5).all()
     assert (adam <= np.maximum(1e-5, 200**0.5 * amplified[1])).all()
 
@@ -144,30 +159,23 @@ def test_other_optimizers_are_the_packages(a, b, methods):
     result = trained(methods, steps=50, measures=[Parameters(at(0))])
     expected = np.maximum(1e-5, 50**0.5 * amplification(result, methods, steps=50))
     with playground(seeds=SEEDS, steps=50, a=a, b=b) as tab:
-        assert (deviations(tab, result, list(methods)) <= expected).all()
+        assert (deviations(losses(tab), result, list(methods)) <= expected).all()
 
 
 def test_softmax_attention_is_the_packages():
     result = trained({"sgdm": (0.5, {}), "adam": (0.02, {})}, kind=AttentionTransformer, steps=50)
     with playground(seeds=SEEDS, steps=50, softmax=1, a="sgdm:0.5:0.9") as tab:
-        assert (deviations(tab, result, ["sgdm", "adam"]) <= 1e-5).all()
+        assert (deviations(losses(tab), result, ["sgdm", "adam"]) <= 1e-5).all()
 
 
-def test_the_same_address_gives_the_same_bits():
-    curves = []
-    for _ in range(2):
-        with playground(seeds=SEEDS, steps=200) as tab:
-            curves.append(losses(tab))
-    assert curves[0] == curves[1]
-
-
-def test_measures_are_the_packages():
+def test_measures_are_the_packages_and_the_same_address_gives_the_same_bits(page_of):
     noise = GradientNoise(at(0), samples=1000, batch_sizes=(256,), reference=20_000)
     result = trained(
         PAPER,
         measures=[Curvature(at(0, 200)), DirectionalSmoothness(every_steps(10)), noise],
     )
     with playground(seeds=SEEDS, steps=200) as tab:
+        assert losses(tab) == page_of("setting-1")[0]
         tab.page.wait_for_function(
             "playground.picture.noise?.whole && playground.picture.spectrum.step === 200"
             " && playground.picture.spectrum.seeds.length === 3"

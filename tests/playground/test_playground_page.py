@@ -57,8 +57,15 @@ def assert_quiet(tab: browser.Tab) -> None:
     assert tab.complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 768, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        *[(400, "light"), (768, "light"), (1280, "dark")],
+        pytest.param(400, "dark", marks=pytest.mark.slow),
+        pytest.param(768, "dark", marks=pytest.mark.slow),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_it_fits_any_screen_and_asks_for_nothing(width: int, scheme: Literal["light", "dark"]):
     with playground(width, scheme, **QUICK) as tab:
         assert tab.page.evaluate("innerWidth") == width
@@ -94,21 +101,24 @@ def test_every_control_changes_the_address_and_the_runs():
             ".map(each => each.closest('label').dataset.explain)"
         )
         assert len(names) == 8
+        before, old = losses(tab), hash_of(tab)
         for name in names:
-            before, old = losses(tab), hash_of(tab)[name]
             slider = tab.page.locator(f"#sliders label[data-explain={name}] input")
             slider.focus()
             slider.press("ArrowRight")
             wait_until_done(tab)
-            assert hash_of(tab)[name] != old
-            assert losses(tab) != before, name
+            after, new = losses(tab), hash_of(tab)
+            assert new[name] != old[name]
+            assert after != before, name
+            before, old = after, new
         for side in (0, 1):
             for each in range(2):
-                before, old = losses(tab), hash_of(tab)
                 tab.page.locator(".method").nth(side).locator("input").nth(each).press("ArrowLeft")
                 wait_until_done(tab)
-                assert hash_of(tab) != old
-                assert losses(tab) != before
+                after, new = losses(tab), hash_of(tab)
+                assert new != old
+                assert after != before
+                before, old = after, new
         assert_quiet(tab)
 
 
@@ -232,9 +242,9 @@ def test_the_copied_command_and_lines_give_the_curve(
             copied[button] = tab.page.inner_text("#copied")
     monkeypatch.chdir(tmp_path)
     name, *words = shlex.split(copied["command"].replace("\\\n", " "), comments=True)
-    if changes and name == "attnscape":  # one that writes no file of optimizers first
+    if name == "attnscape":
         attnscape(*words)
-    else:
+    else:  # in a shell, as it writes a file of optimizers first
         folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         shell = ["bash", "-e", "-c", copied["command"]]
         subprocess.run(shell, env=os.environ | {"PATH": folders}, check=True, capture_output=True)

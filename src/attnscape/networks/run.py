@@ -219,7 +219,7 @@ def of_network(workload: Workload, built_in: bool, data: Data, size: Size) -> Id
         "data": [data.digest, dict(data.facts)],
         "weights": _initial(workload, data, size)[1],
         "size": spec.describe(size),
-        "versions": _versions(("torch", "transformers", "jax", "jaxlib", "optax")),
+        "versions": dict(_versions(("torch", "transformers", "jax", "jaxlib", "optax"))),
     }
     return Identity(content, part.reasons)
 
@@ -284,7 +284,8 @@ def _initial(workload: Workload, data: Data, size: Size) -> _Described:
     return _described[key][1]
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
+@functools.cache  # a file is read for each package
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     found = dict[str, str]()
     for package in packages:
         try:

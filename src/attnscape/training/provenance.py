@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -16,9 +17,12 @@ def provenance() -> dict[str, str | int]:
     """The attributes of every result, for the Dataset and its NetCDF file."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "versions": json.dumps(
-            {"python": platform.python_version()}
-            | {package: importlib.metadata.version(package) for package in _PACKAGES}
-        ),
+        "versions": _versions(),
         "kernels": "xla" if native.why_unavailable() else f"native, {native.instruction_set()}",
     }
+
+
+@functools.cache  # a file is read for each package
+def _versions() -> str:
+    installed = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    return json.dumps({"python": platform.python_version()} | installed)

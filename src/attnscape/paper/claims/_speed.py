@@ -53,9 +53,14 @@ class Pair:
 
 def pairs_of(dataset: xr.Dataset) -> list[Pair]:
     """The pairs of rates of one setting, in the order of SGDM's and then Adam's rates."""
+    return _pairs(dataset, list(itertools.product(*_rates_of_both(dataset))))
+
+
+def _pairs(dataset: xr.Dataset, chosen: Sequence[tuple[float, float]]) -> list[Pair]:
+    """Those of the given pairs of rates at which no run diverged."""
     pairs = []
-    middle = tuple(np.median(_rates(dataset, name)) for name in OPTIMIZERS)
-    for rates in itertools.product(_rates(dataset, "sgdm"), _rates(dataset, "adam")):
+    middle = _middle(dataset)
+    for rates in chosen:
         sgdm, adam = (
             dataset.sel(optimizer=[name], learning_rate=[rate])
             for name, rate in zip(OPTIMIZERS, rates, strict=True)
@@ -65,6 +70,15 @@ def pairs_of(dataset: xr.Dataset) -> list[Pair]:
             speed = speed_up(sgdm.isel(seed=_SPEEDS), adam.isel(seed=_SPEEDS))
             pairs.append(Pair(rates, rates == middle, gap, speed))
     return pairs
+
+
+def _middle(dataset: xr.Dataset) -> tuple[float, float]:
+    sgdm, adam = (float(np.median(rates)) for rates in _rates_of_both(dataset))
+    return sgdm, adam
+
+
+def _rates_of_both(dataset: xr.Dataset) -> list[list[float]]:
+    return [_rates(dataset, name) for name in OPTIMIZERS]
 
 
 def _rates(dataset: xr.Dataset, optimizer: str) -> list[float]:
@@ -96,15 +110,20 @@ def speed_up(sgdm: xr.Dataset, adam: xr.Dataset) -> Float[ndarray, " seed"]:
 
 def at_own_rates(results: Results) -> list[Pair]:
     """The pair of each setting's own rates, for the settings where none of its runs diverged."""
-    return [pair for dataset in results.values() for pair in pairs_of(dataset) if pair.middle]
+    own = []
+    for dataset in results.values():
+        middle = _middle(dataset)  # between two rates if their number is even
+        if middle in itertools.product(*_rates_of_both(dataset)):
+            own += _pairs(dataset, [middle])
+    return own
 
 
 def at_best_rates(results: Results) -> list[Pair]:
     """The pair of each optimizer's best rates, by the smallest median final loss of all seeds."""
     chosen = []
     for dataset in results.values():
-        best = tuple(_best_rate(dataset, name) for name in OPTIMIZERS)
-        chosen += [pair for pair in pairs_of(dataset) if pair.rates == best]
+        sgdm, adam = (_best_rate(dataset, name) for name in OPTIMIZERS)
+        chosen += _pairs(dataset, [(sgdm, adam)])
     return chosen
 
 
