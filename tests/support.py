@@ -74,9 +74,9 @@ def make_direction(model, seed=1):
 class TokenOracle:
     """Eq. 7 and 8 of the paper in numpy and float64, with a backward pass written by hand.
 
-    With G = Z M Z^T of the tokens Z that enter a layer, eq. 7 is Z + P G Q Z / n: the same products,
-    in the order that takes least. Hessian-vector products are complex steps of the gradient: exact
-    to rounding, because the gradient is a polynomial.
+    With G = Z M Z^T of the tokens Z that enter a layer, eq. 7 is Z + P G Q Z / n: the same
+    products, in the order that takes least. Hessian-vector products are complex steps of the
+    gradient: exact to rounding, because the gradient is a polynomial.
     """
 
     def __init__(self, model, prompts):

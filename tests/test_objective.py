@@ -265,8 +265,14 @@ evaluate_one = quick_jit(partial(evaluate, path="reduced"), static_argnames="for
 
 
 @needs_kernels
-@pytest.mark.parametrize("form", ["block", "full"])
-@pytest.mark.parametrize("levels", LEVELS.values(), ids=LEVELS)
+@pytest.mark.parametrize(
+    ("levels", "form"),
+    [
+        pytest.param(levels, form, id=f"{form}-{name}", marks=[] if default else pytest.mark.slow)
+        for number, (name, levels) in enumerate(LEVELS.items())
+        for form, default in (("block", number % 2 == 0), ("full", number % 2 == 1))
+    ],
+)
 def test_kernels_mapped_over_any_axes_equal_a_loop(levels, form, x64):
     model, prompts = make_case(form, 2, 2, 4, 5)
     leaves = jax.tree.leaves((model, make_direction(model), prompts.moments()))

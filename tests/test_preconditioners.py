@@ -66,7 +66,7 @@ def runs(optimizers: Mapping[str, Factory], clip: float | None) -> Any:
     ).squeeze(drop=True)
 
 
-@pytest.fixture(scope="module", params=[None, 0.5])
+@pytest.fixture(scope="module", params=[pytest.param(None, marks=pytest.mark.slow), 0.5])
 def together(request: pytest.FixtureRequest) -> tuple[Any, float | None]:
     """Runs of all optimizers of these tests, and what their gradients were clipped to."""
     named = {name: NAMED[name] for name in (*PRECONDITIONERS, *WITHOUT)}

@@ -25,12 +25,6 @@ from tests.checkpoint_support import SMALL, Walk
 OTHERS = [dataclasses.replace(SMALL, name=f"other-{seed}", seeds=(seed,)) for seed in (7, 8)]
 
 
-def shown(out):
-    """What another process says."""
-    words = [sys.executable, "-m", "attnscape", "status", "--out", str(out)]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-
 class Looks(Walk):
     """Looks at the folder before its first step."""
 
@@ -55,19 +49,19 @@ def test_a_run_is_under_way_before_its_first_checkpoint_and_then_finished(tmp_pa
     assert [path.suffix for path in tmp_path.iterdir()] == [".nc"]
 
 
-def test_another_process_sees_it_and_that_it_was_killed(tmp_path):
+def test_another_process_sees_it_and_that_it_was_killed(attnscape, tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-c", BEGINS, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout.readline() == "begun\n"
-    said = shown(tmp_path)
+    said = attnscape("status", "--out", tmp_path)
     child.kill()
     child.communicate()
     assert "under way" in said
     assert "walk-" in said
     assert "1 under way." in said
     assert not list(tmp_path.rglob("*.checkpoint"))
-    assert "1 stopped: the same command goes on" in shown(tmp_path)
+    assert "1 stopped: the same command goes on" in attnscape("status", "--out", tmp_path)
     store.load_or_run(walk := Walk(), tmp_path)
     assert walk.made == 8
     assert [run.state for run in runs_in(tmp_path)] == ["finished"]

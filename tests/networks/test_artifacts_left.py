@@ -12,6 +12,7 @@ from attnscape.experiments import network_tuning
 from attnscape.experiments.setting import Plan
 from attnscape.paper.networks import curvature, jobs, losses, momentum, noise, smoothness
 from attnscape.paper.settings import SETTING_2
+from attnscape.workflows.make import make
 from networks.data_files import needs_package
 from networks.making import losses_of, mean_ratio, reproduce, searched
 
@@ -51,8 +52,9 @@ def test_full_batches_have_rates_of_their_own(folder, monkeypatch):
     two = ("sgdm", "adam")
     monkeypatch.setattr(losses, "FOUR", {name: losses.FOUR[name] for name in two})
     artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX, optimizers=two)
-    (found,) = (each.rates for each in searched(artifact, folder, PLAN).searches.values())
-    made = reproduce(artifact, folder, PLAN)
+    plan = searched(artifact, folder, PLAN)
+    (found,) = (each.rates for each in plan.searches.values())
+    made = make(artifact, folder, plan, print)
     assert "100 steps of all examples" in made.files["txt"].read_text()
     assert set(found) == set(two)
     for name, rate in found.items():

@@ -177,9 +177,10 @@ def test_a_click_on_the_loss_moves_the_other_pictures():
 
 
 def test_it_pauses_steps_and_begins_again():
-    with playground(**LONG) as tab:
+    some_seconds = LONG | {"batch": 512}
+    with playground(**some_seconds) as tab:
         first = losses(tab)
-    with browser.opened(address(**LONG), bypass_csp=True) as tab:
+    with browser.opened(address(**some_seconds), bypass_csp=True) as tab:
         tab.page.wait_for_function("playground.picture.step > 0")
         tab.page.keyboard.press("Space")
         tab.page.wait_for_timeout(200)

@@ -104,8 +104,9 @@ def _owners() -> dict[str, list[str]]:
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     """The versions of the packages installed under these top-level names."""
-    return {
-        owner: importlib.metadata.version(owner)
-        for package in packages
-        for owner in _owners().get(package, ())
-    }
+    return {owner: _version(owner) for package in packages for owner in _owners().get(package, ())}
+
+
+@functools.cache  # a file is read
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
