@@ -109,7 +109,7 @@ def test_side_by_side_has_each_statistic_of_each_system(folder, monkeypatch):
 
 def test_transfer_correlates_the_losses_that_it_shows(folder, monkeypatch):
     pytest.importorskip("pytorch_optimizer", reason="pytorch-optimizer is not installed")
-    monkeypatch.setattr(network_tuning, "_MOST", 1)  # half-decades: tests/test_tuning.py
+    monkeypatch.setattr(network_tuning, "_MOST", 1)  # further rounds: tests/test_network_tuning.py
     artifact = dataclasses.replace(
         TRANSFER,
         workloads=SOFTMAX,

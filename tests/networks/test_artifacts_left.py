@@ -48,7 +48,7 @@ def test_losses_of_transformers_are_those_of_the_runs(made_of):
 
 def test_full_batches_have_rates_of_their_own(folder, monkeypatch):
     monkeypatch.setattr(jobs, "FOUND", {})  # so that a search is made
-    monkeypatch.setattr(network_tuning, "_MOST", 1)  # half-decades: tests/test_tuning.py
+    monkeypatch.setattr(network_tuning, "_MOST", 1)  # further rounds: tests/test_network_tuning.py
     two = ("sgdm", "adam")
     monkeypatch.setattr(losses, "FOUR", {name: losses.FOUR[name] for name in two})
     artifact = dataclasses.replace(losses.FULL_BATCH, workloads=SOFTMAX, optimizers=two)
