@@ -1,5 +1,6 @@
 """Runs of networks on a cluster: the bits of processes on one machine, data sent once."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("distributed", reason="Dask is not installed")
 
+import distributed
 import threadpoolctl
 import torch
 
@@ -36,6 +38,15 @@ def run(data):
     )
 
 
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with a worker, which imports for seconds: of all tests here."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+    ) as running:
+        yield running.scheduler_address
+
+
 @pytest.fixture
 def one_thread():
     """PyTorch and LAPACK as on a worker; their last bits depend on the number of threads."""
@@ -47,12 +58,12 @@ def one_thread():
 
 
 def test_networks_and_noise_on_a_cluster_have_the_bits_of_one_thread(
-    run, data, tmp_path, one_thread
+    run, data, tmp_path, one_thread, scheduler
 ):
     small = dataclasses.replace(SIZE, batch=4)
     wanted = {str(seed): dataclasses.replace(run, seed=seed) for seed in range(2)}
     wanted["noise"] = NetworkNoise(WORKLOAD, True, data, small, seeds=(0, 1), samples=6)
-    with opened("local:1") as cluster:
+    with opened(scheduler) as cluster:
         found = load_or_run_all(wanted, tmp_path, "trial", print, cluster=cluster)
     for key, each in wanted.items():
         alone = each.run()
@@ -76,16 +87,17 @@ def test_data_are_sent_once_for_all_runs(run, data, tmp_path):
     assert not file.exists()
 
 
-KINDS = ["factory", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("local", "tcp"))]
+KINDS = ["tcp", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("local", "factory"))]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_on_a_cluster_has_the_numbers_of_one_without(
-    kind, attnscape, tmp_path, one_thread
+    kind, attnscape, tmp_path, one_thread, scheduler
 ):
     words = ("networks", "train", "softmax-regression", "--size", "tiny", "--steps", 10)
     words = (*words, "--optimizers", "sgdm", "--seeds", 2)
     attnscape(*words, "--out", tmp_path / "one")
-    with option_of(kind, tmp_path) as cluster:
+    given = contextlib.nullcontext(scheduler) if kind == "tcp" else option_of(kind, tmp_path)
+    with given as cluster:
         attnscape(*words, "--out", tmp_path / "many", "--cluster", cluster)
     assert equal_results(tmp_path / "one" / "networks", tmp_path / "many" / "networks")
