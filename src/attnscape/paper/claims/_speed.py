@@ -53,7 +53,7 @@ class Pair:
 
 def pairs_of(dataset: xr.Dataset) -> list[Pair]:
     """The pairs of rates of one setting, in the order of SGDM's and then Adam's rates."""
-    return _pairs(dataset, list(itertools.product(*_rates_of_both(dataset))))
+    return _pairs(dataset, _rates_of_pairs(dataset))
 
 
 def _pairs(dataset: xr.Dataset, chosen: Sequence[tuple[float, float]]) -> list[Pair]:
@@ -72,13 +72,13 @@ def _pairs(dataset: xr.Dataset, chosen: Sequence[tuple[float, float]]) -> list[P
     return pairs
 
 
+def _rates_of_pairs(dataset: xr.Dataset) -> list[tuple[float, float]]:
+    return list(itertools.product(_rates(dataset, "sgdm"), _rates(dataset, "adam")))
+
+
 def _middle(dataset: xr.Dataset) -> tuple[float, float]:
-    sgdm, adam = (float(np.median(rates)) for rates in _rates_of_both(dataset))
+    sgdm, adam = (float(np.median(_rates(dataset, name))) for name in OPTIMIZERS)
     return sgdm, adam
-
-
-def _rates_of_both(dataset: xr.Dataset) -> list[list[float]]:
-    return [_rates(dataset, name) for name in OPTIMIZERS]
 
 
 def _rates(dataset: xr.Dataset, optimizer: str) -> list[float]:
@@ -113,7 +113,7 @@ def at_own_rates(results: Results) -> list[Pair]:
     own = []
     for dataset in results.values():
         middle = _middle(dataset)  # between two rates if their number is even
-        if middle in itertools.product(*_rates_of_both(dataset)):
+        if middle in _rates_of_pairs(dataset):
             own += _pairs(dataset, [middle])
     return own
 
