@@ -81,9 +81,11 @@ def started(*words, env=None):
             process.kill()
 
 
-def worker_of(address, env=None, name=None):
+def worker_of(address, env=None, name=None, nanny=False):
+    """Context manager: a worker; with a nanny, another takes its place when it has ended."""
     words = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
     words += [] if name is None else ["--name", name]
+    words += [] if nanny else ["--no-nanny"]
     return started(*words, "--memory-limit", "0", "--local-directory", "/tmp", env=env)
 
 

@@ -81,6 +81,13 @@ def alone():
         yield made
 
 
+@pytest.fixture(scope="module")
+def refused(alone):
+    """Beside that worker another one, whose settings are not those of this process."""
+    with stranger(alone, {**os.environ, "ATTNSCAPE_KERNELS": "off"}) as other:
+        yield other
+
+
 def silent(words):
     """Says nothing."""
 
@@ -369,10 +376,12 @@ def goes_on_when_its_worker_is_killed(cluster, folder):
     assert store.find(trial, folder) is not None
 
 
+@pytest.mark.slow  # by day with a chunk that kills each of its workers
 def test_a_worker_that_is_killed_is_replaced_and_its_chunk_computed_again(cluster, tmp_path):
     goes_on_when_its_worker_is_killed(cluster, tmp_path)
 
 
+@pytest.mark.slow  # by day with one that waits beside it
 def test_a_chunk_that_kills_its_workers_is_given_up(cluster, tmp_path):
     trial = Trial("deadly", tmp_path / "begun", tmp_path / "never")
     with RunQueue(tmp_path, cluster) as queue:
@@ -405,8 +414,10 @@ def test_a_chunk_that_waits_beside_a_deadly_one_is_not_given_up_for_it(alone, tm
         for time_ in range(1, 4):
             until(lambda n=time_: deadly.begun.exists() and len(lines_of(deadly)) == n)
             os.kill(int(lines_of(deadly)[-1]), signal.SIGKILL)
-        with pytest.raises(UsageError, match=r"^deadly was given up after 3 tries") as told:
+        sentence = r"^deadly was given up after 3 tries: .* died"
+        with pytest.raises(UsageError, match=sentence) as told:
             queue.compute([deadly, beside], "trial", silent)
+    assert len(set(lines_of(deadly))) == 3  # a new process has taken the place of each
     assert "beside" not in str(told.value)
     assert store.find(beside, tmp_path) is not None
 
@@ -569,32 +580,34 @@ def test_a_chunk_that_all_workers_refuse_is_given_up(tmp_path, workers):
 
 def test_a_process_is_replaced_when_it_has_served_often(alone, tmp_path):
     often = Cluster(alone._client, alone._made, served=1)
-    before = pids(alone._client)
-    for steps in (1, 2):
+    before = set(pids(alone._client).values())
+
+    def replaced():
+        return (now := set(pids(alone._client).values())) and not now & before
+
+    for cluster, steps in ((often, 1), (alone, 2)):
         each = dataclasses.replace(TINY, steps=steps)
-        with RunQueue(tmp_path, often) as queue:
+        with RunQueue(tmp_path, cluster) as queue:
             queue.compute([each], "trial", silent)
         assert store.find(each, tmp_path) is not None
-    until(lambda: pids(alone._client) and pids(alone._client).values() != before.values())
+        until(replaced)
     often.stop()
 
 
-def test_a_worker_with_other_settings_refuses(alone, tmp_path):
+def test_a_worker_with_other_settings_refuses(alone, refused, tmp_path):
     """Of two workers only the one that is like this process computes."""
-    with stranger(alone, {**os.environ, "ATTNSCAPE_KERNELS": "off"}) as other:
-        for steps in range(1, 5):
-            with RunQueue(tmp_path, alone) as queue:
-                queue.compute([dataclasses.replace(TINY, steps=steps)], "trial", silent)
-        assert list(alone._refusals) == [other]
-        assert "kernels" in alone._refusals[other]
-        assert alone.words == "2 workers, 1 of them refused"
+    for steps in range(1, 5):
+        with RunQueue(tmp_path, alone) as queue:
+            queue.compute([dataclasses.replace(TINY, steps=steps)], "trial", silent)
+    assert list(alone._refusals) == [refused]
+    assert "kernels" in alone._refusals[refused]
+    assert alone.words == "2 workers, 1 of them refused"
 
 
-def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, tmp_path):
+def test_a_chunk_does_not_wait_for_workers_that_are_gone(alone, refused, tmp_path):
     """Once a worker has refused, a chunk is for the others; new ones count when those are gone."""
-    with stranger(alone) as other:  # which does not find this module
-        alone._refusals[other] = "its disk is full"
-        goes_on_when_its_worker_is_killed(alone, tmp_path)
+    alone._refusals[refused] = "its disk is full"
+    goes_on_when_its_worker_is_killed(alone, tmp_path)
 
 
 def test_a_cluster_whose_processes_cannot_start_again_is_told(tmp_path):
@@ -643,45 +656,52 @@ sys.meta_path.insert(0, Missing())
 """
 
 
-def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(tmp_path, monkeypatch):
-    monkeypatch.setattr("attnscape.workflows.roster.LACKING", 0.5)
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The address of a scheduler without attnscape and without workers."""
+    folder = tmp_path_factory.mktemp("without")
+    (folder / "sitecustomize.py").write_text(NO_ATTNSCAPE)
     address = f"tcp://127.0.0.1:{(port := free_port())}"
-    (tmp_path / "sitecustomize.py").write_text(NO_ATTNSCAPE)
     words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
-    without = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    without = {**os.environ, "PYTHONPATH": str(folder)}
+    with started(*words, "--host", "127.0.0.1", env=without):
+        until(lambda: answers(port))
+        yield address
+
+
+def test_a_scheduler_needs_no_attnscape_and_workers_may_come_late(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnscape.workflows.roster.LACKING", 0.5)
     said = []
-    with started(*words, "--host", "127.0.0.1", env=without), contextlib.ExitStack() as workers:
+    with contextlib.ExitStack() as workers:
 
         def log(sentence):
             said.append(sentence)
             if "no worker" in sentence:
-                workers.enter_context(worker_of(address))
+                workers.enter_context(worker_of(scheduler))
 
-        until(lambda: answers(port))
-        with opened(address) as made, RunQueue(tmp_path, made) as queue:
+        with opened(scheduler) as made, RunQueue(tmp_path, made) as queue:
             queue.compute([TINY], "trial", log)
     assert said[0] == "trial: running 1 run on 0 workers, 90 run-steps"
-    assert f"chunks wait for one, as `dask worker {address} --nthreads 1` starts it" in said[1]
+    assert f"chunks wait for one, as `dask worker {scheduler} --nthreads 1` starts it" in said[1]
     assert len([each for each in said if "no worker" in each]) == 1
     assert store.find(TINY, tmp_path) is not None
 
 
-@pytest.mark.parametrize("threads", [2, pytest.param(4, marks=pytest.mark.slow), 7])
-def test_workers_with_any_number_of_threads_write_the_same_bits(tmp_path, threads):
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("threads", [pytest.param(2, marks=SLOW), pytest.param(4, marks=SLOW), 7])
+def test_workers_with_any_number_of_threads_write_the_same_bits(scheduler, tmp_path, threads):
     """Also with more than there are processors; kernels and XLA share sums among them."""
     run = dataclasses.replace(TINY, batch=3_000, evaluation_batch=3_000, steps=20)
-    address = f"tcp://127.0.0.1:{(port := free_port())}"
-    words = ("distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard")
     many = {"PJRT_NPROC": str(threads), "OMP_NUM_THREADS": "1"}
     compiled_anew = {"JAX_ENABLE_COMPILATION_CACHE": "false"}  # for this number of threads
-    with started(*words, "--host", "127.0.0.1"):
-        until(lambda: answers(port))
-        with (
-            worker_of(address, os.environ | many | compiled_anew),
-            opened(address) as made,
-            RunQueue(tmp_path / "many", made) as queue,
-        ):
-            queue.compute([run], "trial", silent)
+    with (
+        worker_of(scheduler, os.environ | many | compiled_anew),
+        opened(scheduler) as made,
+        RunQueue(tmp_path / "many", made) as queue,
+    ):
+        queue.compute([run], "trial", silent)
     store.load_or_run(run, tmp_path / "one")
     assert result_of(run, tmp_path / "many") == result_of(run, tmp_path / "one")
 
@@ -776,17 +796,22 @@ def test_a_command_runs_on_the_cluster_of_a_factory(attnscape, tmp_path):
     assert numbers_of(many) == numbers_of(one)
 
 
-KINDS = ["local", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("factory", "tcp"))]
+@pytest.fixture(params=["tcp", *(pytest.param(each, marks=SLOW) for each in ("local", "factory"))])
+def option(request, cluster, tmp_path):
+    """A value of `--cluster`."""
+    if request.param == "tcp":
+        yield cluster._client.scheduler.address
+    else:
+        with option_of(request.param, tmp_path) as text:
+            yield text
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_bench_on_a_cluster_has_the_numbers_of_one_without(kind, attnscape, tmp_path):
+def test_a_bench_on_a_cluster_has_the_numbers_of_one_without(option, attnscape, tmp_path):
     (tmp_path / "mine.py").write_text("import optax\n\nmine = optax.sgd\n")
     words = ("bench", f"{tmp_path / 'mine.py'}:mine", "--settings", "setting-1", "--seeds", 2)
     words = (*words, "--steps", 4)
     attnscape(*words, "--out", tmp_path / "one")
-    with option_of(kind, tmp_path) as cluster:
-        attnscape(*words, "--out", tmp_path / "many", "--cluster", cluster)
+    attnscape(*words, "--out", tmp_path / "many", "--cluster", option)
     assert equal_results(tmp_path / "one" / "runs", tmp_path / "many" / "runs")
     tables = [(tmp_path / each / "bench.csv").read_text() for each in ("one", "many")]
     assert tables[0] == tables[1]

@@ -46,7 +46,8 @@ def scheduler_and_worker(**settings):
     env = os.environ | settings
     with started(*words, "--host", "127.0.0.1", env=env) as scheduler:
         until(lambda: answers(port))
-        with worker_of(address, os.environ | {"PJRT_NPROC": "2", "OMP_NUM_THREADS": "1"}):
+        env = os.environ | {"PJRT_NPROC": "2", "OMP_NUM_THREADS": "1"}
+        with worker_of(address, env, nanny=True):
             yield scheduler, address
             scheduler.send_signal(signal.SIGCONT)
 

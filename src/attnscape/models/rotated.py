@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import stats
 
 from attnscape.models._transformer import Form, check_form
 from attnscape.models.linear import LinearTransformer
@@ -100,6 +99,8 @@ class RotatedLinearTransformer(eqx.Module):
 @functools.lru_cache(maxsize=16)
 def _rotation(size: int, seed: int) -> np.ndarray:
     """A rotation, uniform over all of them."""
+    from scipy import stats  # imported here, as it takes half a second
+
     return stats.special_ortho_group.rvs(size, random_state=np.random.default_rng(seed))
 
 

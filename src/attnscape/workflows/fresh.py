@@ -11,7 +11,6 @@ from attnscape import spec
 from attnscape.experiments.artifact import Artifact
 from attnscape.experiments.setting import Plan
 from attnscape.files import sha256
-from attnscape.paper.artifacts import ARTIFACTS
 from attnscape.report.manifest import Manifest
 
 
@@ -27,6 +26,8 @@ def is_fresh(artifact: Artifact[Any], plan: Plan, out: Path, manifest: Manifest 
 
     False for artifacts outside the catalog: a manifest does not hold all that determines them.
     """
+    from attnscape.paper.artifacts import ARTIFACTS  # imported here, as it takes half a second
+
     if manifest is None or manifest.failure or not manifest.origin:
         return False
     if ARTIFACTS.get(artifact.name) is not artifact or manifest.origin != origin(artifact, plan):

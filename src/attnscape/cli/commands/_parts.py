@@ -7,8 +7,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from scipy import stats
-
 from attnscape import optimizers
 from attnscape.cli._network_options import Networks
 from attnscape.cli._options import Bench, Train
@@ -118,6 +116,8 @@ def scipy_distribution(text: str) -> Any:
     Raises:
         UsageError: If it is not a call of a scipy.stats distribution with plain numbers.
     """
+    from scipy import stats  # imported here, as it takes half a second
+
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
