@@ -95,7 +95,8 @@ class _Checks:
 
     def gradient(self) -> str:
         model, prompts = self.make("float32")
-        _, found = objective.value_and_grad(model, prompts)
+        # Compiled as one program: so many small ones would take most of the time of all checks.
+        _, found = jax.jit(lambda: objective.value_and_grad(model, prompts))()
         found = eqx.filter(found, eqx.is_inexact_array)
         require(all_finite(found), "The loss's gradient is not finite.")
         require(
@@ -131,7 +132,7 @@ class _Checks:
             size = sum(leaf.size for leaf in leaves)
             if size > _MOST_PARAMETERS:
                 return f"Not looked at: {size} parameters are more than {_MOST_PARAMETERS}."
-            H = np.asarray(objective.hessian(model, prompts))
+            H = np.asarray(jax.jit(lambda: objective.hessian(model, prompts))())
         require(np.isfinite(H).all(), "The Hessian is not finite.")
         require(
             np.abs(H - H.T).max() <= 1e-9 * np.abs(H).max(),
