@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from attnscape import LinearTransformer, Prompts, loss, objective
-from support import needs_torch, relative
+from support import needs_torch, quick_jit, relative
 
 HERE = Path(__file__).parents[1]
 MINIMAL = HERE / "examples" / "minimal.py"
@@ -40,9 +41,8 @@ def check_minimal(minimal):
     parameters = minimal.initial(jax.random.key(4))
     model = LinearTransformer(**parameters)
     prompts = as_prompts(Z, target)
-    ours = minimal.loss(parameters, Z, target)
-    assert relative(ours, loss(model, prompts, path="token")) < 1e-12
-    gradient = jax.grad(minimal.loss)(parameters, Z, target)
+    ours, gradient = jax.jit(jax.value_and_grad(minimal.loss))(parameters, Z, target)
+    assert relative(ours, quick_jit(partial(loss, path="token"))(model, prompts)) < 1e-12
     expected = objective.value_and_grad(model, prompts)[1]
     assert relative([gradient["P"], gradient["Q"]], [expected.P, expected.Q]) < 1e-12
     diagonal = np.diag(objective.hessian(model, prompts))
@@ -91,10 +91,14 @@ def test_minimal_runs_and_draws(tmp_path):
     assert (tmp_path / "minimal.png").stat().st_size > 1000
 
 
-def run_tutorial(name, folder, *arguments):
+def run_tutorial(name, folder, *arguments, shorter=("", "")):
+    """What a tutorial prints; `shorter` is what stands there of its steps, and what is run."""
     compiling = {k: v for k, v in os.environ.items() if k.startswith(("XLA_", "JAX_"))}
+    text = (HERE / "docs" / "tutorials" / f"{name}.py").read_text()
+    assert shorter[0] in text
+    (folder / f"{name}.py").write_text(text.replace(*shorter))
     done = subprocess.run(
-        [sys.executable, HERE / "docs" / "tutorials" / f"{name}.py", *arguments],
+        [sys.executable, f"{name}.py", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -106,12 +110,13 @@ def run_tutorial(name, folder, *arguments):
 
 
 def test_the_first_tutorial_runs_and_draws(tmp_path):
-    lines = run_tutorial("first_figure", tmp_path)
+    lines = run_tutorial("first_figure", tmp_path, shorter=("steps=1000", "steps=50"))
     assert sum(line.split()[0] in ("sgdm", "adam") for line in lines) == 4
 
 
 def test_the_tutorial_of_an_optimizer_runs_and_draws(tmp_path):
-    lines = run_tutorial("your_optimizer", tmp_path, tmp_path)
+    shorter = ("steps=1000", "steps=100")
+    lines = run_tutorial("your_optimizer", tmp_path, tmp_path, shorter=shorter)
     assert [line.split()[0] for line in lines] == ["adam"] * 3 + ["cautious"] * 3 + ["Figure:"]
 
 
@@ -131,7 +136,8 @@ def test_the_tutorial_of_a_loss_keeps_the_contract_and_draws(attnscape, tmp_path
 
 @needs_torch
 def test_the_tutorial_of_a_pytorch_model_runs_and_draws(tmp_path):
-    lines = run_tutorial("your_pytorch_model", tmp_path, tmp_path)
+    shorter = ("STEPS = 24, 16, 300", "STEPS = 24, 16, 100")
+    lines = run_tutorial("your_pytorch_model", tmp_path, tmp_path, shorter=shorter)
     assert "5,855 parameters" in lines[0]
     # An estimated condition number has its interval beside it.
     assert any(re.search(r"\d+ \[\d+, \d+\]$", line) for line in lines)
@@ -145,7 +151,7 @@ def test_the_tutorial_of_a_network_keeps_the_contract_and_trains(attnscape, tmp_
     assert "FAILS" not in attnscape("check", "workload", reference)
     shown = attnscape(
         "networks", "train", reference, "--learning-rates", "sgdm=0.1", "adam=0.01", "--steps",
-        "200", "--seeds", "2", "--out", tmp_path,
+        "40", "--seeds", "2", "--out", tmp_path,
     )  # fmt: skip
     assert "MLP on two spirals, small size" in shown
     assert "adam" in shown

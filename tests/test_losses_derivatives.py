@@ -64,9 +64,8 @@ def test_the_gauss_newton_part_is_that_of_the_token_forms_jacobian(loss, make, x
     model, prompts = case(make, loss, batch=64)
     flat, unravel = ravel_pytree(model)
     jacobian = np.asarray(quick_jit(jax.jacrev(lambda v: unravel(v)(prompts)))(flat))
-    predictions = model(prompts)
-    pairs = zip(predictions, prompts.target, strict=True)
-    second = np.array([jax.grad(jax.grad(loss))(f, t) for f, t in pairs])
+    predictions = quick_jit(lambda v: unravel(v)(prompts))(flat)
+    second = np.asarray(quick_jit(jax.vmap(jax.grad(jax.grad(loss))))(predictions, prompts.target))
     expected = np.mean(second[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :], axis=0)
     found = np.asarray(quick_jit(objective.gauss_newton)(model, prompts))
     scale = np.mean(np.sum(jacobian**2, axis=1))
@@ -77,7 +76,8 @@ def test_the_gauss_newton_part_is_that_of_the_token_forms_jacobian(loss, make, x
     problem = Problem(model, static, lambda keys, step: prompts, None, jnp.dtype("float64"))
     np.testing.assert_array_equal(quick_jit(problem.gauss_newton)(model, prompts), found)
     if type(loss) is Restated:
-        squared = objective.gauss_newton(model, dataclasses.replace(prompts, loss=SquaredError()))
+        data = dataclasses.replace(prompts, loss=SquaredError())
+        squared = quick_jit(objective.gauss_newton)(model, data)
         np.testing.assert_allclose(found, squared, atol=1e-13 * scale)
 
 
@@ -87,8 +87,8 @@ def test_the_measured_parts_add_up_to_the_hessian(loss, x64):
     model, prompts = case(LINEAR, loss)
     flat, unravel = ravel_pytree(model)
     second = quick_jit(jax.hessian(lambda v: unravel(v)(prompts)))(flat)
-    slopes = jax.vmap(jax.grad(loss))(model(prompts), prompts.target)
-    R = np.asarray(jnp.einsum("b,bij->ij", slopes, second)) / len(slopes)
+    slopes = quick_jit(jax.vmap(jax.grad(loss)))(model(prompts), prompts.target)
+    R = np.einsum("b,bij->ij", np.asarray(slopes), np.asarray(second)) / len(slopes)
     iterate = dataclasses.replace(Iterate.of(model, TASK, dtype="float64"), evaluation=prompts)
     norms = np.asarray(quick_jit(GaussNewton())(iterate)["curvature_frobenius_norm"])
     hessian = quick_jit(partial(objective.hessian, path="token"))

@@ -46,7 +46,7 @@ def check_loss(loss: Any) -> list[CheckResult]:
         with precision(dtype):
             points = (np.append(axis, 0).astype(dtype) for axis in _axes())
             p, t = (a.ravel() for a in jnp.meshgrid(*map(jnp.asarray, points)))
-            numbers = jax.vmap(loss)(p, t), _slopes(loss, p, t), _curvatures(loss, p, t)
+            numbers = jax.jit(jax.vmap(loss))(p, t), _slopes(loss, p, t), _curvatures(loss, p, t)
             for name, found in zip(("losses", "slopes", "curvatures"), numbers, strict=True):
                 require(all_finite(found), f"For {_RANGE}, some {name} are not finite.")
         return f"Losses, slopes and curvatures are finite for {_RANGE}, in {dtype}."
@@ -54,7 +54,8 @@ def check_loss(loss: Any) -> list[CheckResult]:
     def gradient() -> str:
         with precision("float64"):
             p, t = map(jnp.asarray, np.random.default_rng(0).uniform(-5, 5, (2, 500)))
-            below, above = (np.asarray(jax.vmap(loss)(p + s * _STEP, t)) for s in (-1, 1))
+            losses = jax.jit(jax.vmap(loss))
+            below, above = (np.asarray(losses(p + s * _STEP, t)) for s in (-1, 1))
             differences = (above - below) / (2 * _STEP)
             slopes = np.asarray(_slopes(loss, p, t))
             p, t = np.asarray(p), np.asarray(t)
@@ -82,11 +83,11 @@ def check_loss(loss: Any) -> list[CheckResult]:
 
 
 def _slopes(loss: Any, p: Array, t: Array) -> Float[Array, " point"]:
-    return jax.vmap(jax.grad(loss))(p, t)
+    return jax.jit(jax.vmap(jax.grad(loss)))(p, t)
 
 
 def _curvatures(loss: Any, p: Array, t: Array) -> Float[Array, " point"]:
-    return jax.vmap(jax.jacfwd(jax.grad(loss)))(p, t)
+    return jax.jit(jax.vmap(jax.jacfwd(jax.grad(loss))))(p, t)
 
 
 def _axes() -> tuple[Float[np.ndarray, " prediction"], Float[np.ndarray, " target"]]:
@@ -124,7 +125,7 @@ def _convexity(loss: Any) -> str:
     predictions, targets = _axes()
     with precision("float64"):
         p, t = map(jnp.asarray, np.meshgrid(predictions, targets))
-        slopes = np.asarray(jax.vmap(jax.vmap(jax.grad(loss)))(p, t))
+        slopes = np.asarray(jax.vmap(lambda p, t: _slopes(loss, p, t))(p, t))
     falls = np.diff(slopes, axis=1) < -1e-9 * (1 + np.abs(slopes[:, 1:]))
     if not falls.any():
         return "It is convex in the prediction: the Gauss-Newton part has no negative eigenvalue."
