@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +31,8 @@ SHARE = "attention_effective_share"
 def measured(model, prompts):
     """The measure's numbers, with plain numpy arrays over layers."""
     iterate = Iterate(model, None, prompts, jax.random.key(0), None)
-    return {name: np.asarray(value) for name, value in AttentionScores()(iterate).items()}
+    found = eqx.filter_jit(lambda iterate: dict(AttentionScores()(iterate)))(iterate)
+    return {name: np.asarray(value) for name, value in found.items()}
 
 
 # Two prompts of three examples, and two layers: Q is the identity, and then exchanges the entries.

@@ -17,7 +17,7 @@ import scipy.stats
 from attnscape import RegressionTask, native
 from attnscape.tasks import Gaussian, Sphere, _gaussian_points
 from attnscape.tasks.chi import FEW_DEGREES, TERMS, chi_polynomials
-from support import needs_kernels, relative
+from support import needs_kernels, quick_jit, relative
 
 KEY = jax.random.key(11)
 PROMPTS = 100_000
@@ -93,10 +93,10 @@ def test_the_gram_has_the_eigenvalues_of_a_gram_of_independent_points():
 def test_points_are_independent_normals(d, n):
     """All products of up to four coordinates of the points, query and noise, and each law."""
     task = RegressionTask(d, n, noise=1.0, response=lambda x, w: jnp.zeros(x.shape[:2]))
-    prompts = task.sample(KEY, PROMPTS)
-    noise = jnp.concatenate([prompts.y, prompts.target[:, None]], axis=1)[:, :, None]
-    points = jnp.concatenate([prompts.x, prompts.query[:, None]], axis=1)
-    numbers = np.asarray(jnp.concatenate([points, noise], axis=2), float).reshape(PROMPTS, -1)
+    prompts = jax.tree.map(np.asarray, quick_jit(lambda key: task.sample(key, PROMPTS))(KEY))
+    noise = np.concatenate([prompts.y, prompts.target[:, None]], axis=1)[:, :, None]
+    points = np.concatenate([prompts.x, prompts.query[:, None]], axis=1)
+    numbers = np.concatenate([points, noise], axis=2).astype(float).reshape(PROMPTS, -1)
     assert_means(numbers, 0)
     products = numbers.T @ numbers / PROMPTS
     count = numbers.shape[1]
@@ -172,16 +172,16 @@ def test_kernels_draw_what_plain_jax_draws(d, n, dtype, monkeypatch, x64):
 def test_moments_with_other_weights_are_those_of_the_points(d, n, noise):
     for weights in (Sphere(), Gaussian(4 * np.eye(d))):
         task = RegressionTask(d, n, weights=weights, noise=noise)
-        for got, wanted in zip(
-            *map(jax.tree.leaves, (task.sample_moments(KEY, 50), task.sample(KEY, 50).moments())),
-            strict=True,
-        ):
+        both = quick_jit(
+            lambda key, task=task: (task.sample_moments(key, 50), task.sample(key, 50).moments())
+        )(KEY)
+        for got, wanted in zip(*map(jax.tree.leaves, both), strict=True):
             assert relative(got, wanted) < 5e-6
 
 
 def test_points_do_not_depend_on_noise_and_response_and_the_query_not_on_the_context():
     quiet, noisy, other, longer = (
-        task.sample(KEY, 20)
+        quick_jit(lambda key, task=task: task.sample(key, 20))(KEY)
         for task in (
             RegressionTask(3, 4),
             RegressionTask(3, 4, noise=1.0),

@@ -25,6 +25,7 @@ from support import (
     make_direction,
     needs_kernels,
     needs_torch,
+    quick_jit,
     relative,
 )
 
@@ -94,7 +95,8 @@ def test_loss_gradient_and_hvp_are_the_token_forms(examples, x64):
 def test_the_model_of_the_paper_agrees_with_its_token_form(form, dtype, x64):
     model = WithMLP.init(jax.random.key(0), form=form, dtype=dtype)
     task = RegressionTask(response=ReluNetwork())
-    assert_paths_agree(model, task.sample(jax.random.key(1), 333, dtype), TOLERANCE[dtype])
+    prompts = jax.jit(lambda key: task.sample(key, 333, dtype))(jax.random.key(1))
+    assert_paths_agree(model, prompts, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("path", FAST_PATHS)
@@ -119,13 +121,16 @@ def test_adjoints_of_the_moments_are_the_gradient_of_the_reduced_loss(form, laye
     identity = ReluMLP(
         jnp.concatenate([one, -one]), jnp.zeros(10), jnp.concatenate([one, -one], 1), jnp.zeros(5)
     )
-    got = objective.value_and_grad(WithMLP(identity, linear), prompts, path="native")[1].mlp
-    bar = jax.grad(lambda m: objective.loss(linear, m, path="reduced"))(prompts.moments())
+    value_and_grad = jax.jit(partial(objective.value_and_grad, path="native"))
+    got = value_and_grad(WithMLP(identity, linear), prompts)[1].mlp
+    reduced_loss = partial(objective.loss, path="reduced")
+    bar = quick_jit(lambda p: jax.grad(reduced_loss, 1)(linear, p.moments()))(prompts)
+    bar, prompts = jax.tree.map(np.asarray, (bar, prompts))
     x, y = prompts.x[0], prompts.y[0]
-    f_bar = (x @ (bar.gram + bar.gram.mT)[0] + jnp.outer(y, bar.cross[0])) / len(y)
-    f_bar = jnp.concatenate([f_bar, bar.query])
-    tokens = jnp.concatenate([x, prompts.query])
-    units = jnp.maximum(jnp.concatenate([tokens, -tokens], 1), 0)
+    f_bar = (x @ (bar.gram + bar.gram.mT)[0] + np.outer(y, bar.cross[0])) / len(y)
+    f_bar = np.concatenate([f_bar, bar.query])
+    tokens = np.concatenate([x, prompts.query])
+    units = np.maximum(np.concatenate([tokens, -tokens], 1), 0)
     assert relative(got.b2, f_bar.sum(0)) < 1e-12
     assert relative(got.W2, f_bar.T @ units) < 1e-12
     assert relative(got.W1, ((f_bar @ identity.W2) * (units > 0)).T @ tokens) < 1e-12
@@ -216,7 +221,7 @@ def test_derivatives_of_every_kind_are_the_token_forms(beyond, path, x64):
 def test_a_step_outside_the_numbers_is_not_hidden_by_the_relu(path):
     model, prompts = make_mlp_attention("full", 2, 5, 15, 6, 20, dtype="float32")
     broken = eqx.tree_at(lambda m: m.mlp.W1, model, jnp.nan * model.mlp.W1)
-    assert jnp.isnan(objective.loss(broken, prompts, path=path))
+    assert jnp.isnan(quick_jit(partial(objective.loss, path=path))(broken, prompts))
 
 
 @pytest.mark.parametrize("path", ["fastest", "token"])
@@ -228,8 +233,13 @@ def test_any_model_may_stand_behind_the_mlp(path):
         return jnp.mean(prompts.y, 1) * prompts.query[:, 0]
 
     for inner in (mean_of_responses, WithMLP(model.mlp, model.inner)):
-        got = objective.loss(WithMLP(model.mlp, inner), prompts, path=path)
-        assert relative(got, objective.loss(inner, mapped, path="token")) < TOLERANCE["float32"]
+        got, wanted = quick_jit(
+            lambda mlp, inner=inner: (
+                objective.loss(WithMLP(mlp, inner), prompts, path=path),
+                objective.loss(inner, mapped, path="token"),
+            )
+        )(model.mlp)
+        assert relative(got, wanted) < TOLERANCE["float32"]
 
 
 def test_separate_queries_and_keys_may_stand_behind_it(x64):

@@ -10,7 +10,7 @@ import pytest
 from attnscape import AttentionTransformer, LinearTransformer, RegressionTask, objective
 from attnscape.errors import UsageError
 from attnscape.models import ACTIVATIONS, MultiHeadTransformer
-from support import relative
+from support import quick_jit, relative
 
 SIZES = (2, 3, 3, 4)  # layers, heads, dim, context
 
@@ -42,15 +42,15 @@ def test_predictions_are_eq_8_with_a_sum_over_heads_written_out_in_numpy(x64, ac
                 change += P @ Z @ M @ weights / n
             Z = Z + change
         wanted.append(-Z[-1, -1])
-    assert relative(model(prompts), np.array(wanted)) < 1e-13
+    assert relative(quick_jit(type(model).__call__)(model, prompts), np.array(wanted)) < 1e-13
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_one_head_has_the_loss_and_gradient_of_the_attention_transformer(x64, activation):
     model, prompts = make_case(activation, (3, 1, 2, 5))
     single = AttentionTransformer(model.P[:, 0], model.Q[:, 0], "full", activation)
-    loss, gradient = objective.value_and_grad(model, prompts)
-    wanted, of_single = objective.value_and_grad(single, prompts)
+    loss, gradient = quick_jit(objective.value_and_grad)(model, prompts)
+    wanted, of_single = quick_jit(objective.value_and_grad)(single, prompts)
     assert relative(loss, wanted) < 1e-12
     assert relative(gradient.P[:, 0], of_single.P) < 1e-12
     assert relative(gradient.Q[:, 0], of_single.Q) < 1e-12

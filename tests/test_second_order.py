@@ -18,6 +18,7 @@ from attnscape.optimizers import gauss_newton, keywords_of_step, newton, newton_
 from attnscape.steppers import Problem
 from attnscape.tasks import derived_key
 from attnscape.training import _threads
+from support import quick_jit
 
 TASK = RegressionTask(dim=2, context=5, noise=0.3)
 LINEAR = functools.partial(LinearTransformer.init, dim=2, scale=0.3)
@@ -64,12 +65,13 @@ def test_the_gauss_newton_part_is_that_of_the_predictions_jacobian(kind, x64):
     prompts = TASK.sample(jax.random.key(1), 7, dtype=jnp.float64)
     problem, model = problem_of(functools.partial(kind.init, dim=2, scale=0.5), 2, prompts)
     flat, unravel = ravel_pytree(model)
-    jacobian = jax.jacrev(lambda v: eqx.combine(unravel(v), problem.static)(prompts))(flat)
-    expected = 2 / 7 * np.asarray(jacobian.T @ jacobian)
-    found = np.asarray(problem.gauss_newton(model, prompts))
+    predictions = quick_jit(jax.jacrev(lambda v: eqx.combine(unravel(v), problem.static)(prompts)))
+    jacobian = np.asarray(predictions(flat))
+    expected = 2 / 7 * jacobian.T @ jacobian
+    found = np.asarray(quick_jit(problem.gauss_newton)(model, prompts))
     np.testing.assert_allclose(found, expected, atol=1e-12 * np.abs(expected).max())
-    hessian = np.asarray(problem.hessian(model, prompts))
-    np.testing.assert_array_equal(hessian, objective.hessian(model, prompts))
+    hessian = np.asarray(quick_jit(problem.hessian)(model, prompts))
+    np.testing.assert_array_equal(hessian, quick_jit(objective.hessian)(model, prompts))
     assert np.abs(hessian - expected).max() > 0.01 * np.abs(hessian).max()  # they are not the same
 
 
