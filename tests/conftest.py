@@ -19,6 +19,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+# OpenBLAS has threads that wait awake for the next product: where other workers keep processors
+# busy, that takes more than the products do. Tests of its threads ask for two.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # PyTorch's threads wait for each other asleep: where other workers keep processors busy, waiting
 # awake takes five times as long as the work. Before anything imports PyTorch.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -104,4 +104,5 @@ train(
 def test_a_training_that_decomposes_many_matrices_ends(decomposition, seeds, optimizers):
     command = [sys.executable, "-c", _TRAINING, decomposition, str(seeds), str(optimizers)]
     # XLA has as many threads as NPROC says; with many, few calls at once do no harm.
-    subprocess.run(command, env={**os.environ, "NPROC": "2"}, timeout=150, check=True)
+    two = {"NPROC": "2", "OPENBLAS_NUM_THREADS": "2"}
+    subprocess.run(command, env={**os.environ, **two}, timeout=150, check=True)
