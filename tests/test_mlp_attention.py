@@ -248,7 +248,7 @@ def test_separate_queries_and_keys_may_stand_behind_it(x64):
     assert_paths_agree(WithMLP(model.mlp, inner), prompts, 1e-12)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_it_trains_on_nonlinear_regression(precision):
     records = train(
         RegressionTask(response=ReluNetwork()),

@@ -27,7 +27,7 @@ def run(factory, *, rate=0.01, steps=3, **changes):
     return train(TASK, MODEL, {"own": factory}, [rate], steps=steps, **arguments)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_every_named_optimizer_lowers_the_loss(precision):
     rates = {name: [1.0 if name == "prodigy" else 0.01] for name in NAMED}
     result = train(

@@ -181,7 +181,9 @@ def small(optimizers, steps=8, **changes):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["sgdm", "adam", "muon", "schedule-free"])
+@pytest.mark.parametrize(
+    "name", ["sgdm", "adam", pytest.param("muon", marks=pytest.mark.slow), "schedule-free"]
+)
 def test_a_constant_shape_changes_no_bit(name):
     plain = small({name: NAMED[name]})["loss"].values
     np.testing.assert_array_equal(small({name: scheduled(NAMED[name], Constant())})["loss"], plain)
