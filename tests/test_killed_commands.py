@@ -60,8 +60,7 @@ CASES = {
 }
 
 
-# By day, one that trains and one that makes pictures and a page of runs: bench makes its own of
-# runs that it keeps as reproduce does.
+# By day a command that trains, and one that draws: bench keeps runs and draws as reproduce does.
 DAILY = ("train", "reproduce")
 
 

@@ -35,6 +35,7 @@ from attnscape.validation import (
     check_task,
 )
 from attnscape.validation._effects import effects
+from attnscape.validation._remembered import remembered
 
 TASK = RegressionTask(dim=2, context=4)
 
@@ -326,6 +327,20 @@ def test_distributions_and_responses_are_checked():
     assert "not finite" in failures(check_distribution(infinite))["finite"]
     found = failures(check_response(centred))["each prompt for itself"]
     assert "depends on the other prompts of its batch" in found
+
+
+def test_a_part_that_passed_is_not_checked_again():
+    """Also if it is made anew of the same arguments: a partial is equal to itself only."""
+    checked = []
+    check = remembered(lambda model, batch: checked.append((model.keywords["scale"], batch)))
+    for scale in (1, 1, 2, 1.0, 1):
+        check(functools.partial(LinearTransformer.init, scale=scale), 8)
+    assert checked == [(1, 8), (2, 8), (1.0, 8)]
+    assert [type(scale) for scale, _ in checked] == [int, int, float]
+    other = functools.partial(LinearTransformer.init, scale=ROWS)  # an array has no hash
+    for model in (other, other, functools.partial(other)):
+        check(model, 8)
+    assert len(checked) == 5
 
 
 # --- On the command line

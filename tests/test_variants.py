@@ -68,7 +68,7 @@ def test_loss_curves_of_other_models_are_made(artifact, tmp_path):
         for setting in artifact.settings
     )
     plan = Plan(seeds=2, steps=2, evaluations=2)
-    # Losses of other predictors are the same for all models, so one figure shows them.
+    # Losses of other predictors, tested by themselves for every task, stand in one of them.
     changes = {"settings": settings, "with_references": artifact is FIG7}
     made = make(dataclasses.replace(artifact, **changes), tmp_path, plan, print)
     assert set(made.frame["setting"]) == {setting.name for setting in settings}

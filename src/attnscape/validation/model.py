@@ -95,7 +95,7 @@ class _Checks:
 
     def gradient(self) -> str:
         model, prompts = self.make("float32")
-        # Compiled as one program: so many small ones would take most of the time of all checks.
+        # As one program: compiled operation by operation it takes most of the time of all checks.
         _, found = jax.jit(lambda: objective.value_and_grad(model, prompts))()
         found = eqx.filter(found, eqx.is_inexact_array)
         require(all_finite(found), "The loss's gradient is not finite.")
