@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -95,8 +96,7 @@ class _Checks:
 
     def gradient(self) -> str:
         model, prompts = self.make("float32")
-        # As one program: compiled operation by operation it takes most of the time of all checks.
-        _, found = jax.jit(lambda: objective.value_and_grad(model, prompts))()
+        _, found = _as_one_program(objective.value_and_grad, model, prompts)
         found = eqx.filter(found, eqx.is_inexact_array)
         require(all_finite(found), "The loss's gradient is not finite.")
         require(
@@ -132,10 +132,16 @@ class _Checks:
             size = sum(leaf.size for leaf in leaves)
             if size > _MOST_PARAMETERS:
                 return f"Not looked at: {size} parameters are more than {_MOST_PARAMETERS}."
-            H = np.asarray(jax.jit(lambda: objective.hessian(model, prompts))())
+            H = np.asarray(_as_one_program(objective.hessian, model, prompts))
         require(np.isfinite(H).all(), "The Hessian is not finite.")
         require(
             np.abs(H - H.T).max() <= 1e-9 * np.abs(H).max(),
             "The Hessian is not symmetric: a custom derivative is not that of its function.",
         )
         return "The Hessian is symmetric."
+
+
+def _as_one_program(function: Callable[..., Any], model: Any, prompts: Prompts) -> Any:
+    """`function(model, prompts)`, compiled: one operation at a time takes several times as long."""
+    parameters, static = eqx.partition(model, eqx.is_inexact_array)
+    return jax.jit(lambda p, data: function(eqx.combine(p, static), data))(parameters, prompts)
