@@ -26,3 +26,4 @@ from attnscape.identity._sources import pinned_by as pinned_by
 from attnscape.identity._stage import Stage as Stage
 from attnscape.identity._tasks import check_draws as check_draws
 from attnscape.identity._tasks import of_task as of_task
+from attnscape.identity._versions import version as version

@@ -19,6 +19,7 @@ from typing import Any
 
 from attnscape.identity._graph import TRUSTED, PartContents
 from attnscape.identity._outside import outside, random_numbers
+from attnscape.identity._versions import version
 from attnscape.loading import brought_in, is_installed, is_installed_file, known_as, name_of
 
 
@@ -102,11 +103,6 @@ def _owners() -> dict[str, list[str]]:
     }
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
+def _versions(packages: Iterable[str]) -> dict[str, str | None]:
     """The versions of the packages installed under these top-level names."""
-    return {owner: _version(owner) for package in packages for owner in _owners().get(package, ())}
-
-
-@functools.cache  # a file is read
-def _version(distribution: str) -> str:
-    return importlib.metadata.version(distribution)
+    return {owner: version(owner) for package in packages for owner in _owners().get(package, ())}

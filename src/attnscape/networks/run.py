@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from attnscape.identity import (
     is_built_in,
     of_module_optimizer,
     pinned_by,
+    version,
     with_reasons,
 )
 from attnscape.networks.generators import own_random_numbers
@@ -43,6 +43,8 @@ _PROBED = 2
 
 Version 2 has the smoothness by the difference of gradients and the layers of the diagonal.
 """
+
+_PACKAGES = ("torch", "transformers", "jax", "jaxlib", "optax")  # whose versions a run depends on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +221,7 @@ def of_network(workload: Workload, built_in: bool, data: Data, size: Size) -> Id
         "data": [data.digest, dict(data.facts)],
         "weights": _initial(workload, data, size)[1],
         "size": spec.describe(size),
-        "versions": dict(_versions(("torch", "transformers", "jax", "jaxlib", "optax"))),
+        "versions": {name: found for name in _PACKAGES if (found := version(name))},
     }
     return Identity(content, part.reasons)
 
@@ -282,14 +284,3 @@ def _initial(workload: Workload, data: Data, size: Size) -> _Described:
         # The parts are kept, so that no id is used again.
         _described[key] = ((workload, data), (shapes, sha.hexdigest()))
     return _described[key][1]
-
-
-@functools.cache  # a file is read for each package
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    found = dict[str, str]()
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

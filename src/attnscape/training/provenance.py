@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import json
 import platform
 
 from attnscape import native
+from attnscape.identity import version
 
 SCHEMA_VERSION = 2
 _PACKAGES = ("attnscape", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "xarray")
@@ -17,12 +16,9 @@ def provenance() -> dict[str, str | int]:
     """The attributes of every result, for the Dataset and its NetCDF file."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "versions": _versions(),
+        "versions": json.dumps(
+            {"python": platform.python_version()}
+            | {package: version(package) for package in _PACKAGES}
+        ),
         "kernels": "xla" if native.why_unavailable() else f"native, {native.instruction_set()}",
     }
-
-
-@functools.cache  # a file is read for each package
-def _versions() -> str:
-    installed = {package: importlib.metadata.version(package) for package in _PACKAGES}
-    return json.dumps({"python": platform.python_version()} | installed)

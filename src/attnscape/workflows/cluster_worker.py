@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ import threadpoolctl
 
 from attnscape.errors import UsageError
 from attnscape.experiments import store
-from attnscape.identity import settings
+from attnscape.identity import settings, version
 from attnscape.loading import user_errors
 from attnscape.training import Progress
 from attnscape.training.provenance import provenance
@@ -76,11 +75,7 @@ class Outcome:
 
 def setup() -> dict[str, Any]:
     """All that a process must have in common with another one, so that results are the same."""
-    versions = dict[str, str | None]()
-    for package in _PACKAGES:
-        versions[package] = None
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
+    versions = {package: version(package) for package in _PACKAGES}
     return {**provenance(), **versions, "source code of attnscape": code(), **_settings()}
 
 

@@ -84,7 +84,7 @@ class Cluster:
         if self._roster.lack or not (waits and self._refusals):
             return self._roster.lack
         why = next(reversed(self._refusals.values()))
-        return f"chunks wait for another worker, as those that are connected have refused: {why}"
+        return f"chunks wait for another worker, as those that are connected cannot help: {why}"
 
     def status(self) -> str:
         """What is done and under way."""
